@@ -1,0 +1,79 @@
+//! Every bound of the system, named, with its unit (invariant 7: bounded).
+
+/// Longest identifier of a space, participant, data set, column or user, in bytes.
+pub const ID_BYTES_MAX: usize = 63;
+/// Largest signed document (agreement envelope, register, offer), in bytes.
+pub const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
+/// Largest ODRL policy, in bytes.
+pub const POLICY_BYTES_MAX: usize = 64 * 1024;
+/// Deepest JSON of a policy, in levels.
+pub const POLICY_DEPTH_MAX: usize = 16;
+/// Most constraints and refinements in one policy.
+pub const POLICY_TERMS_MAX: usize = 200;
+/// Most columns of a published set.
+pub const COLUMNS_MAX: usize = 512;
+/// Most participants in a register.
+pub const PARTICIPANTS_MAX: usize = 10_000;
+/// Longest title, description or reason, in bytes.
+pub const TEXT_BYTES_MAX: usize = 8 * 1024;
+/// Largest read request (compact JWS), in bytes.
+pub const REQUEST_BYTES_MAX: usize = 32 * 1024;
+/// Longest SQL statement, in bytes.
+pub const STATEMENT_BYTES_MAX: usize = 16 * 1024;
+/// Deepest nesting of parentheses in a SQL statement.
+pub const STATEMENT_DEPTH_MAX: usize = 32;
+/// Largest gRPC message of the control services, in bytes.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Largest Flight message, in bytes.
+pub const FLIGHT_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long a ticket may wait for its `DoGet`, in milliseconds.
+pub const TICKET_LIFE_MS: i64 = 60_000;
+/// Most tickets one caller may hold unspent.
+pub const TICKETS_PER_CALLER_MAX: usize = 256;
+/// Longest policy evaluation, in milliseconds.
+pub const EVALUATION_MS_MAX: u64 = 250;
+/// Largest memory of one policy instance, in bytes.
+pub const EVALUATION_MEMORY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Policy instances kept warm.
+pub const EVALUATION_POOL: usize = 4;
+/// Longest query at the provider, in milliseconds.
+pub const QUERY_MS_MAX: u64 = 120_000;
+/// Memory that all queries of one organisation may reserve, in bytes.
+pub const QUERY_MEMORY_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Queries that may run at a time.
+pub const QUERIES_MAX: usize = 128;
+/// Rows in one batch on the wire.
+pub const BATCH_ROWS: usize = 8192;
+/// Entries that may wait for the log's writer.
+pub const LEDGER_QUEUE_MAX: usize = 4096;
+/// Entries that one batch of the log takes at the most.
+pub const LEDGER_BATCH_MAX: usize = 1024;
+/// Refusals of well-signed requests that are single entries, a second, by peer and user.
+pub const REFUSALS_PER_SECOND: u32 = 50;
+/// Refusals that may come in one burst before the rate above holds.
+pub const REFUSALS_BURST: u32 = 200;
+/// Reads that a consumer may leave unacknowledged.
+pub const UNACKNOWLEDGED_MAX: u64 = 100;
+/// How long a read may stay unacknowledged, in milliseconds.
+pub const UNACKNOWLEDGED_MS_MAX: i64 = 24 * 3_600_000;
+/// How long a register version serves by default, in seconds.
+pub const REGISTER_LIFE_S: i64 = 24 * 3600;
+/// How often an authority signs the register anew, in seconds.
+pub const REGISTER_RESIGN_S: u64 = 3600;
+/// Longest wait between two tries of the outbox, in milliseconds.
+pub const OUTBOX_BACKOFF_MS_MAX: u64 = 30_000;
+/// First wait of the outbox after a failed try, in milliseconds.
+pub const OUTBOX_BACKOFF_MS_MIN: u64 = 50;
+/// Largest line of a CSV file, in bytes.
+pub const CSV_LINE_BYTES_MAX: usize = 1024 * 1024;
+/// Groups that a released table may have at the most.
+pub const RELEASE_GROUPS_MAX: usize = 1_000_000;
+/// Rows that a printed answer shows of a table at the most.
+pub const PRINTED_ROWS_MAX: usize = 10_000;
+
+const _: () = assert!(REQUEST_BYTES_MAX < MESSAGE_BYTES_MAX);
+const _: () = assert!(STATEMENT_BYTES_MAX < REQUEST_BYTES_MAX);
+const _: () = assert!(POLICY_BYTES_MAX < DOCUMENT_BYTES_MAX);
+const _: () = assert!(DOCUMENT_BYTES_MAX < MESSAGE_BYTES_MAX);
+const _: () = assert!(LEDGER_BATCH_MAX <= LEDGER_QUEUE_MAX);
+const _: () = assert!(REFUSALS_PER_SECOND <= REFUSALS_BURST);

@@ -1,0 +1,283 @@
+//! Participants of a data space, as the register tells of them.
+
+use crate::error::{Error, ErrorCode, Result};
+use crate::id::{Digest, ParticipantId};
+use crate::time::Timestamp;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A Belgian enterprise number (KBO/BCE): ten digits, the first 0 or 1, the last two 97 minus
+/// the first eight modulo 97.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EnterpriseNumber(String);
+
+impl EnterpriseNumber {
+    /// Parses `0202.239.951`, `BE 0202.239.951` or the ten digits, and verifies the check digits.
+    pub fn parse(text: &str) -> Result<EnterpriseNumber> {
+        let wrong = || {
+            Error::malformed(format!(
+                "`{}` is not an enterprise number like 0202.239.951 with right check digits",
+                text.chars().take(40).collect::<String>()
+            ))
+        };
+        let rest = text.trim();
+        let rest = rest.strip_prefix("BE").unwrap_or(rest).trim_start();
+        let digits: String = rest.chars().filter(|c| *c != '.').collect();
+        if digits.len() != 10 || !digits.bytes().all(|b| b.is_ascii_digit()) || !digits.starts_with(['0', '1']) {
+            return Err(wrong());
+        }
+        let number: u64 = digits.parse().map_err(|_| wrong())?;
+        if 97 - (number / 100) % 97 == number % 100 { Ok(EnterpriseNumber(digits)) } else { Err(wrong()) }
+    }
+}
+
+impl fmt::Display for EnterpriseNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, c) in self.0.chars().enumerate() {
+            if i == 4 || i == 7 {
+                f.write_str(".")?;
+            }
+            write!(f, "{c}")?;
+        }
+        Ok(())
+    }
+}
+impl TryFrom<String> for EnterpriseNumber {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        Self::parse(&text)
+    }
+}
+impl From<EnterpriseNumber> for String {
+    fn from(value: EnterpriseNumber) -> String {
+        value.to_string()
+    }
+}
+
+/// A commune's NIS (REFNIS) code: five digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NisCode(String);
+
+impl NisCode {
+    /// Parses five digits, the first from 1 to 9.
+    pub fn parse(text: &str) -> Result<NisCode> {
+        if text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0') {
+            Ok(NisCode(text.to_owned()))
+        } else {
+            Err(Error::malformed(format!(
+                "`{}` is not a NIS code of five digits",
+                text.chars().take(20).collect::<String>()
+            )))
+        }
+    }
+    /// The five digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+impl TryFrom<String> for NisCode {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        Self::parse(&text)
+    }
+}
+impl From<NisCode> for String {
+    fn from(value: NisCode) -> String {
+        value.0
+    }
+}
+
+/// What a key is for. TLS keys are not here: the channel only identifies the participant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyUse {
+    /// Signs offers and agreements, and consents to key changes and renewals.
+    Agreement,
+    /// Signs read requests.
+    Request,
+    /// Signs checkpoints of the log.
+    Log,
+    /// Cosigns checkpoints of others.
+    Witness,
+    /// Signs the register; authorities only.
+    Register,
+}
+
+/// An Ed25519 public key: 32 bytes, base64url in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PublicKey([u8; 32]);
+
+impl PublicKey {
+    /// A key of these bytes (whether it is a point of the curve is seen when it verifies).
+    pub const fn from_bytes(bytes: [u8; 32]) -> PublicKey {
+        PublicKey(bytes)
+    }
+    /// The 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+    /// RFC 7638 thumbprint of the key as an OKP JWK (RFC 8037, section 2): the key's `kid`.
+    pub fn thumbprint(&self) -> Digest {
+        Digest::of(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, URL_SAFE_NO_PAD.encode(self.0)).as_bytes())
+    }
+}
+impl TryFrom<String> for PublicKey {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        let bytes = URL_SAFE_NO_PAD
+            .decode(&text)
+            .ok()
+            .and_then(|b| <[u8; 32]>::try_from(b).ok())
+            .ok_or_else(|| Error::new(ErrorCode::KeyInvalid, "a public key is 32 bytes in base64url"))?;
+        if URL_SAFE_NO_PAD.encode(bytes) == text {
+            Ok(PublicKey(bytes))
+        } else {
+            Err(Error::new(ErrorCode::KeyInvalid, "a public key is not in its canonical spelling"))
+        }
+    }
+}
+impl From<PublicKey> for String {
+    fn from(value: PublicKey) -> String {
+        URL_SAFE_NO_PAD.encode(value.0)
+    }
+}
+
+/// One key in a participant's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisteredKey {
+    /// What it signs.
+    #[serde(rename = "use")]
+    pub key_use: KeyUse,
+    /// The key.
+    pub key: PublicKey,
+    /// Valid from.
+    pub from: Timestamp,
+    /// Valid until, exclusive; none while in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// How a change of key was authorised: by the old key's consent, or by the authority alone.
+    pub authorised_by: KeyAuthorisation,
+}
+
+/// How a key came into the register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyAuthorisation {
+    /// The first key, at enrolment.
+    Enrolment,
+    /// The previous key consented.
+    PreviousKey,
+    /// The authority alone: shown as such.
+    AuthorityAlone,
+}
+
+/// Role of an organisation in the data space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Publishes sets.
+    Provider,
+    /// Reads sets.
+    Consumer,
+    /// Keeps the register.
+    Authority,
+}
+
+/// Standing of a participant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// In force.
+    Active,
+    /// For a time not in force.
+    Suspended,
+    /// For ever not in force.
+    Revoked,
+}
+
+/// A participant's entry in the register.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Participant {
+    /// Its name in the data space.
+    pub id: ParticipantId,
+    /// Its name for people.
+    pub name: String,
+    /// Enterprise number.
+    pub enterprise: EnterpriseNumber,
+    /// NIS code, for a commune.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nis: Option<NisCode>,
+    /// Country of jurisdiction (ISO 3166-1 alpha-2).
+    pub jurisdiction: String,
+    /// What it does.
+    pub roles: Vec<Role>,
+    /// Where its connector can be dialled, `host:port`; none where only it dials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Keys with their history.
+    pub keys: Vec<RegisteredKey>,
+    /// Origin of its log: `<authority>/<participant>/<generation>`.
+    pub log_origin: String,
+    /// Standing.
+    pub status: Status,
+    /// Member from.
+    pub valid_from: Timestamp,
+    /// Member until, exclusive.
+    pub valid_until: Timestamp,
+}
+
+impl Participant {
+    /// The key of `kid` for `key_use`, if it was in force at `at`.
+    pub fn key_at(&self, key_use: KeyUse, kid: &Digest, at: Timestamp) -> Option<&RegisteredKey> {
+        self.keys.iter().find(|k| {
+            k.key_use == key_use && k.key.thumbprint() == *kid && k.from <= at && k.until.is_none_or(|u| at < u)
+        })
+    }
+    /// The key in force for `key_use` at `at`, the newest if several are.
+    pub fn current_key(&self, key_use: KeyUse, at: Timestamp) -> Option<&RegisteredKey> {
+        self.keys
+            .iter()
+            .filter(|k| k.key_use == key_use && k.from <= at && k.until.is_none_or(|u| at < u))
+            .max_by_key(|k| k.from)
+    }
+    /// Refuses unless the participant is in force at `at`.
+    pub fn require_in_force(&self, at: Timestamp) -> Result<()> {
+        let refuse = |code| Err(Error::new(code, format!("participant `{}` is not in force", self.id)));
+        match self.status {
+            Status::Revoked => refuse(ErrorCode::ParticipantRevoked),
+            Status::Suspended => refuse(ErrorCode::ParticipantSuspended),
+            Status::Active if at < self.valid_from || at >= self.valid_until => refuse(ErrorCode::ParticipantUnknown),
+            Status::Active => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enterprise_numbers_are_checked() {
+        for good in ["0440.966.354", "BE 0831.797.467", "0202239951", "BE0202.239.951"] {
+            assert!(EnterpriseNumber::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["0440.966.355", "044096635", "04409663540", "044096635a", "2440.966.354", ""] {
+            assert!(EnterpriseNumber::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(EnterpriseNumber::parse("BE0202239951").unwrap().to_string(), "0202.239.951");
+    }
+
+    #[test]
+    fn the_thumbprint_is_that_of_rfc_8037() {
+        // RFC 8037, appendix A.3.
+        let key = PublicKey::try_from("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".to_owned()).unwrap();
+        assert_eq!(key.thumbprint().to_string(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
+}

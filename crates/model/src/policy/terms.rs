@@ -1,0 +1,189 @@
+//! The normalised policy: what the gate, the views and the released tables go by.
+//!
+//! An ODRL policy (`policy::odrl`) is parsed into `Terms` once, when it is published; a term
+//! that has no place here is refused then, by name.
+
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Comparison of a column with a literal (ODRL 2.2 operators that a row filter may use).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Operator {
+    /// Equal.
+    Eq,
+    /// Not equal.
+    Neq,
+    /// Less than.
+    Lt,
+    /// Less than or equal.
+    Lteq,
+    /// Greater than.
+    Gt,
+    /// Greater than or equal.
+    Gteq,
+    /// One of.
+    IsAnyOf,
+    /// None of.
+    IsNoneOf,
+}
+
+/// A typed literal of a row filter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "type", content = "value")]
+pub enum Value {
+    /// UTF-8 text.
+    Text(String),
+    /// 64-bit integer.
+    Integer(i64),
+    /// Finite 64-bit float.
+    Number(f64),
+    /// True or false.
+    Boolean(bool),
+    /// Days since 1970-01-01.
+    Date(i32),
+    /// A point in time.
+    Timestamp(Timestamp),
+}
+
+/// `column operator literal…`: one literal, or several for `isAnyOf` and `isNoneOf`. A row
+/// whose column is null doesn't satisfy any predicate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Predicate {
+    /// Column of the set, whether or not the view gives it.
+    pub column: String,
+    /// Comparison.
+    pub operator: Operator,
+    /// Literals of the column's type, at least one.
+    pub values: Vec<Value>,
+}
+
+/// How a given column is masked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mask {
+    /// HMAC-SHA-256 under a key of this agreement and column, base64url text: equal values stay
+    /// equal within the agreement, and can't be linked across agreements.
+    KeyedHash,
+    /// Always null.
+    Null,
+}
+
+/// A column that the view gives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ViewColumn {
+    /// Name.
+    pub name: String,
+    /// Mask, if the value is not given as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<Mask>,
+}
+
+/// Rows of a snapshot, filtered, with columns dropped or masked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowView {
+    /// All must hold.
+    pub filter: Vec<Predicate>,
+    /// Columns given, in this order; at least one.
+    pub columns: Vec<ViewColumn>,
+    /// Most rows of one answer; past it the stream stops with `rows_exceeded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_max: Option<u64>,
+}
+
+/// How a date or time dimension is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Granularity {
+    /// The value as it is.
+    Value,
+    /// The day.
+    Day,
+    /// The month, written as its first day.
+    Month,
+    /// The year, written as its first day.
+    Year,
+}
+
+/// A column to group by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dimension {
+    /// Column of the set.
+    pub column: String,
+    /// Cut.
+    pub granularity: Granularity,
+}
+
+/// What is computed in each group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MeasureFunction {
+    /// Sum of a number.
+    Sum,
+    /// Mean of a number.
+    Mean,
+    /// Distinct data subjects.
+    Subjects,
+}
+
+/// A measure of a released table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measure {
+    /// Function.
+    pub function: MeasureFunction,
+    /// Column it reads; the subject key for `subjects`.
+    pub column: String,
+    /// Name in the released table.
+    pub name: String,
+}
+
+/// A table that is computed once a snapshot and given instead of rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseSpec {
+    /// Columns to group by: the full crossing, no totals.
+    pub dimensions: Vec<Dimension>,
+    /// Measures, at least one.
+    pub measures: Vec<Measure>,
+    /// A group of fewer distinct data subjects is suppressed; at least 2.
+    pub floor: u32,
+}
+
+/// What may be seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", content = "view")]
+pub enum View {
+    /// Rows behind a barrier.
+    Rows(RowView),
+    /// A released table.
+    Aggregates(ReleaseSpec),
+}
+
+/// The normalised policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// Action IRIs allowed: `odrl:use`, `odrl:read`, `odrl:aggregate` in full.
+    pub actions: Vec<String>,
+    /// Purposes allowed (DPV IRIs), at least one.
+    pub purposes: Vec<String>,
+    /// Legal basis (DPV IRI), if the policy constrains it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub legal_basis: Option<String>,
+    /// Reads before this are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// Reads at or after this are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Timestamp>,
+    /// Number of uses (permitted executions) in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses_max: Option<u64>,
+    /// What may be seen.
+    pub view: View,
+}

@@ -1,0 +1,1 @@
+//! The use cases: catalogue, negotiation, agreement, reads, users.

@@ -1,0 +1,1 @@
+//! Appending to the log: one writer, group commit.

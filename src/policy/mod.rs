@@ -1,0 +1,1 @@
+//! The Rego policies in wasm behind the gate's port (opa-wasm only here).

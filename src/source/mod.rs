@@ -1,0 +1,1 @@
+//! Published sets and their immutable snapshots.

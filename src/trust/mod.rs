@@ -1,0 +1,1 @@
+//! Keys, certificates, TLS, JWS, the register, the one dialer.

@@ -1,0 +1,238 @@
+//! The gate itself.
+
+use crate::grant::{AccessGrant, ReleaseGrant, SchemaGrant, Stop};
+use crate::ports::{
+    AgreementInForce, Agreements, Clock, DecisionRecord, Ledger, Policy, Recorded, Register, Standing, VerifiedRequest,
+};
+use perron_model::dataset::Snapshot;
+use perron_model::decision::{AccessInput, AgreementFacts, PartyFacts, Refused, RequestFacts, Verdict};
+use perron_model::policy::View;
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp, canonical};
+
+/// A refusal: its reasons, and its entry where it has one of its own.
+#[derive(Clone, Debug)]
+pub struct Denied {
+    /// The first reason, for the caller.
+    pub error: Error,
+    /// Clause of the agreement that refused, where one did.
+    pub clause: Option<String>,
+    /// The entry, unless it went into a summary.
+    pub recorded: Option<Recorded>,
+}
+
+impl From<Error> for Denied {
+    fn from(error: Error) -> Denied {
+        Denied { error, clause: None, recorded: None }
+    }
+}
+
+/// The one gate of one organisation.
+pub struct Gate<R, A, P, L, C> {
+    me: ParticipantId,
+    register: R,
+    agreements: A,
+    policy: P,
+    ledger: L,
+    clock: C,
+}
+
+impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L, C> {
+    /// A gate of the organisation `me` over its ports.
+    pub fn new(me: ParticipantId, register: R, agreements: A, policy: P, ledger: L, clock: C) -> Self {
+        Gate { me, register, agreements, policy, ledger, clock }
+    }
+
+    /// Decides about one execution. A permit is durable before this returns (invariant 2), and so
+    /// is a refusal, or it is counted in a summary.
+    pub async fn admit(&self, request: VerifiedRequest) -> Result<AccessGrant, Denied> {
+        let agreement = self.agreements.agreement(&request.request.agreement);
+        let turn = self.ledger.turn(&request.request.agreement).await;
+        // The clock is read within the turn, so that the order of decisions is that of their times.
+        let now = self.clock.now();
+        let consumer = self.register.standing(&request.request.issuer, now);
+        let Some(agreement) = agreement else {
+            let refused = refusal(ErrorCode::AgreementNotInForce, "agreement");
+            return Err(self
+                .refuse(turn, request, None, Vec::new(), Digest::of(b""), consumer, vec![refused], now)
+                .await);
+        };
+        let input = self.input(&request, &agreement, consumer, now);
+        let bytes = canonical::to_bytes(&input)?;
+        // An evaluation that fails is a refusal that is logged like any other (invariant 4).
+        let (verdict, module) = match self.policy.access(&input).await {
+            Ok(evaluated) => (evaluated.verdict, evaluated.module),
+            Err(_) => (Verdict::Refuse(vec![refusal(ErrorCode::EvaluationFailed, "evaluation")]), Digest::of(b"")),
+        };
+        let verdict = match (verdict, agreement.snapshot.is_some()) {
+            (Verdict::Permit, false) => Verdict::Refuse(vec![refusal(ErrorCode::NotFound, "dataset")]),
+            (Verdict::Refuse(reasons), _) if reasons.is_empty() => {
+                Verdict::Refuse(vec![refusal(ErrorCode::EvaluationFailed, "evaluation")])
+            }
+            (verdict, _) => verdict,
+        };
+        match (verdict, &agreement.snapshot) {
+            (Verdict::Permit, Some(snapshot)) => {
+                let record = DecisionRecord {
+                    request,
+                    input: bytes,
+                    verdict: Verdict::Permit,
+                    module,
+                    snapshot: Some(snapshot.digest),
+                    register: consumer.version,
+                    legal_basis: Some(agreement.legal_basis.clone()),
+                    uses: input.state.uses.saturating_add(1),
+                    chained: true,
+                };
+                let recorded = self.ledger.record(turn, record).await?;
+                Ok(grant(&agreement, snapshot.clone(), recorded))
+            }
+            (Verdict::Refuse(reasons), _) => {
+                Err(self.refuse(turn, request, Some(&agreement), bytes, module, consumer, reasons, now).await)
+            }
+            (Verdict::Permit, None) => Err(Error::new(ErrorCode::Internal, "a permit without a snapshot").into()),
+        }
+    }
+
+    /// May this peer see the agreement's view and plan over it? The caller logs it once an hour.
+    pub fn admit_schema(&self, peer: &ParticipantId, agreement: &AgreementId) -> Result<SchemaGrant, Denied> {
+        let now = self.clock.now();
+        let standing = self.register.standing(peer, now);
+        self.require_standing(standing)?;
+        let unknown = || Error::new(ErrorCode::AgreementNotInForce, "no agreement of this name is in force");
+        let found = self.agreements.agreement(agreement).ok_or_else(unknown)?;
+        if found.consumer != *peer || !found.finalized {
+            return Err(unknown().into());
+        }
+        if found.revoked {
+            return Err(Error::new(ErrorCode::AgreementRevoked, "the agreement was revoked").into());
+        }
+        Ok(SchemaGrant {
+            agreement: found.id,
+            dataset: found.dataset,
+            view: std::sync::Arc::new(found.terms.view.clone()),
+        })
+    }
+
+    /// Leave to compute the released table of an agreement in force from its newest snapshot.
+    pub fn admit_release(&self, agreement: &AgreementId) -> Result<ReleaseGrant, Denied> {
+        let found = self
+            .agreements
+            .agreement(agreement)
+            .ok_or_else(|| Error::new(ErrorCode::AgreementNotInForce, "no agreement of this name is in force"))?;
+        if !found.finalized || found.revoked {
+            return Err(Error::new(ErrorCode::AgreementNotInForce, "the agreement is not in force").into());
+        }
+        let View::Aggregates(spec) = found.terms.view.clone() else {
+            return Err(Error::new(ErrorCode::TermInvalid, "the agreement gives rows, not a released table").into());
+        };
+        let snapshot = found.snapshot.ok_or_else(|| Error::new(ErrorCode::NotFound, "the set has no snapshot"))?;
+        Ok(ReleaseGrant { dataset: found.dataset, snapshot, spec })
+    }
+
+    fn require_standing(&self, standing: Standing) -> Result<()> {
+        use perron_model::participant::Status;
+        if !standing.fresh {
+            return Err(Error::new(ErrorCode::RegisterStale, "the register is past its time of use"));
+        }
+        match standing.status {
+            Status::Active => Ok(()),
+            Status::Suspended => Err(Error::new(ErrorCode::ParticipantSuspended, "the participant is suspended")),
+            Status::Revoked => Err(Error::new(ErrorCode::ParticipantRevoked, "the participant is revoked")),
+        }
+    }
+
+    fn input(
+        &self,
+        request: &VerifiedRequest,
+        agreement: &AgreementInForce,
+        consumer: Standing,
+        now: Timestamp,
+    ) -> AccessInput {
+        let claims = &request.request;
+        let provider = self.register.standing(&self.me, now);
+        AccessInput {
+            now,
+            request: RequestFacts {
+                issuer: claims.issuer.clone(),
+                provider: claims.provider.clone(),
+                action: claims.action.clone(),
+                purpose: claims.purpose.clone(),
+            },
+            agreement: AgreementFacts {
+                id: agreement.id,
+                provider: agreement.provider.clone(),
+                consumer: agreement.consumer.clone(),
+                finalized: agreement.finalized,
+                revoked: agreement.revoked,
+                legal_basis: agreement.legal_basis.clone(),
+                terms: agreement.terms.as_ref().clone(),
+            },
+            parties: PartyFacts {
+                provider: provider.status,
+                consumer: consumer.status,
+                register_fresh: consumer.fresh && provider.fresh,
+            },
+            state: self.ledger.state(&agreement.id, now),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "a refusal is recorded with all that it was made from")]
+    async fn refuse(
+        &self,
+        turn: L::Turn,
+        request: VerifiedRequest,
+        agreement: Option<&AgreementInForce>,
+        input: Vec<u8>,
+        module: Digest,
+        standing: Standing,
+        reasons: Vec<Refused>,
+        now: Timestamp,
+    ) -> Denied {
+        let (code, clause) =
+            reasons.first().map_or((ErrorCode::EvaluationFailed, None), |r| (r.error_code(), Some(r.clause.clone())));
+        let error = Error::new(code, refusal_detail(code, agreement));
+        if !self.ledger.refusal_rate_ok(&request.request.issuer, &request.request.user, now) {
+            self.ledger.summarise(&request.request.issuer, code, request.digest(), now);
+            return Denied { error, clause, recorded: None };
+        }
+        let uses = agreement.map_or(0, |a| self.ledger.state(&a.id, now).uses);
+        let record = DecisionRecord {
+            request,
+            input,
+            verdict: Verdict::Refuse(reasons),
+            module,
+            snapshot: None,
+            register: standing.version,
+            legal_basis: agreement.map(|a| a.legal_basis.clone()),
+            uses,
+            chained: agreement.is_some(),
+        };
+        match self.ledger.record(turn, record).await {
+            Ok(recorded) => Denied { error, clause, recorded: Some(recorded) },
+            Err(failure) => Denied { error: failure, clause: None, recorded: None },
+        }
+    }
+}
+
+fn refusal(code: ErrorCode, clause: &str) -> Refused {
+    Refused { code: code.as_str().to_owned(), clause: clause.to_owned() }
+}
+
+fn grant(agreement: &AgreementInForce, snapshot: Snapshot, recorded: Recorded) -> AccessGrant {
+    AccessGrant {
+        agreement: agreement.id,
+        consumer: agreement.consumer.clone(),
+        dataset: agreement.dataset.clone(),
+        snapshot,
+        view: std::sync::Arc::new(agreement.terms.view.clone()),
+        decision: recorded.leaf,
+        stop: Stop::new(),
+    }
+}
+
+fn refusal_detail(code: ErrorCode, agreement: Option<&AgreementInForce>) -> String {
+    match agreement {
+        Some(agreement) => format!("refused under agreement {}: {code}", agreement.id.short()),
+        None => "no agreement of this name is in force".to_owned(),
+    }
+}

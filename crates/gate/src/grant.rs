@@ -1,0 +1,124 @@
+//! Grants: the only keys to data. None has a public constructor.
+
+use perron_model::dataset::{Dataset, Snapshot};
+use perron_model::policy::{ReleaseSpec, RowView, View};
+use perron_model::{AgreementId, Digest, ErrorCode, ParticipantId};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A signal that ends what a grant allowed. A stream looks at it before each batch.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicUsize>);
+
+impl Stop {
+    /// A signal not given yet.
+    pub fn new() -> Stop {
+        Stop::default()
+    }
+    /// Ends the grant for `reason`; the first reason given stays.
+    pub fn stop(&self, reason: ErrorCode) {
+        let number = ErrorCode::ALL.iter().position(|c| *c == reason).map_or(1, |i| i + 1);
+        let _ = self.0.compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire);
+    }
+    /// The reason, once the grant has ended.
+    pub fn reason(&self) -> Option<ErrorCode> {
+        let number = self.0.load(Ordering::Acquire);
+        number.checked_sub(1).map(|i| ErrorCode::ALL.get(i).copied().unwrap_or(ErrorCode::Internal))
+    }
+}
+
+/// Leave to run statements over one view of one snapshot, once. Its log entry is durable.
+#[derive(Debug)]
+pub struct AccessGrant {
+    pub(crate) agreement: AgreementId,
+    pub(crate) consumer: ParticipantId,
+    pub(crate) dataset: Arc<Dataset>,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) view: Arc<View>,
+    pub(crate) decision: Digest,
+    pub(crate) stop: Stop,
+}
+
+impl AccessGrant {
+    /// The agreement that is the ground.
+    pub fn agreement(&self) -> AgreementId {
+        self.agreement
+    }
+    /// Who reads.
+    pub fn consumer(&self) -> &ParticipantId {
+        &self.consumer
+    }
+    /// The set, with its description.
+    pub fn dataset(&self) -> &Arc<Dataset> {
+        &self.dataset
+    }
+    /// The snapshot that this read sees.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+    /// What may be seen of it.
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+    /// Leaf hash of the durable decision.
+    pub fn decision(&self) -> Digest {
+        self.decision
+    }
+    /// The signal that ends it.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+    /// The row view, where the grant is for rows.
+    pub fn row_view(&self) -> Option<&RowView> {
+        match self.view.as_ref() {
+            View::Rows(view) => Some(view),
+            View::Aggregates(_) => None,
+        }
+    }
+}
+
+/// Leave to see a view's schema and to plan over it: no row.
+#[derive(Clone, Debug)]
+pub struct SchemaGrant {
+    pub(crate) agreement: AgreementId,
+    pub(crate) dataset: Arc<Dataset>,
+    pub(crate) view: Arc<View>,
+}
+
+impl SchemaGrant {
+    /// The agreement that is the ground.
+    pub fn agreement(&self) -> AgreementId {
+        self.agreement
+    }
+    /// The set, with its description.
+    pub fn dataset(&self) -> &Arc<Dataset> {
+        &self.dataset
+    }
+    /// What may be seen of it.
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+}
+
+/// Leave to compute one released table from one snapshot.
+#[derive(Debug)]
+pub struct ReleaseGrant {
+    pub(crate) dataset: Arc<Dataset>,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) spec: ReleaseSpec,
+}
+
+impl ReleaseGrant {
+    /// The set, with its description.
+    pub fn dataset(&self) -> &Arc<Dataset> {
+        &self.dataset
+    }
+    /// The snapshot to compute from.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+    /// What to compute.
+    pub fn spec(&self) -> &ReleaseSpec {
+        &self.spec
+    }
+}

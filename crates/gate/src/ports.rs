@@ -1,0 +1,144 @@
+//! What the gate needs of the world.
+
+use perron_model::dataset::{Dataset, Snapshot};
+use perron_model::decision::{AccessInput, Verdict};
+use perron_model::participant::Status;
+use perron_model::policy::Terms;
+use perron_model::request::ReadRequest;
+use perron_model::{AgreementId, Digest, ParticipantId, Result, Timestamp};
+use std::future::Future;
+use std::sync::Arc;
+
+/// The only clock.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// A read request whose signature was verified with its issuer's registered request key, and
+/// whose issuer is the channel's participant.
+#[derive(Clone, Debug)]
+pub struct VerifiedRequest {
+    /// The claims.
+    pub request: ReadRequest,
+    /// The compact JWS as received.
+    pub jws: String,
+}
+
+impl VerifiedRequest {
+    /// SHA-256 of the JWS: the request's name in the log.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.jws.as_bytes())
+    }
+}
+
+/// How a participant stands in the register in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its status; `Revoked` for one that the register doesn't hold.
+    pub status: Status,
+    /// Register version that says so.
+    pub version: u64,
+    /// Is that version within its time of use?
+    pub fresh: bool,
+}
+
+/// The signed register in use.
+pub trait Register: Send + Sync {
+    /// The participant's standing at `now`.
+    fn standing(&self, id: &ParticipantId, now: Timestamp) -> Standing;
+}
+
+/// An agreement as the gate goes by it.
+#[derive(Clone, Debug)]
+pub struct AgreementInForce {
+    /// Its name.
+    pub id: AgreementId,
+    /// Provider.
+    pub provider: ParticipantId,
+    /// Consumer.
+    pub consumer: ParticipantId,
+    /// Both signatures verified and FINALIZED.
+    pub finalized: bool,
+    /// Revoked or terminated since.
+    pub revoked: bool,
+    /// Legal basis (DPV IRI).
+    pub legal_basis: String,
+    /// Normalised policy.
+    pub terms: Arc<Terms>,
+    /// The set.
+    pub dataset: Arc<Dataset>,
+    /// Its newest snapshot, if it has one.
+    pub snapshot: Option<Snapshot>,
+}
+
+/// Agreements by name.
+pub trait Agreements: Send + Sync {
+    /// The agreement, as provider.
+    fn agreement(&self, id: &AgreementId) -> Option<AgreementInForce>;
+}
+
+/// A policy's answer and the module that gave it.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    /// Permit or refusal.
+    pub verdict: Verdict,
+    /// Digest of the wasm module.
+    pub module: Digest,
+}
+
+/// The policy evaluation.
+pub trait Policy: Send + Sync {
+    /// Evaluates the module `access`. An error is a refusal (invariant 4).
+    fn access(&self, input: &AccessInput) -> impl Future<Output = Result<Evaluated>> + Send;
+}
+
+/// What is to be made durable of a decision.
+#[derive(Clone, Debug)]
+pub struct DecisionRecord {
+    /// The request as received.
+    pub request: VerifiedRequest,
+    /// Canonical JSON of the evaluation's input.
+    pub input: Vec<u8>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Digest of the module that gave it.
+    pub module: Digest,
+    /// Snapshot that a permitted read sees.
+    pub snapshot: Option<Digest>,
+    /// Register version in force.
+    pub register: u64,
+    /// Legal basis of the agreement.
+    pub legal_basis: Option<String>,
+    /// Uses charged after it, where it is a permit.
+    pub uses: u64,
+    /// Is the agreement known here, so that the entry belongs to its chain?
+    pub chained: bool,
+}
+
+/// Proof that a decision is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Position in the log.
+    pub index: u64,
+    /// Leaf hash.
+    pub leaf: Digest,
+}
+
+/// The log, and the counters that are entries of it.
+pub trait Ledger: Send + Sync {
+    /// What holds an agreement's counters still from evaluation to enqueue.
+    type Turn: Send;
+    /// Waits for the agreement's turn; within it the counters don't move.
+    fn turn(&self, agreement: &AgreementId) -> impl Future<Output = Self::Turn> + Send;
+    /// Counters of the agreement.
+    fn state(&self, agreement: &AgreementId, now: Timestamp) -> perron_model::decision::StateFacts;
+    /// Enqueues the decision in the order of turns, then waits until it is durable. The turn ends
+    /// when the decision has its place in the order. A repeated request digest or nonce is refused
+    /// here, where order is made.
+    fn record(&self, turn: Self::Turn, record: DecisionRecord) -> impl Future<Output = Result<Recorded>> + Send;
+    /// May a single refusal entry be written for this peer and user now, or is it over the rate?
+    fn refusal_rate_ok(&self, peer: &ParticipantId, user: &str, now: Timestamp) -> bool;
+    /// Counts a refusal into the summary of its peer, reason and minute.
+    fn summarise(&self, peer: &ParticipantId, reason: perron_model::ErrorCode, refused: Digest, now: Timestamp);
+}

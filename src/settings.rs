@@ -1,1 +1,117 @@
-//! Typed settings that rooms take.
+//! Typed settings that rooms take. Parsing the configuration file is the wiring's.
+
+use perron_model::{Error, ErrorCode, ParticipantId, Result, SpaceId};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Name of the configuration file in an organisation's directory.
+pub const FILE: &str = "perron.toml";
+
+/// An organisation's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// This organisation.
+    pub participant: ParticipantId,
+    /// The data space.
+    pub space: SpaceId,
+    /// Addresses that are listened on.
+    pub listen: Listen,
+    /// The authority; none in the authority's own directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<AuthorityAddress>,
+}
+
+/// Addresses that are listened on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// For other connectors: mutual TLS.
+    pub peers: SocketAddr,
+    /// Flight SQL for this organisation's own tools; a loopback address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flight: Option<SocketAddr>,
+}
+
+/// Where the authority is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthorityAddress {
+    /// Its name as a participant.
+    pub participant: ParticipantId,
+    /// `host:port`.
+    pub endpoint: String,
+}
+
+/// What a node takes.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This organisation.
+    pub participant: ParticipantId,
+    /// Its directory.
+    pub data: PathBuf,
+}
+
+impl Config {
+    /// Reads and checks a configuration: unknown keys and unusable values are refused, and
+    /// `PERRON__SECTION__KEY` of the environment overrides.
+    pub fn load(directory: &Path) -> Result<Config> {
+        let invalid = |detail: String| Error::new(ErrorCode::ConfigInvalid, detail);
+        let text = std::fs::read_to_string(directory.join(FILE)).map_err(|_| invalid(format!("no `{FILE}` can be read in this directory; `perron join` makes one")))?;
+        let mut value: toml::Table = toml::from_str(&text).map_err(|e| invalid(format!("`{FILE}`: {}", e.message())))?;
+        for (name, text) in std::env::vars().filter(|(n, _)| n.starts_with("PERRON__")) {
+            override_with(&mut value, &name, text).map_err(invalid)?;
+        }
+        let config: Config = value.try_into().map_err(|e: toml::de::Error| invalid(format!("`{FILE}`: {}", e.message())))?;
+        config.check()
+    }
+
+    fn check(self) -> Result<Config> {
+        if let Some(flight) = self.listen.flight
+            && !flight.ip().is_loopback()
+        {
+            return Err(Error::new(ErrorCode::ConfigInvalid, "`listen.flight` has to be a loopback address: its users show themselves by a token"));
+        }
+        Ok(self)
+    }
+
+    /// Writes the configuration.
+    pub fn save(&self, directory: &Path) -> Result<()> {
+        let text = toml::to_string_pretty(self).map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the configuration can't be written"))?;
+        crate::connector::state::write_file(&directory.join(FILE), text.as_bytes())
+    }
+}
+
+/// Puts the value of `PERRON__A__B` at `a.b`.
+fn override_with(table: &mut toml::Table, name: &str, text: String) -> std::result::Result<(), String> {
+    let path: Vec<String> = name.trim_start_matches("PERRON__").split("__").map(str::to_lowercase).collect();
+    let Some((last, sections)) = path.split_last() else { return Ok(()) };
+    let mut table = table;
+    for section in sections {
+        let entry = table.entry(section.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        table = entry.as_table_mut().ok_or_else(|| format!("`{name}` names a section that is a value"))?;
+    }
+    table.insert(last.clone(), toml::Value::String(text));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config> {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(FILE), text).unwrap();
+        Config::load(directory.path())
+    }
+
+    #[test]
+    fn unknown_keys_and_open_flight_ports_are_refused() {
+        let good = "participant = \"a\"\nspace = \"s\"\n[listen]\npeers = \"127.0.0.1:1\"\n";
+        assert!(load(good).is_ok());
+        for bad in [format!("colour = \"red\"\n{good}"), format!("{good}flight = \"0.0.0.0:2\"\n"), good.replace("127.0.0.1:1", "here"), String::new()] {
+            assert_eq!(load(&bad).unwrap_err().code, ErrorCode::ConfigInvalid, "{bad}");
+        }
+    }
+}

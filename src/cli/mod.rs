@@ -1,1 +1,45 @@
 //! The command line: one file a subcommand.
+
+mod agreement;
+mod args;
+mod audit;
+mod authority;
+mod client;
+mod dataset;
+mod demo;
+mod init;
+mod negotiation;
+mod output;
+mod query;
+mod serve;
+mod user;
+
+pub use args::Cli;
+pub use output::Output;
+
+use args::Noun;
+use perron_model::Result;
+
+/// Exit code of a usage error (sysexits, EX_USAGE).
+pub const EXIT_USAGE: u8 = 64;
+
+/// Runs a command.
+pub fn run(cli: Cli) -> Result<()> {
+    let output = Output::new(cli.json, cli.lang);
+    match cli.noun {
+        Noun::Serve(args) => serve::run(&args, &output),
+        Noun::Init(args) => init::init(&args, &output),
+        Noun::Join(args) => init::join(&args, &output),
+        Noun::Authority(verb) => authority::run(verb, &output),
+        Noun::User(verb) => user::run(verb, &output),
+        Noun::Dataset(verb) => dataset::run_dataset(verb, &output),
+        Noun::Offer(verb) => dataset::run_offer(verb, &output),
+        Noun::Catalogue(args) => dataset::catalogue(args, &output),
+        Noun::Negotiation(verb) => negotiation::run(verb, &output),
+        Noun::Agreement(verb) => agreement::run(verb, &output),
+        Noun::Query(args) => query::run(args, &output),
+        Noun::Audit(verb) => audit::run(verb, &output),
+        Noun::Status(args) => client::print(&args.dir, &crate::api::grpc::admin::Command::Status, &output),
+        Noun::Demo(args) => demo::run(&args, &output),
+    }
+}

@@ -1,1 +1,17 @@
-//! The use cases: catalogue, negotiation, agreement, reads, users.
+//! The use cases: catalogue, negotiation, agreement, reads, users. No wire format is spoken here.
+
+pub mod audit;
+pub mod authority;
+pub mod catalogue;
+pub mod consumption;
+pub mod node;
+pub mod negotiation;
+pub mod peers;
+pub mod ports;
+pub mod reads;
+pub mod state;
+pub mod tasks;
+pub mod users;
+pub mod witness;
+
+pub use node::Node;

@@ -1,1 +1,17 @@
-//! Appending to the log: one writer, group commit.
+//! Appending to the log: one writer, group commit, counters that are entries.
+//!
+//! Invariant: nothing is acknowledged before it is durable. Invariant: counters move in the
+//! order of the log, for the order is made under the agreement's turn.
+
+mod chains;
+mod clock;
+mod gate_port;
+mod nonces;
+mod refusals;
+pub mod stream_root;
+mod writer;
+
+pub use clock::SystemClock;
+pub use nonces::{IssuedNonce, Nonces};
+pub use writer::{Draft, Ledger, LogIdentity, Observer, Opened};
+pub(crate) use writer::{random_16, random_text};

@@ -1,1 +1,132 @@
-//! What is derived from the log, in sled.
+//! What is derived from the log, in sled. Everything here can be rebuilt: `perron store rebuild`.
+//!
+//! The room knows trees, keys and bytes, not what the records mean. sled is not the truth of
+//! anything: it is opened, found behind or ahead of the log, and brought level or made anew.
+
+use perron_model::{Error, ErrorCode, Result};
+use std::path::Path;
+
+/// Cache of sled, in bytes: its default of 1 GiB is too much for a commune.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+const META: &str = "meta";
+const APPLIED: &str = "applied";
+
+/// One change of a batch.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Sets a value.
+    Put {
+        /// Tree.
+        tree: &'static str,
+        /// Key.
+        key: Vec<u8>,
+        /// Value.
+        value: Vec<u8>,
+    },
+    /// Removes a value.
+    Remove {
+        /// Tree.
+        tree: &'static str,
+        /// Key.
+        key: Vec<u8>,
+    },
+}
+
+/// The derived state of one organisation.
+#[derive(Clone, Debug)]
+pub struct Store {
+    db: sled::Db,
+}
+
+fn failed(what: &str) -> impl Fn(sled::Error) -> Error + '_ {
+    move |error| {
+        tracing::error!(error = %error, "the store failed to {what}");
+        Error::new(ErrorCode::Internal, format!("the store failed to {what}; `perron store rebuild` makes it anew"))
+    }
+}
+
+impl Store {
+    /// Opens the store in `directory`, making it where there is none.
+    pub fn open(directory: &Path) -> Result<Store> {
+        let db = sled::Config::new().path(directory).cache_capacity(CACHE_BYTES).flush_every_ms(Some(500)).open().map_err(failed("open"))?;
+        Ok(Store { db })
+    }
+
+    /// The value of a key.
+    pub fn get(&self, tree: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let tree = self.db.open_tree(tree).map_err(failed("read"))?;
+        Ok(tree.get(key).map_err(failed("read"))?.map(|v| v.to_vec()))
+    }
+
+    /// All values of a tree whose keys begin with `prefix`, in the order of keys.
+    pub fn scan(&self, tree: &'static str, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let tree = self.db.open_tree(tree).map_err(failed("read"))?;
+        tree.scan_prefix(prefix).map(|r| r.map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(failed("read"))).collect()
+    }
+
+    /// Makes changes, each atomic by itself; together with `applied` they may be made again.
+    pub fn apply(&self, changes: Vec<Change>) -> Result<()> {
+        for change in changes {
+            match change {
+                Change::Put { tree, key, value } => {
+                    self.db.open_tree(tree).and_then(|t| t.insert(key, value)).map_err(failed("write"))?;
+                }
+                Change::Remove { tree, key } => {
+                    self.db.open_tree(tree).and_then(|t| t.remove(key)).map_err(failed("write"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many entries of the log are applied here.
+    pub fn applied(&self) -> Result<u64> {
+        let bytes = self.get(META, APPLIED.as_bytes())?.unwrap_or_default();
+        Ok(<[u8; 8]>::try_from(bytes).map_or(0, u64::from_be_bytes))
+    }
+
+    /// Notes that the entries before `applied` are applied here.
+    pub fn set_applied(&self, applied: u64) -> Result<()> {
+        self.apply(vec![Change::Put { tree: META, key: APPLIED.into(), value: applied.to_be_bytes().into() }])
+    }
+
+    /// Empties the store, so that the log is applied from its beginning.
+    pub fn clear(&self) -> Result<()> {
+        for name in self.db.tree_names() {
+            if name != b"__sled__default" {
+                self.db.drop_tree(name).map_err(failed("clear"))?;
+            }
+        }
+        self.db.flush().map_err(failed("clear"))?;
+        Ok(())
+    }
+
+    /// Waits until all is on disk.
+    pub fn flush(&self) -> Result<()> {
+        self.db.flush().map_err(failed("flush"))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_put_is_read_scanned_and_cleared() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let put = |key: &str| Change::Put { tree: "t", key: key.into(), value: b"v".to_vec() };
+        store.apply(vec![put("a1"), put("a2"), put("b")]).unwrap();
+        store.set_applied(7).unwrap();
+        assert_eq!(store.get("t", b"a1").unwrap().as_deref(), Some(b"v".as_slice()));
+        assert_eq!(store.scan("t", b"a").unwrap().len(), 2);
+        store.flush().unwrap();
+        drop(store);
+        let store = Store::open(directory.path()).unwrap();
+        assert_eq!(store.applied().unwrap(), 7);
+        store.clear().unwrap();
+        assert_eq!(store.applied().unwrap(), 0);
+        assert!(store.scan("t", b"").unwrap().is_empty());
+    }
+}

@@ -20,6 +20,10 @@ impl Stop {
         let number = ErrorCode::ALL.iter().position(|c| *c == reason).map_or(1, |i| i + 1);
         let _ = self.0.compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire);
     }
+    /// Is `other` the same signal?
+    pub fn is(&self, other: &Stop) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
     /// The reason, once the grant has ended.
     pub fn reason(&self) -> Option<ErrorCode> {
         let number = self.0.load(Ordering::Acquire);

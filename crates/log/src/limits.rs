@@ -68,6 +68,13 @@ pub const INDEX_LEAVES_STEP: u64 = 256;
 /// Bytes between two points of a segment's sparse index.
 pub const INDEX_BYTES_STEP: u64 = 1024 * 1024;
 
+/// Leaf hashes held in memory behind the newest leaf; older ones are read from
+/// tiles, or from segments where a tile isn't published yet.
+pub const TAIL_HASHES_MAX: usize = 64 * 1024;
+
+/// Bytes of one step when the tail of a segment is rewritten or moved.
+pub const COPY_BYTES_STEP: usize = 1024 * 1024;
+
 /// Findings kept in one verification report; more are counted, not kept.
 pub const FINDINGS_MAX: usize = 1_000;
 
@@ -87,6 +94,7 @@ pub const VERIFY_THREADS_MAX: usize = 16;
 /// below inside a `u64`.
 pub const TREE_LEAVES_MAX: u64 = 1 << 62;
 
+const _: () = assert!(TAIL_HASHES_MAX >= 2 * TILE_WIDTH);
 const _: () = assert!(LEAF_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(LEAF_BYTES_MAX + 2 < RECORD_BYTES_MAX);
 const _: () = assert!(RECORD_BYTES_MAX <= u32::MAX as usize);

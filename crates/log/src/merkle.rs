@@ -231,11 +231,7 @@ impl Frontier {
 }
 
 fn fold_peaks(peaks: &[Hash]) -> Option<Hash> {
-    peaks
-        .iter()
-        .rev()
-        .copied()
-        .reduce(|right, left| node_hash(&left, &right))
+    peaks.iter().rev().copied().reduce(|right, left| node_hash(&left, &right))
 }
 
 /// The perfect subtrees (level, index) that tile `[start, end)`, left to
@@ -279,11 +275,7 @@ pub fn root(source: &dyn HashSource, size: u64) -> Result<Hash, MerkleError> {
 ///
 /// # Errors
 /// [`MerkleError`] when the index isn't in the tree or a node can't be had.
-pub fn prove_inclusion(
-    source: &dyn HashSource,
-    index: u64,
-    size: u64,
-) -> Result<Vec<Hash>, MerkleError> {
+pub fn prove_inclusion(source: &dyn HashSource, index: u64, size: u64) -> Result<Vec<Hash>, MerkleError> {
     if index >= size || size > TREE_LEAVES_MAX {
         return Err(MerkleError::IndexOutOfTree { index, size });
     }
@@ -308,11 +300,7 @@ pub fn prove_inclusion(
 ///
 /// # Errors
 /// [`MerkleError`] when the sizes are out of order or a node can't be had.
-pub fn prove_consistency(
-    source: &dyn HashSource,
-    old: u64,
-    new: u64,
-) -> Result<Vec<Hash>, MerkleError> {
+pub fn prove_consistency(source: &dyn HashSource, old: u64, new: u64) -> Result<Vec<Hash>, MerkleError> {
     if old > new || new > TREE_LEAVES_MAX {
         return Err(MerkleError::SizesOutOfOrder { old, new });
     }
@@ -347,13 +335,7 @@ pub fn prove_consistency(
 ///
 /// # Errors
 /// [`MerkleError`] saying what doesn't hold.
-pub fn verify_inclusion(
-    index: u64,
-    size: u64,
-    leaf: &Hash,
-    proof: &[Hash],
-    root: &Hash,
-) -> Result<(), MerkleError> {
+pub fn verify_inclusion(index: u64, size: u64, leaf: &Hash, proof: &[Hash], root: &Hash) -> Result<(), MerkleError> {
     if index >= size || size > TREE_LEAVES_MAX {
         return Err(MerkleError::IndexOutOfTree { index, size });
     }
@@ -440,26 +422,13 @@ pub fn verify_consistency(
     if last != 0 {
         return Err(MerkleError::WrongLength);
     }
-    if old_hash == *old_root && new_hash == *new_root {
-        Ok(())
-    } else {
-        Err(MerkleError::WrongRoot)
-    }
+    if old_hash == *old_root && new_hash == *new_root { Ok(()) } else { Err(MerkleError::WrongRoot) }
 }
 
-fn verify_same_size(
-    size: u64,
-    old_root: &Hash,
-    new_root: &Hash,
-    proof: &[Hash],
-) -> Result<(), MerkleError> {
+fn verify_same_size(size: u64, old_root: &Hash, new_root: &Hash, proof: &[Hash]) -> Result<(), MerkleError> {
     if !proof.is_empty() {
         return Err(MerkleError::WrongLength);
     }
     let right_when_empty = size > 0 || *old_root == empty_root();
-    if old_root == new_root && right_when_empty {
-        Ok(())
-    } else {
-        Err(MerkleError::WrongRoot)
-    }
+    if old_root == new_root && right_when_empty { Ok(()) } else { Err(MerkleError::WrongRoot) }
 }

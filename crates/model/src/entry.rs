@@ -511,6 +511,8 @@ pub enum AttachmentKind {
     Document = 6,
     /// A register version.
     Register = 7,
+    /// A read's receipt, as its provider gave it (`request::Receipt`, JSON).
+    Receipt = 8,
 }
 
 impl AttachmentKind {
@@ -524,6 +526,7 @@ impl AttachmentKind {
             5 => AttachmentKind::NegotiationMessage,
             6 => AttachmentKind::Document,
             7 => AttachmentKind::Register,
+            8 => AttachmentKind::Receipt,
             _ => return None,
         })
     }

@@ -3,7 +3,9 @@
 //! Source: Dataspace Protocol 2025-1, "Contract Negotiation Protocol", state machine; the
 //! diagram is stricter than the prose, and it is the diagram that is kept here.
 
+use crate::agreement::{JwsJson, Offer};
 use crate::error::{Error, ErrorCode, Result};
+use crate::id::ParticipantId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -146,6 +148,48 @@ pub fn next(state: Option<State>, by: Side, message: Message) -> Result<State> {
         }
     };
     Ok(to)
+}
+
+/// A message of the protocol as it is recorded and compared: canonical JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NegotiationMessage {
+    /// UUIDv7 of the sender; the same id is the same message.
+    pub message_id: String,
+    /// What it does.
+    pub message: Message,
+    /// The consumer's number of the negotiation.
+    pub consumer_pid: String,
+    /// The provider's number; none in a first request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_pid: Option<String>,
+    /// Who gives.
+    pub provider: ParticipantId,
+    /// Who receives.
+    pub consumer: ParticipantId,
+    /// The offer, in `request` and `offer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Offer>,
+    /// The signed agreement, in `agree` (one signature) and `verify` (two).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<JwsJson>,
+    /// Why, in `terminate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl NegotiationMessage {
+    /// Refuses a message without the parts that its kind has, or with others.
+    pub fn check(self) -> Result<NegotiationMessage> {
+        use Message as M;
+        let offer = matches!(self.message, M::Request | M::Offer);
+        let agreement = matches!(self.message, M::Agree | M::Verify);
+        let fits = self.offer.is_some() == offer && self.agreement.is_some() == agreement && (self.reason.is_none() || self.message == M::Terminate);
+        if !fits || self.message_id.is_empty() || self.message_id.len() > 64 || self.consumer_pid.len() > 64 || self.provider_pid.as_ref().is_some_and(|p| p.len() > 64) {
+            return Err(Error::malformed(format!("a {:?} message with the wrong parts", self.message).to_lowercase()));
+        }
+        Ok(self)
+    }
 }
 
 #[cfg(test)]

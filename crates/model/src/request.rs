@@ -1,7 +1,10 @@
 //! The signed read request, and what travels with it.
 
+use crate::error::{Error, Result};
 use crate::id::{AgreementId, Digest, ParticipantId};
 use crate::time::Timestamp;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 /// `typ` of a read request's JWS.
@@ -64,4 +67,28 @@ pub struct Acknowledgement {
     pub messages: u64,
     /// Stream root over the messages received.
     pub stream_root: Digest,
+}
+
+/// A read's receipt: openings of decision and outcome with their proofs. It needs no further
+/// signature, for the proofs end in signed checkpoints.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    /// The decision's leaf, base64url.
+    pub decision: String,
+    /// The outcome's leaf, base64url; empty while the read runs.
+    pub outcome: String,
+    /// c2sp.org/tlog-proof of the decision.
+    pub decision_proof: String,
+    /// c2sp.org/tlog-proof of the outcome.
+    pub outcome_proof: String,
+    /// Salt of the stream root, base64url.
+    pub stream_salt: String,
+}
+
+/// The claims of a compact JWS that was verified before, as it lies in the log.
+pub fn claims_of(jws: &str) -> Result<ReadRequest> {
+    let payload = jws.split('.').nth(1).ok_or_else(|| Error::malformed("not a compact JWS"))?;
+    let bytes = URL_SAFE_NO_PAD.decode(payload).map_err(|_| Error::malformed("a JWS payload is not base64url"))?;
+    serde_json::from_slice(&bytes).map_err(|e| Error::malformed(format!("not a read request: {e}")))
 }

@@ -11,6 +11,9 @@ use std::fmt;
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// 1970-01-01T00:00:00Z.
+    pub const EPOCH: Timestamp = Timestamp(0);
+
     /// A time from milliseconds since the epoch, between the years 1970 and 9999.
     pub fn from_millis(ms: i64) -> Result<Timestamp> {
         if (0..253_402_300_800_000).contains(&ms) {

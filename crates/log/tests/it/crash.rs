@@ -1,0 +1,110 @@
+//! Power cuts at random points: nothing acknowledged is lost.
+
+use perron_log::sim::{Fault, SimFiles};
+use perron_log::{Checkpoint, Finding, FindingKind, Hash, LogError, Outcome, VerifyOptions, verify_log_files};
+
+use crate::support::{ORIGIN, Rng, entries, entry, layout, open_sim, verifier};
+
+struct Acknowledged {
+    hashes: Vec<Hash>,
+    head: Option<Checkpoint>,
+    note: Option<String>,
+}
+
+/// An honest owner is never accused by a power cut: not before the log is
+/// opened again, still less after.
+fn outcome(files: &SimFiles, known: &Acknowledged) -> Outcome {
+    let options =
+        VerifyOptions { origin: ORIGIN.to_owned(), keys: vec![verifier()], kept: known.note.iter().cloned().collect() };
+    let log_dir = layout().log_dir().to_owned();
+    match verify_log_files(files, &log_dir, &options, &mut |_| Vec::new()) {
+        Ok(report) => {
+            // A power cut in the very first publication looks like a checkpoint
+            // that someone removed.
+            let accuses = |found: &&Finding| {
+                found.kind.outcome() > Outcome::Unfinished
+                    && !(found.kind == FindingKind::MissingFile && found.path == "checkpoint")
+            };
+            assert_eq!(report.findings.iter().find(accuses), None);
+            report.outcome
+        }
+        // The folder isn't there yet.
+        Err(error) if known.note.is_none() => {
+            println!("{error}");
+            Outcome::Ok
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Opens, appends and publishes until the power goes.
+fn work(files: &SimFiles, rng: &mut Rng, segment_bytes: u64, known: &mut Acknowledged) -> bool {
+    let heads: Vec<Checkpoint> = known.head.iter().cloned().collect();
+    let (mut log, recovered) = match open_sim(files, segment_bytes, &heads) {
+        Ok(opened) => opened,
+        // The power went while it was opened.
+        Err(LogError::Io { .. }) => return false,
+        Err(error) => panic!("{error}"),
+    };
+    let acknowledged = known.hashes.len() as u64;
+    assert!(log.size() >= acknowledged, "acknowledged entries are gone");
+    if let Some(torn) = &recovered.torn {
+        let moved = files.contents(&torn.quarantined).unwrap();
+        assert_eq!((Hash::of(&moved), moved.len() as u64), (torn.digest, torn.length));
+    }
+    for index in 0..log.size() {
+        assert_eq!(log.leaf(index).unwrap(), entry(index).leaf, "entry {index}");
+    }
+    let reader = log.reader();
+    for (index, hash) in (0..).zip(&known.hashes) {
+        assert_eq!(reader.leaf_hash(index).unwrap(), *hash);
+    }
+    known.hashes = (0..log.size()).map(|index| reader.leaf_hash(index).unwrap()).collect();
+    known.head = Some(reader.checkpoint());
+    for _ in 0..12 {
+        let count = rng.below(60) + 1;
+        match log.append(&entries(log.size(), count)) {
+            Ok(done) => {
+                known.hashes.extend(done.leaf_hashes);
+                known.head = Some(done.checkpoint);
+                known.note = Some(done.note);
+            }
+            Err(LogError::Io { .. }) => return false,
+            Err(error) => panic!("{error}"),
+        }
+        if rng.below(3) == 0 && log.publish().is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_in_a_power_cut() {
+    let (mut torn, mut cuts, mut unfinished) = (0, 0, 0);
+    for seed in 0..600 {
+        let mut rng = Rng(seed);
+        let files = SimFiles::new();
+        let mut known = Acknowledged { hashes: Vec::new(), head: None, note: None };
+        let segment_bytes = 2048 + rng.below(1 << 15);
+        for _ in 0..4 {
+            files.fail_in(rng.below(90) + 1, Fault::PowerCut);
+            if !work(&files, &mut rng, segment_bytes, &mut known) {
+                cuts += 1;
+            }
+            files.crash(rng.next());
+            unfinished += u64::from(outcome(&files, &known) == Outcome::Unfinished);
+        }
+        let heads: Vec<Checkpoint> = known.head.iter().cloned().collect();
+        let (log, recovered) = open_sim(&files, segment_bytes, &heads).unwrap();
+        assert!(log.size() >= known.hashes.len() as u64, "seed {seed}");
+        let outcome = outcome(&files, &known);
+        assert!(outcome == Outcome::Ok, "seed {seed}: {outcome}");
+        let quarantine = layout().quarantine_dir().to_owned();
+        torn += files.paths().iter().filter(|path| path.starts_with(&quarantine)).count();
+        drop((log, recovered));
+    }
+    assert!(cuts > 1000, "only {cuts} power cuts");
+    assert!(unfinished > 100, "only {unfinished} unfinished states");
+    assert!(torn > 100, "only {torn} torn records");
+}

@@ -1,0 +1,10 @@
+//! Tests of the log: other people's cases, properties, crashes, tampering.
+mod conformance;
+mod crash;
+mod notes;
+mod parsing;
+mod support;
+mod tamper;
+mod tessera;
+mod tree;
+mod writing;

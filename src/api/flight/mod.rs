@@ -1,0 +1,4 @@
+//! Arrow Flight: between connectors, and Flight SQL for an organisation's own tools.
+
+pub mod local;
+pub mod peer;

@@ -1,0 +1,240 @@
+//! The organisation's own command line, over its local socket.
+//!
+//! Both ends are the same program, so a command is a type of this program; who may give it is
+//! decided by the policy `staff`. The owner of the directory may do all but read data.
+
+use crate::api::errors::to_status;
+use crate::api::flight::local::{uid_of, user_of};
+use crate::api::pb;
+use crate::api::pb::admin_service_server::AdminService;
+use crate::connector::Node;
+use crate::connector::authority::Authority;
+use crate::connector::state::{Approval, Negotiation};
+use crate::connector::users::{Credential, User, UserRole};
+use crate::source::SourceFile;
+use perron_model::agreement::LegalBasis;
+use perron_model::dataset::Dataset;
+use perron_model::id::UserName;
+use perron_model::participant::Status;
+use perron_model::{AgreementId, DatasetId, Digest, Error, ErrorCode, ParticipantId, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::{Request, Response};
+
+/// Longest wait of `negotiation wait`, in seconds.
+const WAIT_S_MAX: u64 = 600;
+/// Entries that one listing gives at the most.
+const ENTRIES_MAX: u64 = 1_000;
+
+/// A command of the local command line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Command {
+    /// What runs here.
+    Status,
+    /// Adds a user, or replaces the grants of one.
+    UserAdd { name: UserName, roles: Vec<UserRole>, purposes: Vec<String>, agreements: Vec<AgreementId>, credential: Credential },
+    /// All users.
+    UserList,
+    /// Publishes a set.
+    DatasetAdd { dataset: Box<Dataset>, source: SourceFile },
+    /// Appends to a set, or replaces its rows.
+    DatasetUpdate { id: DatasetId, source: SourceFile, replace: bool },
+    /// Takes a set back.
+    DatasetWithdraw { id: DatasetId },
+    /// All sets published here.
+    DatasetList,
+    /// Publishes an offer.
+    OfferAdd { id: DatasetId, dataset: DatasetId, policy: Json, legal_basis: LegalBasis, approval: Approval, consumer: Option<ParticipantId> },
+    /// All offers published here.
+    OfferList,
+    /// What another participant shows us.
+    Catalogue { of: ParticipantId, filter: String },
+    /// Asks for an offer, as published or with another policy.
+    NegotiationRequest { provider: ParticipantId, offer: DatasetId, policy: Option<Json> },
+    /// Negotiations; or those that wait for a person here.
+    NegotiationList { waiting: bool },
+    /// Waits until a negotiation has ended or waits for a person here.
+    NegotiationWait { pid: String, seconds: u64 },
+    /// Approves what waits.
+    NegotiationApprove { pid: String },
+    /// Refuses what waits.
+    NegotiationRefuse { pid: String, reason: String },
+    /// Puts another policy on the table.
+    NegotiationCounter { pid: String, policy: Json },
+    /// Agreements in force.
+    AgreementList,
+    /// An agreement's envelope.
+    AgreementShow { id: AgreementId },
+    /// Entries of the log.
+    AuditList { from: u64, count: u64 },
+    /// Exchanges checkpoints with a participant now.
+    AuditExchange { with: ParticipantId },
+    /// Enrols a participant (authority).
+    AuthorityEnrol { request: String },
+    /// Suspends, revokes or reinstates a participant (authority).
+    AuthorityStatus { participant: ParticipantId, status: Status },
+    /// Members of the register.
+    AuthorityList,
+}
+
+impl Command {
+    /// The action that the policy `staff` decides about.
+    const fn action(&self) -> &'static str {
+        match self {
+            Command::Status => "status",
+            Command::UserAdd { .. } | Command::UserList => "user.add",
+            Command::DatasetAdd { .. } => "dataset.add",
+            Command::DatasetUpdate { .. } => "dataset.update",
+            Command::DatasetWithdraw { .. } => "dataset.withdraw",
+            Command::OfferAdd { .. } => "offer.add",
+            Command::DatasetList | Command::OfferList | Command::Catalogue { .. } => "catalogue.show",
+            Command::NegotiationRequest { .. } | Command::NegotiationCounter { .. } => "negotiation.request",
+            Command::NegotiationList { .. } | Command::NegotiationWait { .. } => "negotiation.show",
+            Command::NegotiationApprove { .. } => "negotiation.approve",
+            Command::NegotiationRefuse { .. } => "negotiation.refuse",
+            Command::AgreementList | Command::AgreementShow { .. } => "agreement.show",
+            Command::AuditList { .. } | Command::AuditExchange { .. } => "audit.read",
+            Command::AuthorityEnrol { .. } | Command::AuthorityStatus { .. } => "authority.change",
+            Command::AuthorityList => "status",
+        }
+    }
+}
+
+/// The service.
+pub struct Admin {
+    /// The organisation.
+    pub node: Arc<Node>,
+    /// The authority, in its own process.
+    pub authority: Option<Arc<Authority>>,
+    /// User id of the directory's owner.
+    pub owner: u32,
+}
+
+#[tonic::async_trait]
+impl AdminService for Admin {
+    async fn execute(&self, request: Request<pb::ExecuteRequest>) -> Result<Response<pb::ExecuteResponse>, tonic::Status> {
+        let command: Command = serde_json::from_slice(&request.get_ref().command).map_err(|e| to_status(&Error::malformed(format!("not a command: {e}"))))?;
+        let by_token = request.metadata().contains_key("authorization");
+        let actor = if !by_token && uid_of(&request).is_some_and(|uid| uid == self.owner) {
+            "operator".to_owned()
+        } else {
+            let user = user_of(&self.node, &request)?;
+            self.node.require_staff(&user, command.action(), None).await.map_err(|e| to_status(&e))?;
+            self.node.pseudonym_of(&user).map_err(|e| to_status(&e))?
+        };
+        let answer = self.execute_as(&actor, command).await.map_err(|e| to_status(&e))?;
+        let answer = serde_json::to_vec(&answer).map_err(|_| to_status(&Error::new(ErrorCode::Internal, "an answer can't be written")))?;
+        Ok(Response::new(pb::ExecuteResponse { answer }))
+    }
+}
+
+impl Admin {
+    async fn execute_as(&self, actor: &str, command: Command) -> Result<Json> {
+        let node = &self.node;
+        match command {
+            Command::Status => Ok(self.status()),
+            Command::UserAdd { name, roles, purposes, agreements, credential } => {
+                let user = User { name, roles, purposes, agreements, credential, pseudonyms: BTreeMap::new() };
+                node.add_user(actor, user).await.map(|()| json!({}))
+            }
+            Command::UserList => Ok(node.user_list()),
+            Command::DatasetAdd { dataset, source } => node.add_dataset(actor, *dataset, source).await.and_then(to_json),
+            Command::DatasetUpdate { id, source, replace } => node.update_dataset(actor, id, source, replace).await.and_then(to_json),
+            Command::DatasetWithdraw { id } => node.withdraw_dataset(actor, &id).await.map(|()| json!({})),
+            Command::DatasetList => to_json(node.dataset_list()),
+            Command::OfferAdd { id, dataset, policy, legal_basis, approval, consumer } => node.add_offer(actor, id, &dataset, policy, legal_basis, approval, consumer).await.and_then(to_json),
+            Command::OfferList => to_json(node.offer_list()),
+            Command::Catalogue { of, filter } => node.catalogue_of(&of, &filter).await.and_then(to_json),
+            Command::NegotiationRequest { provider, offer, policy } => self.request(&provider, &offer, policy).await,
+            Command::NegotiationList { waiting } => Ok(Json::Array(node.negotiation_list(waiting).iter().map(negotiation).collect())),
+            Command::NegotiationWait { pid, seconds } => self.wait(&pid, seconds).await,
+            Command::NegotiationApprove { pid } => node.approve(&pid, actor).await.map(|()| json!({})),
+            Command::NegotiationRefuse { pid, reason } => node.refuse(&pid, reason, actor).await.map(|()| json!({})),
+            Command::NegotiationCounter { pid, policy } => node.counter(&pid, policy, actor).await.map(|()| json!({})),
+            Command::AgreementList => Ok(node.agreement_list()),
+            Command::AgreementShow { id } => node.envelope(&id).and_then(to_json),
+            Command::AuditList { from, count } => node.audit_list(from, count.min(ENTRIES_MAX)),
+            Command::AuditExchange { with } => node.exchange_heads(&with).await.map(|()| json!({})),
+            Command::AuthorityEnrol { request } => {
+                let answer = self.authority()?.enrol(&request, node.now())?;
+                node.administer("authority.enrol", actor, request.into_bytes()).await?;
+                to_json(answer)
+            }
+            Command::AuthorityStatus { participant, status } => {
+                self.authority()?.set_status(&participant, status, node.now())?;
+                node.administer("authority.status", actor, perron_model::canonical::to_bytes(&json!({"participant": participant, "status": status}))?).await?;
+                Ok(json!({}))
+            }
+            Command::AuthorityList => Ok(node.register_list()),
+        }
+    }
+
+    fn authority(&self) -> Result<&Arc<Authority>> {
+        self.authority.as_ref().ok_or_else(|| Error::new(ErrorCode::NotFound, "this directory is not a data space's authority"))
+    }
+
+    fn status(&self) -> Json {
+        let reader = self.node.ledger().reader();
+        json!({
+            "participant": self.node.me(),
+            "origin": self.node.ledger().origin(),
+            "entries": reader.size(),
+            "published": reader.published_size(),
+            "authority": self.authority.is_some(),
+            "version": env!("CARGO_PKG_VERSION"),
+        })
+    }
+
+    async fn request(&self, provider: &ParticipantId, offer: &DatasetId, policy: Option<Json>) -> Result<Json> {
+        let items = self.node.catalogue_of(provider, "").await?;
+        let mut found = items.into_iter().flat_map(|i| i.offers).find(|o| o.id == *offer).ok_or_else(|| Error::new(ErrorCode::NotFound, format!("`{provider}` shows no offer `{offer}`")))?;
+        if let Some(policy) = policy {
+            found.policy = policy;
+        }
+        let pid = self.node.request(provider, found).await?;
+        Ok(json!({ "negotiation": pid }))
+    }
+
+    /// Follows the changes of the state, so that nothing is polled.
+    async fn wait(&self, pid: &str, seconds: u64) -> Result<Json> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds.min(WAIT_S_MAX));
+        let mut changes = self.node.state_changes();
+        loop {
+            changes.borrow_and_update();
+            let found = self.node.negotiation_list(false).into_iter().find(|n| n.pid == pid).ok_or_else(|| Error::new(ErrorCode::NotFound, "no negotiation of this number"))?;
+            let waiting = self.node.negotiation_list(true).iter().any(|n| n.pid == pid);
+            let settled = found.state.is_terminal() && (found.outgoing.is_none() || found.state == perron_model::negotiation::State::Finalized);
+            if settled || waiting {
+                return Ok(negotiation(&found));
+            }
+            match tokio::time::timeout_at(deadline, changes.changed()).await {
+                Ok(Ok(())) => {}
+                _ => return Err(Error::new(ErrorCode::DeadlineExceeded, format!("the negotiation is still in {}", found.state))),
+            }
+        }
+    }
+}
+
+fn negotiation(n: &Negotiation) -> Json {
+    let agreement: Option<Digest> = n.agreement.as_ref().and_then(|a| crate::connector::state::payload_of(a).ok()).and_then(|p| p.id().ok());
+    json!({
+        "negotiation": n.pid,
+        "side": n.side,
+        "with": n.counterparty,
+        "state": n.state,
+        "offer": n.offer,
+        "offered_by": n.offered_by,
+        "agreement": agreement,
+        "reason": n.reason,
+        "undelivered": n.outgoing.is_some(),
+        "changed": n.changed,
+    })
+}
+
+fn to_json<T: Serialize>(value: T) -> Result<Json> {
+    serde_json::to_value(value).map_err(|_| Error::new(ErrorCode::Internal, "an answer can't be written"))
+}

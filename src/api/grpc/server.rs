@@ -1,0 +1,163 @@
+//! Listeners: mutual TLS for other connectors, a socket and a loopback port for our own tools.
+
+use crate::api::flight::local::LocalFlight;
+use crate::api::flight::peer::PeerFlight;
+use crate::api::grpc::admin::Admin;
+use crate::api::grpc::services::Services;
+use crate::api::pb::admin_service_server::AdminServiceServer;
+use crate::api::pb::catalog_service_server::CatalogServiceServer;
+use crate::api::pb::ledger_service_server::LedgerServiceServer;
+use crate::api::pb::negotiation_service_server::NegotiationServiceServer;
+use crate::api::pb::register_service_server::RegisterServiceServer;
+use crate::trust::tls::ReloadableTls;
+use arrow_flight::flight_service_server::FlightServiceServer;
+use perron_model::limits::{FLIGHT_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX};
+use perron_model::{Error, ErrorCode, ParticipantId, Result};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, UnixListenerStream};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
+
+/// Handshakes that run at a time.
+const HANDSHAKES_MAX: usize = 64;
+/// Connections that wait to be served.
+const ACCEPTED_MAX: usize = 64;
+/// Streams of one connection.
+const STREAMS_MAX: u32 = 256;
+/// Age after which a connection is asked to begin anew, so that certificates are looked at again.
+const CONNECTION_AGE: Duration = Duration::from_secs(3600);
+
+/// Who is at the other end of a mutual TLS channel.
+#[derive(Clone, Debug)]
+pub struct PeerIdentity(pub ParticipantId);
+
+/// A channel whose handshake is done.
+pub struct PeerStream {
+    stream: TlsStream<TcpStream>,
+    peer: ParticipantId,
+}
+
+impl Connected for PeerStream {
+    type ConnectInfo = PeerIdentity;
+    fn connect_info(&self) -> PeerIdentity {
+        PeerIdentity(self.peer.clone())
+    }
+}
+
+impl AsyncRead for PeerStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for PeerStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Binds a TCP address; one that is taken has its own code.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|e| match e.kind() {
+        std::io::ErrorKind::AddrInUse => Error::new(ErrorCode::PortTaken, format!("`{address}` is taken by another process")),
+        _ => Error::new(ErrorCode::ConfigInvalid, format!("`{address}` can't be listened on")),
+    })
+}
+
+/// Binds the local socket; one that a dead process left is replaced (the directory is locked).
+pub fn bind_socket(path: &Path) -> Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(_) => return Err(Error::new(ErrorCode::ConfigInvalid, "the local socket can't be replaced")),
+    }
+    UnixListener::bind(path).map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the local socket can't be made; is the directory's path longer than 100 bytes?"))
+}
+
+/// Accepts connections and shakes hands beside each other, so that one that stalls holds up none.
+fn accept(listener: TcpListener, tls: Arc<ReloadableTls>, stop: CancellationToken) -> ReceiverStream<std::io::Result<PeerStream>> {
+    let (sender, receiver) = mpsc::channel(ACCEPTED_MAX);
+    let slots = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    tokio::spawn(async move {
+        loop {
+            let Ok(slot) = slots.clone().acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let Ok((stream, _)) = accepted else { continue };
+            let (tls, sender) = (tls.clone(), sender.clone());
+            tokio::spawn(async move {
+                let _ = stream.set_nodelay(true);
+                match tls.accept(stream).await {
+                    Ok((stream, peer)) => {
+                        let _ = sender.send(Ok(PeerStream { stream, peer })).await;
+                    }
+                    Err(error) => tracing::info!(code = error.code.as_str(), "a handshake failed: {}", error.detail),
+                }
+                drop(slot);
+            });
+        }
+    });
+    ReceiverStream::new(receiver)
+}
+
+/// Serves other connectors until `stop`.
+pub async fn serve_peers(listener: TcpListener, tls: Arc<ReloadableTls>, services: Services, stop: CancellationToken) -> Result<()> {
+    let incoming = accept(listener, tls, stop.clone());
+    let flight = FlightServiceServer::new(PeerFlight(services.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(FLIGHT_MESSAGE_BYTES_MAX);
+    let served = Server::builder()
+        .max_concurrent_streams(STREAMS_MAX)
+        .concurrency_limit_per_connection(256)
+        .load_shed(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .max_connection_age(CONNECTION_AGE)
+        .initial_stream_window_size(4 * 1024 * 1024)
+        .initial_connection_window_size(8 * 1024 * 1024)
+        .add_service(CatalogServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(NegotiationServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(LedgerServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(RegisterServiceServer::new(services).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(flight)
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+        .await;
+    served.map_err(|e| Error::new(ErrorCode::Internal, format!("the listener for other connectors ended: {e}")))
+}
+
+/// Serves our own command line and tools on the local socket until `stop`.
+pub async fn serve_socket(listener: UnixListener, admin: Admin, flight: LocalFlight, stop: CancellationToken) -> Result<()> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<AdminServiceServer<Admin>>().await;
+    let served = Server::builder()
+        .add_service(health_service)
+        .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(FlightServiceServer::new(flight).max_encoding_message_size(FLIGHT_MESSAGE_BYTES_MAX))
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned())
+        .await;
+    served.map_err(|e| Error::new(ErrorCode::Internal, format!("the local socket ended: {e}")))
+}
+
+/// Serves Flight SQL to our own tools on a loopback port until `stop`.
+pub async fn serve_flight(listener: TcpListener, flight: LocalFlight, stop: CancellationToken) -> Result<()> {
+    let served = Server::builder()
+        .add_service(FlightServiceServer::new(flight).max_encoding_message_size(FLIGHT_MESSAGE_BYTES_MAX))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
+        .await;
+    served.map_err(|e| Error::new(ErrorCode::Internal, format!("the listener for local tools ended: {e}")))
+}

@@ -1,0 +1,465 @@
+//! Arguments of the command line.
+
+use crate::connector::users::UserRole;
+use crate::messages::Lang;
+use clap::{Args, Parser, Subcommand};
+use perron_model::id::UserName;
+use perron_model::{AgreementId, DatasetId, ParticipantId, SpaceId};
+use std::path::PathBuf;
+
+/// A sovereign data-space connector: data shared under terms that both sides signed.
+#[derive(Debug, Parser)]
+#[command(name = "perron", version, about, long_about = None)]
+pub struct Cli {
+    /// Answers as JSON, one object a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Language of the texts: fr or en.
+    #[arg(long, global = true, default_value = "en", env = "PERRON_LANG")]
+    pub lang: Lang,
+    /// What to do.
+    #[command(subcommand)]
+    pub noun: Noun,
+}
+
+/// The directory of an organisation.
+#[derive(Clone, Debug, Args)]
+pub struct Dir {
+    /// The organisation's directory.
+    #[arg(long, short = 'C', default_value = ".", env = "PERRON_DIR")]
+    pub dir: PathBuf,
+}
+
+/// Commands.
+#[derive(Debug, Subcommand)]
+pub enum Noun {
+    /// Plays the main job in front of you, on real readings.
+    #[command(after_help = "Example: perron demo --dir /tmp/perron-demo --lang fr")]
+    Demo(DemoArgs),
+    /// Makes an organisation's keys and the request that its authority enrols.
+    #[command(after_help = "Example: perron init --dir commune --space eau --name commune --title \"Commune\" --enterprise 0207.400.022 --nis 63049 --endpoint 127.0.0.1:7411")]
+    Init(InitArgs),
+    /// Turns the authority's answer into a working configuration.
+    #[command(after_help = "Example: perron join --dir commune answer.json --listen 127.0.0.1:7411")]
+    Join(JoinArgs),
+    /// Serves an organisation's directory.
+    #[command(after_help = "Example: perron serve --dir commune")]
+    Serve(Dir),
+    /// Tells what runs here.
+    Status(Dir),
+    /// A data space's authority.
+    #[command(subcommand)]
+    Authority(AuthorityVerb),
+    /// Users of the organisation.
+    #[command(subcommand)]
+    User(UserVerb),
+    /// Published sets.
+    #[command(subcommand)]
+    Dataset(DatasetVerb),
+    /// Published offers.
+    #[command(subcommand)]
+    Offer(OfferVerb),
+    /// What another participant shows.
+    #[command(after_help = "Example: perron catalogue intercommunale --filter eau")]
+    Catalogue(CatalogueArgs),
+    /// Negotiations.
+    #[command(subcommand)]
+    Negotiation(NegotiationVerb),
+    /// Agreements.
+    #[command(subcommand)]
+    Agreement(AgreementVerb),
+    /// Runs a statement under an agreement, for a purpose.
+    #[command(after_help = "Example: perron query --agreement ID --purpose https://w3id.org/dpv#ServiceProvision \"SELECT count(*) FROM water\"")]
+    Query(QueryArgs),
+    /// The log.
+    #[command(subcommand)]
+    Audit(AuditVerb),
+}
+
+/// `perron demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Keeps everything in this directory, which must not exist.
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Leaves the connectors running.
+    #[arg(long)]
+    pub serve: bool,
+    /// Where the demonstration's data lie.
+    #[arg(long, default_value = "demo", env = "PERRON_DEMO_DATA")]
+    pub data: PathBuf,
+}
+
+/// What an organisation says of itself.
+#[derive(Clone, Debug, Args)]
+pub struct Facts {
+    /// Its name in the data space.
+    #[arg(long)]
+    pub name: ParticipantId,
+    /// Its name for people.
+    #[arg(long)]
+    pub title: String,
+    /// Its enterprise number (KBO/BCE).
+    #[arg(long)]
+    pub enterprise: String,
+    /// A commune's NIS code.
+    #[arg(long)]
+    pub nis: Option<String>,
+    /// Where its connector can be dialled, `host:port`.
+    #[arg(long)]
+    pub endpoint: Option<String>,
+    /// The data space.
+    #[arg(long)]
+    pub space: SpaceId,
+}
+
+/// `perron init`.
+#[derive(Clone, Debug, Args)]
+pub struct InitArgs {
+    #[command(flatten)]
+    pub dir: Dir,
+    #[command(flatten)]
+    pub facts: Facts,
+    /// File of the request; `request.jws` in the directory by default.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// `perron join`.
+#[derive(Clone, Debug, Args)]
+pub struct JoinArgs {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// The authority's answer.
+    pub answer: PathBuf,
+    /// Address to listen on for other connectors.
+    #[arg(long)]
+    pub listen: std::net::SocketAddr,
+    /// Loopback address of Flight SQL for our own tools.
+    #[arg(long)]
+    pub flight: Option<std::net::SocketAddr>,
+}
+
+/// `perron authority …`.
+#[derive(Debug, Subcommand)]
+pub enum AuthorityVerb {
+    /// Makes a data space: CA, register, the authority's own keys.
+    Init {
+        #[command(flatten)]
+        dir: Dir,
+        #[command(flatten)]
+        facts: Facts,
+        /// Address to listen on.
+        #[arg(long)]
+        listen: std::net::SocketAddr,
+    },
+    /// Enrols an organisation from its request.
+    Enrol {
+        #[command(flatten)]
+        dir: Dir,
+        /// The organisation's request.
+        request: PathBuf,
+        /// File of the answer.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Suspends a participant.
+    Suspend {
+        #[command(flatten)]
+        dir: Dir,
+        /// The participant.
+        participant: ParticipantId,
+    },
+    /// Brings a suspended participant back.
+    Reinstate {
+        #[command(flatten)]
+        dir: Dir,
+        /// The participant.
+        participant: ParticipantId,
+    },
+    /// Revokes a participant, for ever.
+    Revoke {
+        #[command(flatten)]
+        dir: Dir,
+        /// The participant.
+        participant: ParticipantId,
+    },
+    /// Members of the register.
+    List(Dir),
+}
+
+/// `perron user …`.
+#[derive(Debug, Subcommand)]
+pub enum UserVerb {
+    /// Adds a user, or replaces the grants of one.
+    #[command(after_help = "Example: perron user add anne --role analyst --purpose https://w3id.org/dpv#ServiceProvision --agreement ID --token")]
+    Add {
+        #[command(flatten)]
+        dir: Dir,
+        /// Name.
+        name: UserName,
+        /// Role.
+        #[arg(long = "role", required = true)]
+        roles: Vec<UserRole>,
+        /// Purpose that they may state.
+        #[arg(long = "purpose")]
+        purposes: Vec<String>,
+        /// Agreement that they may use.
+        #[arg(long = "agreement")]
+        agreements: Vec<AgreementId>,
+        /// They are the owner of the local socket's other end.
+        #[arg(long, group = "credential")]
+        uid: Option<u32>,
+        /// They show this client certificate (PEM).
+        #[arg(long, group = "credential")]
+        certificate: Option<PathBuf>,
+        /// They get a token, printed once.
+        #[arg(long, group = "credential")]
+        token: bool,
+    },
+    /// All users.
+    List(Dir),
+}
+
+/// `perron dataset …`.
+#[derive(Debug, Subcommand)]
+pub enum DatasetVerb {
+    /// Publishes a table: a description (TOML) and its file.
+    #[command(after_help = "Example: perron dataset add --description household.toml household_2025-01.csv")]
+    Add {
+        #[command(flatten)]
+        dir: Dir,
+        /// Description of set and format (TOML).
+        #[arg(long)]
+        description: PathBuf,
+        /// CSV or Parquet.
+        file: PathBuf,
+    },
+    /// Appends to a set, or replaces its rows.
+    Update {
+        #[command(flatten)]
+        dir: Dir,
+        /// Description of set and format (TOML), as published.
+        #[arg(long)]
+        description: PathBuf,
+        /// Replaces the rows rather than append.
+        #[arg(long)]
+        replace: bool,
+        /// CSV or Parquet.
+        file: PathBuf,
+    },
+    /// Takes a set back.
+    Withdraw {
+        #[command(flatten)]
+        dir: Dir,
+        /// The set.
+        id: DatasetId,
+    },
+    /// All sets published here.
+    List(Dir),
+}
+
+/// `perron offer …`.
+#[derive(Debug, Subcommand)]
+pub enum OfferVerb {
+    /// Publishes an offer of a set under a policy.
+    #[command(after_help = "Example: perron offer add totals --dataset household_water --policy totals.json --legal-basis https://w3id.org/dpv#PublicInterest --legal-text \"Décret du …\"")]
+    Add {
+        #[command(flatten)]
+        dir: Dir,
+        /// The offer's name.
+        id: DatasetId,
+        /// The set.
+        #[arg(long)]
+        dataset: DatasetId,
+        /// The ODRL policy (JSON).
+        #[arg(long)]
+        policy: PathBuf,
+        /// Legal basis (DPV IRI).
+        #[arg(long)]
+        legal_basis: String,
+        /// The law or decision, in words.
+        #[arg(long)]
+        legal_text: String,
+        /// Requests for exactly this offer are agreed at once.
+        #[arg(long)]
+        automatic: bool,
+        /// For this participant alone.
+        #[arg(long)]
+        to: Option<ParticipantId>,
+    },
+    /// All offers published here.
+    List(Dir),
+}
+
+/// `perron catalogue`.
+#[derive(Clone, Debug, Args)]
+pub struct CatalogueArgs {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// The participant.
+    pub of: ParticipantId,
+    /// Words that title, description or theme must hold.
+    #[arg(long, default_value = "")]
+    pub filter: String,
+}
+
+/// `perron negotiation …`.
+#[derive(Debug, Subcommand)]
+pub enum NegotiationVerb {
+    /// Asks for an offer, as published or with another policy.
+    Request {
+        #[command(flatten)]
+        dir: Dir,
+        /// The provider.
+        provider: ParticipantId,
+        /// The offer.
+        offer: DatasetId,
+        /// Another policy (JSON) to ask for.
+        #[arg(long)]
+        policy: Option<PathBuf>,
+    },
+    /// Negotiations.
+    List {
+        #[command(flatten)]
+        dir: Dir,
+        /// Those that wait for a person here.
+        #[arg(long)]
+        waiting: bool,
+    },
+    /// Waits until a negotiation has ended or waits for a person here.
+    Wait {
+        #[command(flatten)]
+        dir: Dir,
+        /// The negotiation.
+        negotiation: String,
+        /// Longest wait.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// Approves what waits.
+    Approve {
+        #[command(flatten)]
+        dir: Dir,
+        /// The negotiation.
+        negotiation: String,
+    },
+    /// Refuses what waits.
+    Refuse {
+        #[command(flatten)]
+        dir: Dir,
+        /// The negotiation.
+        negotiation: String,
+        /// Why; the other side reads it.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Puts another policy on the table.
+    Counter {
+        #[command(flatten)]
+        dir: Dir,
+        /// The negotiation.
+        negotiation: String,
+        /// The policy (JSON).
+        #[arg(long)]
+        policy: PathBuf,
+    },
+}
+
+/// `perron agreement …`.
+#[derive(Debug, Subcommand)]
+pub enum AgreementVerb {
+    /// Agreements in force.
+    List(Dir),
+    /// Prints an agreement's envelope.
+    Show {
+        #[command(flatten)]
+        dir: Dir,
+        /// The agreement.
+        agreement: AgreementId,
+    },
+    /// Verifies an envelope with the authority's key and nothing else.
+    #[command(after_help = "Example: perron agreement verify envelope.json --authority authority.key.json")]
+    Verify {
+        /// The envelope.
+        file: PathBuf,
+        /// The authority's public key: a file, or the 43 characters of its key.
+        #[arg(long)]
+        authority: String,
+    },
+}
+
+/// `perron query`.
+#[derive(Clone, Debug, Args)]
+pub struct QueryArgs {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// The agreement.
+    #[arg(long)]
+    pub agreement: AgreementId,
+    /// The purpose (DPV IRI).
+    #[arg(long)]
+    pub purpose: String,
+    /// File that holds the user's token; by default the user is the socket's owner.
+    #[arg(long)]
+    pub token: Option<PathBuf>,
+    /// How the answer is written.
+    #[arg(long, default_value = "table")]
+    pub output: QueryOutput,
+    /// File of the answer (for parquet).
+    #[arg(long)]
+    pub to: Option<PathBuf>,
+    /// SQL.
+    pub statement: String,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum QueryOutput {
+    /// A table for people.
+    Table,
+    /// CSV.
+    Csv,
+    /// JSON, an object a line.
+    Json,
+    /// Parquet, to a file.
+    Parquet,
+}
+
+/// `perron audit …`.
+#[derive(Debug, Subcommand)]
+pub enum AuditVerb {
+    /// Entries of the log, in words.
+    List {
+        #[command(flatten)]
+        dir: Dir,
+        /// First entry.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// How many at the most.
+        #[arg(long, default_value_t = 1000)]
+        count: u64,
+    },
+    /// One entry.
+    Show {
+        #[command(flatten)]
+        dir: Dir,
+        /// Its number.
+        index: u64,
+    },
+    /// Exchanges checkpoints with a participant now.
+    Exchange {
+        #[command(flatten)]
+        dir: Dir,
+        /// The participant.
+        with: ParticipantId,
+    },
+    /// Verifies a directory, as `perron-verify` does.
+    Verify {
+        /// The directory.
+        directory: PathBuf,
+        /// A checkpoint, or a directory of checkpoints, that others kept of it.
+        #[arg(long)]
+        against: Vec<PathBuf>,
+    },
+}

@@ -1,0 +1,91 @@
+//! `perron query`: a statement over Flight SQL on the local socket.
+
+use crate::api::errors::from_status;
+use crate::api::flight::local::{AGREEMENT_HEADER, PURPOSE_HEADER};
+use crate::cli::args::{QueryArgs, QueryOutput};
+use crate::cli::{Output, client};
+use arrow_flight::error::FlightError;
+use arrow_flight::sql::client::FlightSqlServiceClient;
+use datafusion::arrow::array::RecordBatch;
+use futures::TryStreamExt;
+use perron_model::limits::PRINTED_ROWS_MAX;
+use perron_model::{Error, ErrorCode, Result};
+
+pub fn run(args: QueryArgs, output: &Output) -> Result<()> {
+    let batches = client::runtime()?.block_on(fetch(&args))?;
+    let kind = if output.json { QueryOutput::Json } else { args.output };
+    write(&batches, kind, &args)
+}
+
+async fn fetch(args: &QueryArgs) -> Result<Vec<RecordBatch>> {
+    let channel = client::connect(&args.dir.dir).await?;
+    let mut flight = FlightSqlServiceClient::new(channel);
+    flight.set_header(AGREEMENT_HEADER, args.agreement.to_string());
+    flight.set_header(PURPOSE_HEADER, args.purpose.clone());
+    if let Some(file) = &args.token {
+        flight.set_token(client::read(file)?.trim().to_owned());
+    }
+    let info = flight.execute(args.statement.clone(), None).await.map_err(|e| arrow_error(&e))?;
+    let ticket = info.endpoint.first().and_then(|e| e.ticket.clone()).ok_or_else(|| Error::malformed("the answer has no ticket"))?;
+    let stream = flight.do_get(ticket).await.map_err(|e| arrow_error(&e))?;
+    stream.try_collect().await.map_err(|e| flight_error(&e))
+}
+
+fn flight_error(error: &FlightError) -> Error {
+    match error {
+        FlightError::Tonic(status) => from_status(status),
+        other => Error::malformed(format!("the answer can't be read: {other}")),
+    }
+}
+
+fn arrow_error(error: &datafusion::arrow::error::ArrowError) -> Error {
+    if let datafusion::arrow::error::ArrowError::ExternalError(inner) = error {
+        if let Some(status) = inner.downcast_ref::<tonic::Status>() {
+            return from_status(status);
+        }
+        if let Some(error) = inner.downcast_ref::<FlightError>() {
+            return flight_error(error);
+        }
+    }
+    Error::malformed(format!("the answer can't be read: {error}"))
+}
+
+fn write(batches: &[RecordBatch], kind: QueryOutput, args: &QueryArgs) -> Result<()> {
+    use datafusion::arrow::util::pretty::pretty_format_batches;
+    let failed = |_| Error::new(ErrorCode::Internal, "the answer can't be written");
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    match kind {
+        QueryOutput::Table => {
+            let mut left = PRINTED_ROWS_MAX;
+            let mut shown = Vec::new();
+            for batch in batches {
+                let take = batch.num_rows().min(left);
+                left -= take;
+                shown.push(batch.slice(0, take));
+            }
+            println!("{}", pretty_format_batches(&shown).map_err(failed)?);
+            if rows > PRINTED_ROWS_MAX {
+                println!("… {rows}");
+            }
+            Ok(())
+        }
+        QueryOutput::Csv => {
+            let mut writer = datafusion::arrow::csv::WriterBuilder::new().with_header(true).build(std::io::stdout());
+            batches.iter().try_for_each(|b| writer.write(b)).map_err(failed)
+        }
+        QueryOutput::Json => {
+            let mut writer = datafusion::arrow::json::LineDelimitedWriter::new(std::io::stdout());
+            batches.iter().try_for_each(|b| writer.write(b)).and_then(|()| writer.finish()).map_err(failed)
+        }
+        QueryOutput::Parquet => {
+            let file = args.to.as_ref().ok_or_else(|| Error::malformed("--to names the file of the Parquet answer"))?;
+            let schema = batches.first().map(RecordBatch::schema).ok_or_else(|| Error::new(ErrorCode::QueryFailed, "the answer has no row to write"))?;
+            let out = std::fs::File::create(file).map_err(|_| Error::new(ErrorCode::NotFound, format!("`{}` can't be written", file.display())))?;
+            let written = parquet::arrow::ArrowWriter::try_new(out, schema, None).and_then(|mut w| {
+                batches.iter().try_for_each(|b| w.write(b))?;
+                w.close()
+            });
+            written.map(|_| ()).map_err(|_| Error::new(ErrorCode::Internal, "the answer can't be written"))
+        }
+    }
+}

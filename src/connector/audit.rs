@@ -1,0 +1,111 @@
+//! What users of the organisation ask about what is here: lists, and entries of the log.
+
+use crate::connector::node::Node;
+use crate::connector::state::{Negotiation, PublishedOffer};
+use crate::connector::users::User;
+use perron_model::agreement::Envelope;
+use perron_model::dataset::{Dataset, Snapshot};
+use perron_model::entry::{Body, Entry};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, canonical};
+use serde_json::{Value as Json, json};
+
+impl Node {
+    /// Adds a user, or replaces the grants of one; the log gets a salted digest of it.
+    pub async fn add_user(&self, actor: &str, user: User) -> Result<()> {
+        let digest = self.users.put(user)?;
+        self.administer("user.add", actor, canonical::to_bytes(&digest)?).await
+    }
+
+    /// All users, without their credentials.
+    pub fn user_list(&self) -> Json {
+        let shown = |u: User| json!({"name": u.name, "roles": u.roles, "purposes": u.purposes, "agreements": u.agreements});
+        Json::Array(self.users.list().into_iter().map(shown).collect())
+    }
+
+    /// The user's pseudonym in our own log.
+    pub fn pseudonym_of(&self, user: &User) -> Result<String> {
+        self.users.pseudonym(&user.name, None)
+    }
+
+    /// All sets published here.
+    pub fn dataset_list(&self) -> Vec<(Dataset, Snapshot)> {
+        self.sets.list().into_iter().map(|(d, s)| (d.as_ref().clone(), s)).collect()
+    }
+
+    /// All offers published here.
+    pub fn offer_list(&self) -> Vec<PublishedOffer> {
+        self.state.offers()
+    }
+
+    /// Negotiations; or those that wait for a person here.
+    pub fn negotiation_list(&self, waiting: bool) -> Vec<Negotiation> {
+        if waiting { self.inbox() } else { self.state.negotiations() }
+    }
+
+    /// Told at each change of what is known here.
+    pub fn state_changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.state.changes()
+    }
+
+    /// Agreements in force, in short.
+    pub fn agreement_list(&self) -> Json {
+        let shown = |a: crate::connector::state::KeptAgreement| {
+            let state = self.ledger.state_of(&a.id);
+            json!({"agreement": a.id, "side": a.side, "provider": a.payload.provider, "consumer": a.payload.consumer, "dataset": a.payload.offer.dataset, "since": a.payload.timestamp, "uses": state.uses})
+        };
+        Json::Array(self.state.agreements().into_iter().map(shown).collect())
+    }
+
+    /// An agreement's envelope, as signed.
+    pub fn envelope(&self, id: &AgreementId) -> Result<Envelope> {
+        self.state.agreement(id).map(|a| a.envelope).ok_or_else(|| Error::new(ErrorCode::NotFound, "no agreement of this name"))
+    }
+
+    /// Members of the register in use.
+    pub fn register_list(&self) -> Json {
+        let register = self.register.load();
+        let shown = |p: &perron_model::participant::Participant| json!({"participant": p.id, "name": p.name, "enterprise": p.enterprise, "status": p.status, "endpoint": p.endpoint});
+        json!({"version": register.version(), "members": register.participants().map(shown).collect::<Vec<_>>()})
+    }
+
+    /// Entries of the log from `from` on.
+    pub fn audit_list(&self, from: u64, count: u64) -> Result<Json> {
+        let reader = self.ledger.reader();
+        let end = reader.size().min(from.saturating_add(count));
+        (from..end).map(|index| self.leaf(index).and_then(|leaf| describe(&leaf))).collect::<Result<Vec<_>>>().map(Json::Array)
+    }
+}
+
+/// An entry as plain data; the command line puts it into words.
+pub fn describe(leaf: &[u8]) -> Result<Json> {
+    let entry = Entry::from_bytes(leaf)?;
+    let hash = Digest::from_bytes(perron_log::merkle::leaf_hash(leaf).0);
+    let (kind, facts) = facts(&entry.body);
+    let chain = entry.chain.as_ref().map(|c| json!({"agreement": c.agreement, "number": c.number}));
+    Ok(json!({"index": entry.index, "time": entry.time, "leaf": hash, "kind": kind, "chain": chain, "facts": facts}))
+}
+
+fn facts(body: &Body) -> (&'static str, Json) {
+    match body {
+        Body::Start(b) => ("start", json!({"program": b.program, "origin": b.origin, "modules": b.modules})),
+        Body::Stop(b) => ("stop", json!({"reason": b.reason})),
+        Body::Recovery(b) => ("recovery", json!({"offset": b.offset, "length": b.length, "digest": b.digest})),
+        Body::ClockJump(b) => ("clock-jump", json!({"from": b.from, "to": b.to})),
+        Body::Negotiation(b) => ("negotiation", json!({"negotiation": b.id, "with": b.counterparty, "side": b.side, "by": b.by, "message": b.message, "state": b.state, "decided_by": b.decided_by})),
+        Body::Agreement(b) => ("agreement", json!({"agreement": b.agreement, "with": b.counterparty, "side": b.side, "dataset": b.dataset, "legal_basis": b.legal_basis, "regime": b.regime})),
+        Body::Intent(b) => ("intent", json!({"request": b.request, "user": b.user, "purpose": b.purpose, "provider": b.provider})),
+        Body::Decision(b) => (
+            if b.permitted { "permit" } else { "refusal" },
+            json!({"request": b.request, "consumer": b.consumer, "user": b.user, "purpose": b.purpose, "legal_basis": b.legal_basis, "reasons": b.reasons, "clauses": b.clauses, "snapshot": b.snapshot, "uses": b.uses, "register": b.register, "module": b.module}),
+        ),
+        Body::Outcome(b) => ("outcome", json!({"decision": b.decision, "status": format!("{:?}", b.status), "reason": b.reason, "rows": b.rows, "bytes": b.bytes, "messages": b.messages, "stream_root": b.stream_root})),
+        Body::Received(b) => ("received", json!({"request": b.request, "decision": b.decision, "outcome": b.outcome, "rows": b.rows, "messages": b.messages, "refused": b.refused})),
+        Body::Release(b) => ("release", json!({"dataset": b.dataset, "snapshot": b.snapshot, "table": b.table, "groups": b.groups, "suppressed": b.suppressed})),
+        Body::SchemaGrant(b) => ("schema-grant", json!({"peer": b.peer, "hour": b.hour})),
+        Body::RefusalSummary(b) => ("refusal-summary", json!({"peer": b.peer, "reason": b.reason, "minute": b.minute, "count": b.count})),
+        Body::CheckpointKept(b) => ("checkpoint-kept", json!({"origin": b.origin, "size": b.size, "root": b.root})),
+        Body::StaffRefusal(b) => ("staff-refusal", json!({"user": b.user, "action": b.action, "reason": b.reason, "purpose": b.purpose})),
+        Body::Administration(b) => ("administration", json!({"action": b.action, "actor": b.actor, "document": b.document})),
+        Body::RegisterSeen(b) => ("register-seen", json!({"version": b.version, "digest": b.digest})),
+    }
+}

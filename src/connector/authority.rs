@@ -1,0 +1,87 @@
+//! The data space's authority: enrolment, standing, renewal, the register signed anew.
+
+use crate::connector::state::write_file;
+use crate::trust::ca::SpaceCa;
+use crate::trust::enrolment::{self, EnrolmentAnswer};
+use crate::trust::authority::AuthorityRegister;
+use crate::trust::keys::{KeySet, SigningKey};
+use crate::trust::register::RegisterHandle;
+use perron_model::participant::{KeyUse, Status};
+use perron_model::register::SignedRegister;
+use perron_model::{Error, ErrorCode, ParticipantId, Result, SpaceId, Timestamp, canonical};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// File of the authority's register.
+pub const REGISTER_FILE: &str = "register.json";
+
+/// The authority within its own process.
+pub struct Authority {
+    space: SpaceId,
+    keys: Arc<KeySet>,
+    ca: SpaceCa,
+    register: Mutex<AuthorityRegister>,
+    handle: Arc<RegisterHandle>,
+    file: PathBuf,
+    me: ParticipantId,
+}
+
+impl Authority {
+    /// Opens the authority's part of a directory.
+    pub fn open(data: &Path, space: &SpaceId, me: &ParticipantId, keys: Arc<KeySet>, handle: Arc<RegisterHandle>) -> Result<Authority> {
+        let pem = std::fs::read_to_string(data.join("trust/ca.pem")).map_err(|_| Error::new(ErrorCode::ConfigInvalid, "`trust/ca.pem` can't be read"))?;
+        let ca = SpaceCa::load(space, keys.ca()?, &pem)?;
+        let register = AuthorityRegister::open(&handle.load().signed(), handle.load().authority())?;
+        Ok(Authority { space: space.clone(), keys, ca, register: Mutex::new(register), handle, file: data.join("trust").join(REGISTER_FILE), me: me.clone() })
+    }
+
+    /// The register in force, signed (JSON).
+    pub fn signed(&self) -> Result<Vec<u8>> {
+        canonical::to_bytes(&self.handle.load().signed())
+    }
+
+    /// Told at each new version.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.handle.subscribe()
+    }
+
+    /// Enrols a participant from its signed request.
+    pub fn enrol(&self, request: &str, now: Timestamp) -> Result<EnrolmentAnswer> {
+        let verified = enrolment::verify_request(request, &self.space)?;
+        let participant = verified.participant(&self.space, now);
+        self.change(|register, key| register.enrol(participant, now, key))?;
+        let chain = self.ca.issue(&verified.id, &verified.csr, now)?;
+        enrolment::answer(&self.space, &self.handle.load(), &self.ca, &chain, &self.me)
+    }
+
+    /// Suspends, revokes or reinstates a participant.
+    pub fn set_status(&self, id: &ParticipantId, status: Status, now: Timestamp) -> Result<()> {
+        if *id == self.me {
+            return Err(Error::new(ErrorCode::TransitionIllegal, "the authority can't change its own standing"));
+        }
+        self.change(|register, key| register.set_status(id, status, now, key))
+    }
+
+    /// Signs the register anew, so that it stays fresh.
+    pub fn resign(&self, now: Timestamp) -> Result<()> {
+        self.change(|register, key| register.resign(now, key))
+    }
+
+    /// A new certificate for a participant, on its own signed request.
+    pub fn renew(&self, peer: &ParticipantId, renewal: &str, now: Timestamp) -> Result<String> {
+        let register = self.handle.load();
+        let participant = register.member(peer, now)?;
+        let csr = enrolment::verify_renewal(renewal, participant, now)?;
+        Ok(self.ca.issue(peer, &csr, now)?.pem)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut AuthorityRegister, &SigningKey) -> Result<SignedRegister>) -> Result<()> {
+        let mut register = self.register.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = register.clone();
+        let signed = change(&mut next, self.keys.signing_key(KeyUse::Register)?)?;
+        // Durable before anyone sees it: the next version builds on this one.
+        write_file(&self.file, &canonical::to_bytes(&signed)?)?;
+        *register = next;
+        self.handle.update(&signed).map(|_| ())
+    }
+}

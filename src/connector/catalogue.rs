@@ -1,0 +1,84 @@
+//! Sets and offers: publishing them, and who may see them.
+
+use crate::connector::node::Node;
+use crate::connector::peers::CatalogueItem;
+use crate::connector::state::{Approval, PublishedOffer};
+use crate::source::SourceFile;
+use perron_model::agreement::{LegalBasis, Offer};
+use perron_model::dataset::{Dataset, Snapshot};
+use perron_model::id::DatasetId;
+use perron_model::policy::odrl;
+use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, canonical};
+use serde_json::Value as Json;
+
+impl Node {
+    /// Publishes a set: its description is complete or it is refused.
+    pub async fn add_dataset(&self, actor: &str, dataset: Dataset, source: SourceFile) -> Result<Snapshot> {
+        let dataset = dataset.check()?;
+        let sets = self.sets.clone();
+        let described = dataset.clone();
+        let now = self.now();
+        let snapshot = blocking(move || sets.add(described, &source, now)).await?;
+        self.administer("dataset.add", actor, canonical::to_bytes(&(&dataset, &snapshot))?).await?;
+        Ok(snapshot)
+    }
+
+    /// Appends to a set, or replaces its rows.
+    pub async fn update_dataset(&self, actor: &str, id: DatasetId, source: SourceFile, replace: bool) -> Result<Snapshot> {
+        let sets = self.sets.clone();
+        let now = self.now();
+        let name = id.clone();
+        let snapshot = blocking(move || if replace { sets.replace(&name, &source, now) } else { sets.append(&name, &source, now) }).await?;
+        self.administer(if replace { "dataset.replace" } else { "dataset.append" }, actor, canonical::to_bytes(&snapshot)?).await?;
+        Ok(snapshot)
+    }
+
+    /// Takes a set back: it is no longer seen, offered or read.
+    pub async fn withdraw_dataset(&self, actor: &str, id: &DatasetId) -> Result<()> {
+        self.sets.withdraw(id)?;
+        self.administer("dataset.withdraw", actor, canonical::to_bytes(id)?).await
+    }
+
+    /// Publishes an offer. Its policy is parsed against the set here: a term that nothing would
+    /// enforce is refused now, by name.
+    #[allow(clippy::too_many_arguments, reason = "an offer has these parts")]
+    pub async fn add_offer(&self, actor: &str, id: DatasetId, dataset: &DatasetId, policy: Json, legal_basis: LegalBasis, approval: Approval, consumer: Option<ParticipantId>) -> Result<Offer> {
+        let (described, _) = self.sets.current(dataset).ok_or_else(|| Error::new(ErrorCode::NotFound, format!("no set `{dataset}` is published")))?;
+        odrl::parse(&policy, &described, consumer.as_ref())?;
+        if self.state.offer(&id).is_some_and(|o| o.open) {
+            return Err(Error::new(ErrorCode::AlreadyExists, format!("an offer `{id}` is published")));
+        }
+        let description = Digest::of(&canonical::to_bytes(described.as_ref())?);
+        let offer = Offer { id, dataset: dataset.clone(), description, policy, legal_basis, regime: described.regime };
+        let published = PublishedOffer { offer: offer.clone(), approval, consumer, open: true };
+        self.administer("offer.add", actor, canonical::to_bytes(&published)?).await?;
+        Ok(offer)
+    }
+
+    /// What a participant may see: sets whose owner lets them, with the offers made to them.
+    pub fn catalogue_for(&self, peer: &ParticipantId, filter: &str) -> Vec<CatalogueItem> {
+        let words = filter.to_lowercase();
+        let offers = self.state.offers();
+        self.sets
+            .list()
+            .into_iter()
+            .filter(|(dataset, _)| dataset.visibility.allows(peer))
+            .filter(|(dataset, _)| words.is_empty() || [&dataset.title, &dataset.description, &dataset.theme].iter().any(|t| t.to_lowercase().contains(&words)))
+            .map(|(dataset, _)| {
+                let of_set = |o: &&PublishedOffer| o.open && o.offer.dataset == dataset.id && o.consumer.as_ref().is_none_or(|c| c == peer);
+                CatalogueItem { offers: offers.iter().filter(of_set).map(|o| o.offer.clone()).collect(), dataset: dataset.as_ref().clone() }
+            })
+            .collect()
+    }
+
+    /// What another participant shows us.
+    pub async fn catalogue_of(&self, peer: &ParticipantId, filter: &str) -> Result<Vec<CatalogueItem>> {
+        self.in_force(peer)?;
+        self.peers.catalogue(peer, filter).await
+    }
+}
+
+/// Runs what blocks beside the tasks that must not wait.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::new(ErrorCode::Internal, "the work ended unexpectedly"))?
+}

@@ -1,0 +1,196 @@
+//! One organisation: its keys, its log, its data. There are no globals; a process may hold many.
+
+use crate::connector::peers::Peers;
+use crate::connector::ports::{AgreementsPort, ClockPort, PolicyPort, RegisterPort};
+use crate::connector::reads::Running;
+use crate::connector::state::State;
+use crate::connector::users::Users;
+use crate::connector::witness::Kept;
+use crate::ledger::{Draft, Ledger, LogIdentity, Opened, SystemClock};
+use crate::policy::Policies;
+use crate::query::{QueryEngine, Releases};
+use crate::settings::Settings;
+use crate::source::Sets;
+use crate::store::Store;
+use crate::trust::keys::KeySet;
+use crate::trust::register::RegisterHandle;
+use perron_gate::{Clock, Gate};
+use perron_model::entry::{AttachmentKind, Body, Start, Stop};
+use perron_model::participant::{KeyUse, Participant, PublicKey};
+use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, SpaceId, Timestamp};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+/// The gate over this program's ports.
+pub type NodeGate = Gate<RegisterPort, AgreementsPort, PolicyPort, Ledger, ClockPort>;
+
+/// What a node is made of, handed in by the wiring.
+pub struct Parts {
+    /// Settings.
+    pub settings: Settings,
+    /// Private keys.
+    pub keys: Arc<KeySet>,
+    /// The register in use.
+    pub register: Arc<RegisterHandle>,
+    /// The authority's register key.
+    pub authority: PublicKey,
+    /// The data space.
+    pub space: SpaceId,
+    /// Other connectors.
+    pub peers: Arc<dyn Peers>,
+    /// Policies, compiled.
+    pub policies: Arc<Policies>,
+}
+
+/// One organisation.
+pub struct Node {
+    pub(crate) me: ParticipantId,
+    pub(crate) space: SpaceId,
+    pub(crate) data: PathBuf,
+    pub(crate) keys: Arc<KeySet>,
+    pub(crate) register: Arc<RegisterHandle>,
+    pub(crate) authority: PublicKey,
+    pub(crate) sets: Arc<Sets>,
+    pub(crate) releases: Arc<Releases>,
+    pub(crate) engine: QueryEngine,
+    pub(crate) policies: Arc<Policies>,
+    pub(crate) ledger: Ledger,
+    pub(crate) state: Arc<State>,
+    pub(crate) users: Users,
+    pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) gate: NodeGate,
+    pub(crate) running: Running,
+    pub(crate) kept: Kept,
+    pub(crate) wanted: crate::connector::tasks::Wanted,
+    pub(crate) negotiating: tokio::sync::Mutex<()>,
+    pub(crate) schema_grants: Mutex<std::collections::HashSet<(ParticipantId, Digest, u64)>>,
+    pub(crate) mask_secret: [u8; 32],
+    pub(crate) opened: Opened,
+}
+
+impl Node {
+    /// Opens an organisation's directory: the log first, then what is derived from it.
+    pub fn open(parts: Parts) -> Result<Node> {
+        let data = parts.settings.data.clone();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let register = parts.register.load();
+        let me = parts.settings.participant.clone();
+        let own = register.participant(&me).ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, format!("`{me}` is not in the register")))?;
+        let store = Store::open(&data.join("state"))?;
+        let state = Arc::new(State::open(store)?);
+        let signer = perron_log::Signer::from_seed(&own.log_origin, &parts.keys.signing_key(KeyUse::Log)?.seed())
+            .map_err(|_| Error::new(ErrorCode::KeyInvalid, "the log key can't sign"))?;
+        let identity = LogIdentity { origin: own.log_origin.clone(), generation: 1, signer };
+        let kept = Kept::open(&data.join("trust"))?;
+        let heads = kept.heads_of(&own.log_origin)?;
+        let (ledger, opened) = Ledger::open(&data, identity, &heads, clock.clone(), state.clone())?;
+        let sets = Arc::new(Sets::open(&data.join("sets"))?);
+        let releases = Arc::new(Releases::open(&data.join("released"))?);
+        let engine = QueryEngine::new(sets.clone(), releases.clone())?;
+        let users = Users::open(&data.join("users.json"))?;
+        let gate = Gate::new(
+            me.clone(),
+            RegisterPort(parts.register.clone()),
+            AgreementsPort::new(state.clone(), sets.clone()),
+            PolicyPort(parts.policies.clone()),
+            ledger.clone(),
+            ClockPort(clock.clone()),
+        );
+        Ok(Node {
+            me,
+            space: parts.space,
+            mask_secret: mask_secret(&data.join("keys"))?,
+            data,
+            keys: parts.keys,
+            register: parts.register,
+            authority: parts.authority,
+            sets,
+            releases,
+            engine,
+            policies: parts.policies,
+            ledger,
+            state,
+            users,
+            peers: parts.peers,
+            clock,
+            gate,
+            running: Running::default(),
+            kept,
+            wanted: crate::connector::tasks::Wanted::default(),
+            negotiating: tokio::sync::Mutex::new(()),
+            schema_grants: Mutex::default(),
+            opened,
+        })
+    }
+
+    /// Writes the entry of the start. Nothing is served before.
+    pub async fn start(&self) -> Result<()> {
+        let modules = self.policies.digests().clone();
+        let body = Body::Start(Start { program: env!("CARGO_PKG_VERSION").to_owned(), origin: self.ledger.origin().to_owned(), modules });
+        self.ledger.append(Draft::plain(body)).await?;
+        self.note_register().await
+    }
+
+    /// Writes the entry of the stop, the outstanding summaries and the checkpoint.
+    pub async fn stop(&self, reason: &str) -> Result<()> {
+        self.ledger.append(Draft::plain(Body::Stop(Stop { reason: reason.to_owned() }))).await?;
+        self.ledger.close().await
+    }
+
+    /// Notes in the log which register version is in use.
+    pub async fn note_register(&self) -> Result<()> {
+        let register = self.register.load();
+        let body = Body::RegisterSeen(perron_model::entry::RegisterSeen { version: register.version(), digest: register.digest() });
+        self.ledger.append(Draft::plain(body)).await.map(|_| ())
+    }
+
+    /// Now, by the one clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// This organisation.
+    pub fn me(&self) -> &ParticipantId {
+        &self.me
+    }
+
+    /// The log.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// A participant of the register, in force now.
+    pub(crate) fn in_force(&self, id: &ParticipantId) -> Result<Participant> {
+        let register = self.register.load();
+        let now = self.now();
+        if !register.is_fresh(now) {
+            return Err(Error::new(ErrorCode::RegisterStale, "the register is past its time of use"));
+        }
+        let participant = register.participant(id).ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, format!("`{id}` is not in the register")))?;
+        participant.require_in_force(now)?;
+        Ok(participant.clone())
+    }
+
+    /// Writes an entry of an administrative act, with its document.
+    pub(crate) async fn administer(&self, action: &str, actor: &str, document: Vec<u8>) -> Result<()> {
+        let body = Body::Administration(perron_model::entry::Administration { action: action.to_owned(), actor: actor.to_owned(), document: Digest::of(&document) });
+        self.ledger.append(Draft { body, chain: None, attachments: vec![(AttachmentKind::Document, document)] }).await.map(|_| ())
+    }
+}
+
+/// The secret from which the keys of masks are derived; made at the first start.
+fn mask_secret(keys: &std::path::Path) -> Result<[u8; 32]> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let file = keys.join("mask.secret");
+    if let Ok(bytes) = std::fs::read(&file) {
+        return <[u8; 32]>::try_from(bytes).map_err(|_| Error::new(ErrorCode::KeyInvalid, "`keys/mask.secret` is not 32 bytes"));
+    }
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|_| Error::new(ErrorCode::Internal, "the system gave no random bytes"))?;
+    let failed = |_| Error::new(ErrorCode::KeyInvalid, "`keys/mask.secret` can't be written");
+    let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file).map_err(failed)?;
+    out.write_all(&secret).and_then(|()| out.sync_all()).map_err(failed)?;
+    Ok(secret)
+}

@@ -1,0 +1,117 @@
+//! What the use cases ask of other connectors; the wires implement it.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use perron_model::agreement::Offer;
+use perron_model::dataset::Dataset;
+use perron_model::negotiation::{NegotiationMessage, State};
+use perron_model::{AgreementId, ParticipantId, Result};
+
+/// A set in a provider's catalogue.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct CatalogueItem {
+    /// Its description.
+    pub dataset: Dataset,
+    /// Its offers.
+    pub offers: Vec<Offer>,
+}
+
+/// What the other side says of a negotiation after a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteState {
+    /// Consumer's number.
+    pub consumer_pid: String,
+    /// Provider's number.
+    pub provider_pid: String,
+    /// State.
+    pub state: State,
+}
+
+/// A plan at the provider: the view's schema and the nonce for its execution.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// Arrow schema of the answer, as an IPC message.
+    pub schema: Bytes,
+    /// Nonce to sign.
+    pub nonce: String,
+}
+
+/// One data message of an answer, as it was on the wire.
+#[derive(Clone, Debug)]
+pub struct WireMessage {
+    /// Header (flatbuffer).
+    pub header: Bytes,
+    /// Body.
+    pub body: Bytes,
+}
+
+/// Openings and proofs of a read, as its provider gave them.
+#[derive(Clone, Debug, Default)]
+pub struct ReceiptParts {
+    /// The decision's leaf.
+    pub decision: Vec<u8>,
+    /// The outcome's leaf; empty while the read runs.
+    pub outcome: Vec<u8>,
+    /// tlog-proof of the decision.
+    pub decision_proof: Vec<u8>,
+    /// tlog-proof of the outcome.
+    pub outcome_proof: Vec<u8>,
+    /// Salt of the stream root.
+    pub stream_salt: Vec<u8>,
+}
+
+/// What comes of a read.
+#[derive(Clone, Debug)]
+pub enum ReadEvent {
+    /// A data message.
+    Message(WireMessage),
+    /// The end, with its receipt.
+    Receipt(ReceiptParts),
+}
+
+/// A read that goes out.
+#[derive(Clone, Debug)]
+pub struct OutgoingRead {
+    /// Compact JWS of the request.
+    pub request: String,
+    /// The statement.
+    pub statement: String,
+    /// Salt of its commitment.
+    pub salt: [u8; 16],
+    /// Our newest durable checkpoint.
+    pub checkpoint: Vec<u8>,
+    /// Leaf of the intent.
+    pub intent: Vec<u8>,
+    /// tlog-proof of the intent.
+    pub intent_proof: Vec<u8>,
+    /// Size that we hold of the provider's log.
+    pub held_size: u64,
+}
+
+/// A checkpoint with the proof that it extends one held.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// Signed note.
+    pub note: Vec<u8>,
+    /// Consistency proof from the size held.
+    pub consistency: Vec<[u8; 32]>,
+}
+
+/// Other connectors of the data space.
+#[async_trait]
+pub trait Peers: Send + Sync {
+    /// What `peer` shows us.
+    async fn catalogue(&self, peer: &ParticipantId, filter: &str) -> Result<Vec<CatalogueItem>>;
+    /// Sends a message of a negotiation.
+    async fn send(&self, peer: &ParticipantId, message: &NegotiationMessage) -> Result<RemoteState>;
+    /// Plans a statement.
+    async fn plan(&self, peer: &ParticipantId, agreement: &AgreementId, statement: &str) -> Result<Planned>;
+    /// Executes it.
+    async fn read(&self, peer: &ParticipantId, read: OutgoingRead) -> Result<BoxStream<'static, Result<ReadEvent>>>;
+    /// The peer's newest durable checkpoint.
+    async fn head(&self, peer: &ParticipantId, held_size: u64) -> Result<Head>;
+    /// Shows ours to the peer, as a witness; gives its cosignature lines, or the size it holds
+    /// where that isn't `old_size`.
+    async fn show(&self, peer: &ParticipantId, old_size: u64, head: Head) -> Result<std::result::Result<Vec<u8>, u64>>;
+}

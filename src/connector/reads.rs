@@ -1,0 +1,249 @@
+//! Reads at the provider: plan under a schema grant, execute under an access grant.
+
+use crate::connector::node::Node;
+use crate::connector::peers::ReceiptParts;
+use crate::ledger::{Draft, random_16, stream_root};
+use crate::query::RowStream;
+use crate::trust::jws;
+use datafusion::arrow::datatypes::SchemaRef;
+use perron_gate::{AccessGrant, Denied, Stop, VerifiedRequest};
+use perron_log::TlogProof;
+use perron_model::entry::{Body, Outcome, OutcomeStatus, SchemaGrant};
+use perron_model::limits::REQUEST_BYTES_MAX;
+use perron_model::participant::KeyUse;
+use perron_model::policy::View;
+use perron_model::request::{REQUEST_TYP, ReadRequest};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A read as it came in.
+#[derive(Clone, Debug)]
+pub struct IncomingRead {
+    /// Compact JWS of the request.
+    pub request: String,
+    /// The statement.
+    pub statement: String,
+    /// Salt of its commitment.
+    pub salt: Vec<u8>,
+    /// The consumer's newest checkpoint.
+    pub checkpoint: Vec<u8>,
+}
+
+/// Grants that run, with the signals that end them.
+#[derive(Debug, Default)]
+pub struct Running(Mutex<Vec<(ParticipantId, AgreementId, Stop)>>);
+
+impl Running {
+    fn add(&self, grant: &AccessGrant) {
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        running.push((grant.consumer().clone(), grant.agreement(), grant.stop().clone()));
+    }
+    fn remove(&self, stop: &Stop) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, _, s)| !s.is(stop));
+    }
+    /// Ends the grants for which `judge` gives a reason.
+    pub fn end(&self, judge: impl Fn(&ParticipantId, &AgreementId) -> Option<ErrorCode>) {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (consumer, agreement, stop) in running.iter() {
+            if let Some(reason) = judge(consumer, agreement) {
+                stop.stop(reason);
+            }
+        }
+    }
+}
+
+/// What was sent of an answer.
+#[derive(Debug, Default)]
+pub struct Tally {
+    digests: Vec<[u8; 32]>,
+    /// Batches sent.
+    pub batches: u64,
+    /// Rows sent.
+    pub rows: u64,
+    bytes: u64,
+}
+
+impl Tally {
+    /// Counts a message that is about to leave.
+    pub fn message(&mut self, header: &[u8], body: &[u8]) {
+        self.digests.push(stream_root::message_digest(header, body));
+        let sent = header.len().saturating_add(body.len());
+        self.bytes = self.bytes.saturating_add(u64::try_from(sent).unwrap_or(u64::MAX));
+    }
+    /// Root over the messages.
+    pub fn root(&self, salt: &[u8; 16]) -> Digest {
+        stream_root::stream_root(salt, &self.digests)
+    }
+    /// How many messages.
+    pub fn messages(&self) -> u64 {
+        u64::try_from(self.digests.len()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A permitted read that runs.
+pub struct Serving {
+    grant: AccessGrant,
+    request: Digest,
+    /// Schema of the answer.
+    pub schema: SchemaRef,
+    /// The rows; taken once.
+    pub rows: Option<RowStream>,
+}
+
+impl Node {
+    /// Plans a statement for a peer: no row is read. The schema grant is logged once an hour.
+    pub async fn plan(&self, peer: &ParticipantId, agreement: &AgreementId, statement: &str) -> Result<(SchemaRef, String), Denied> {
+        let grant = self.gate.admit_schema(peer, agreement)?;
+        let now = self.now();
+        let hour = u64::try_from(now.millis() / 3_600_000).unwrap_or(0);
+        let first = {
+            let mut known = self.schema_grants.lock().unwrap_or_else(PoisonError::into_inner);
+            known.retain(|(_, _, h)| *h == hour);
+            known.insert((peer.clone(), *agreement, hour))
+        };
+        if first {
+            let body = Body::SchemaGrant(SchemaGrant { peer: peer.to_string(), hour });
+            self.ledger.append(Draft { body, chain: Some(*agreement), attachments: Vec::new() }).await?;
+        }
+        if let View::Aggregates(_) = grant.view().as_ref() {
+            self.release_if_new(agreement).await?;
+        }
+        let schema = self.engine.schema(&grant, statement).await?;
+        let nonce = self.ledger.nonces().issue(peer, *agreement, now)?;
+        Ok((schema, nonce))
+    }
+
+    /// Decides about an execution and begins it. A permit is durable before a row is read.
+    pub async fn serve(&self, peer: &ParticipantId, read: IncomingRead) -> Result<Serving, Denied> {
+        let verified = self.verify_request(peer, &read).inspect_err(|error| {
+            let now = self.now();
+            perron_gate::Ledger::summarise(&self.ledger, peer, error.code, Digest::of(read.request.as_bytes()), now);
+        })?;
+        let request = verified.digest();
+        let nonce = verified.request.nonce.clone();
+        let agreement = verified.request.agreement;
+        if let Err(error) = self.ledger.nonces().check(&nonce, peer, &agreement, self.now()) {
+            // The same request again gets its recorded outcome by `GetReceipt`, and no rows.
+            let repeated = self.state.decision_of(&request)?.is_some();
+            let error = if repeated { Error::new(ErrorCode::RequestRepeated, "this request was answered before; its receipt can be had") } else { error };
+            perron_gate::Ledger::summarise(&self.ledger, peer, error.code, request, self.now());
+            return Err(error.into());
+        }
+        let grant = self.gate.admit(verified).await?;
+        self.running.add(&grant);
+        let begun = match self.mask_key(&grant) {
+            Ok(key) => self.engine.run(&grant, &read.statement, key).await,
+            Err(error) => Err(error),
+        };
+        match begun {
+            Ok(rows) => Ok(Serving { schema: rows.schema(), rows: Some(rows), request, grant }),
+            Err(error) => {
+                let serving = Serving { schema: Arc::new(datafusion::arrow::datatypes::Schema::empty()), rows: None, request, grant };
+                self.finish(&serving, &Tally::default(), OutcomeStatus::NothingLeft, Some(error.code)).await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Writes the outcome and makes the receipt.
+    pub async fn finish(&self, serving: &Serving, tally: &Tally, status: OutcomeStatus, reason: Option<ErrorCode>) -> Result<ReceiptParts> {
+        self.running.remove(serving.grant.stop());
+        let salt = random_16()?;
+        let status = if tally.rows == 0 && status != OutcomeStatus::Complete { OutcomeStatus::NothingLeft } else { status };
+        let outcome = Outcome {
+            decision: serving.grant.decision(),
+            status,
+            reason: reason.map(|r| r.as_str().to_owned()),
+            batches: tally.batches,
+            rows: tally.rows,
+            bytes: tally.bytes,
+            messages: tally.messages(),
+            stream_root: tally.root(&salt),
+            uses: 0,
+        };
+        let recorded = self.ledger.outcome(serving.grant.agreement(), outcome).await?;
+        let decision = self.state.decision_of(&serving.request)?.ok_or_else(|| Error::new(ErrorCode::Internal, "a decision was lost"))?;
+        self.receipt(decision, Some(recorded.index), salt.to_vec())
+    }
+
+    /// The receipt of a request by its digest, for who asked.
+    pub fn receipt_of(&self, peer: &ParticipantId, request: &Digest) -> Result<ReceiptParts> {
+        let unknown = || Error::new(ErrorCode::NotFound, "no decision about such a request");
+        let index = self.state.decision_of(request)?.ok_or_else(unknown)?;
+        let leaf = self.leaf(index)?;
+        let entry = perron_model::entry::Entry::from_bytes(&leaf)?;
+        let Body::Decision(decision) = &entry.body else { return Err(unknown()) };
+        if decision.consumer != peer.as_str() {
+            return Err(unknown());
+        }
+        let hash = Digest::from_bytes(perron_log::merkle::leaf_hash(&leaf).0);
+        let outcome = self.state.outcome_of(&hash)?;
+        self.receipt(index, outcome, Vec::new())
+    }
+
+    fn receipt(&self, decision: u64, outcome: Option<u64>, stream_salt: Vec<u8>) -> Result<ReceiptParts> {
+        let (outcome_leaf, outcome_proof) = match outcome {
+            Some(index) => (self.leaf(index)?, self.prove(index)?.into_bytes()),
+            None => (Vec::new(), Vec::new()),
+        };
+        Ok(ReceiptParts { decision: self.leaf(decision)?, outcome: outcome_leaf, decision_proof: self.prove(decision)?.into_bytes(), outcome_proof, stream_salt })
+    }
+
+    pub(crate) fn leaf(&self, index: u64) -> Result<Vec<u8>> {
+        self.ledger.reader().leaf(index).map_err(|e| Error::new(ErrorCode::LogUnavailable, e.to_string()))
+    }
+
+    /// The tlog-proof of an entry in the newest durable checkpoint.
+    pub(crate) fn prove(&self, index: u64) -> Result<String> {
+        let unusable = |what: &str| Error::new(ErrorCode::LogUnavailable, format!("no proof can be made: {what}"));
+        let note = perron_log::SignedNote::parse(&self.ledger.reader().last_note()).map_err(|e| unusable(&e.to_string()))?;
+        let checkpoint = perron_log::Checkpoint::parse_text(&note.text).map_err(|e| unusable(&e.to_string()))?;
+        let hashes = self.ledger.reader().inclusion_proof(index, checkpoint.size).map_err(|e| unusable(&e.to_string()))?;
+        Ok(TlogProof { extra: None, index, hashes, checkpoint: note }.to_string())
+    }
+
+    fn verify_request(&self, peer: &ParticipantId, read: &IncomingRead) -> Result<VerifiedRequest> {
+        if read.request.len() > REQUEST_BYTES_MAX {
+            return Err(Error::new(ErrorCode::TooLarge, format!("a request is over {REQUEST_BYTES_MAX} bytes")));
+        }
+        let register = self.register.load();
+        let now = self.now();
+        let participant = register.participant(peer).ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, "the caller is not in the register"))?;
+        let verified = jws::verify_compact(&read.request, REQUEST_TYP, |kid| participant.key_at(KeyUse::Request, kid, now).map(|k| k.key))?;
+        let request: ReadRequest = serde_json::from_slice(&verified.payload).map_err(|e| Error::malformed(format!("not a read request: {e}")))?;
+        if request.issuer != *peer {
+            return Err(Error::new(ErrorCode::IssuerMismatch, "the request's issuer isn't the channel's participant"));
+        }
+        if request.provider != self.me {
+            return Err(Error::new(ErrorCode::IssuerMismatch, "the request is for another provider"));
+        }
+        let salt = <[u8; 16]>::try_from(read.salt.as_slice()).map_err(|_| Error::malformed("the statement's salt is 16 bytes"))?;
+        if Digest::salted(&salt, read.statement.as_bytes()) != request.statement {
+            return Err(Error::new(ErrorCode::SignatureInvalid, "the statement isn't the one that was signed"));
+        }
+        Ok(VerifiedRequest { request, jws: read.request.clone() })
+    }
+
+    /// Key of the keyed-hash masks of an agreement: the engine derives one a column from it.
+    fn mask_key(&self, grant: &AccessGrant) -> Result<[u8; 32]> {
+        use hmac::{KeyInit, Mac};
+        let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(&self.mask_secret).map_err(|_| Error::new(ErrorCode::Internal, "a mask key can't be made"))?;
+        mac.update(grant.agreement().as_bytes());
+        Ok(mac.finalize().into_bytes().into())
+    }
+
+    /// Computes what is not released yet of an agreement's table from the newest snapshot. The
+    /// table is durable before its entry.
+    pub async fn release_if_new(&self, agreement: &AgreementId) -> Result<()> {
+        let grant = self.gate.admit_release(agreement).map_err(|d| d.error)?;
+        let Some(released) = self.releases.release(&grant, agreement).await? else { return Ok(()) };
+        let body = Body::Release(perron_model::entry::Release {
+            dataset: grant.dataset().id.to_string(),
+            snapshot: grant.snapshot().digest,
+            table: released.table,
+            groups: released.groups,
+            suppressed: released.suppressed,
+        });
+        self.ledger.append(Draft { body, chain: Some(*agreement), attachments: Vec::new() }).await.map(|_| ())
+    }
+}

@@ -1,0 +1,392 @@
+//! What the organisation knows, as a fold over its log: offers, negotiations, agreements.
+//!
+//! Each change is an entry first; this observer takes it up. sled keeps the fold between two
+//! starts, memory serves it.
+
+use crate::ledger::Observer;
+use crate::store::{Change, Store};
+use perron_model::agreement::{AgreementPayload, Envelope, JwsJson, Offer};
+use perron_model::entry::{AttachmentKind, Body, Entry};
+use perron_model::id::DatasetId;
+use perron_model::negotiation::{Message, NegotiationMessage, Side, State as Phase};
+use perron_model::request::{Acknowledgement, Receipt, Seen};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+/// Writes a file so that after a crash it holds the old or the new bytes.
+pub fn write_file(file: &Path, bytes: &[u8]) -> Result<()> {
+    let failed = |_| Error::new(ErrorCode::DiskFull, "a file can't be written");
+    let temporary = file.with_extension("new");
+    let mut out = std::fs::File::create(&temporary).map_err(failed)?;
+    out.write_all(bytes).and_then(|()| out.sync_all()).map_err(failed)?;
+    std::fs::rename(&temporary, file).map_err(failed)?;
+    if let Some(parent) = file.parent() {
+        std::fs::File::open(parent).and_then(|d| d.sync_all()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// How requests for an offer are decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Approval {
+    /// A request for exactly this offer is agreed at once.
+    Automatic,
+    /// A person decides.
+    Manual,
+}
+
+/// A published offer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishedOffer {
+    /// The offer.
+    pub offer: Offer,
+    /// How requests for it are decided.
+    pub approval: Approval,
+    /// For one consumer alone, or for all who may see the set.
+    #[serde(default)]
+    pub consumer: Option<ParticipantId>,
+    /// Is it still to be had?
+    pub open: bool,
+}
+
+/// A negotiation, from this side.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Negotiation {
+    /// This side's number.
+    pub pid: String,
+    /// The other side's number, once known.
+    pub their_pid: Option<String>,
+    /// Which side this is.
+    pub side: Side,
+    /// The other side.
+    pub counterparty: ParticipantId,
+    /// State.
+    pub state: Phase,
+    /// The offer on the table.
+    pub offer: Option<Offer>,
+    /// Who put it there.
+    pub offered_by: Option<Side>,
+    /// The agreement, once one side signed.
+    pub agreement: Option<JwsJson>,
+    /// Messages taken, by id, with the state after: the same message gets the same answer.
+    pub taken: BTreeMap<String, Phase>,
+    /// Our own message that the other side has not taken yet.
+    pub outgoing: Option<NegotiationMessage>,
+    /// Why it ended, if it was terminated.
+    pub reason: Option<String>,
+    /// When it last moved.
+    pub changed: Timestamp,
+}
+
+/// An agreement in force here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptAgreement {
+    /// Its name.
+    pub id: AgreementId,
+    /// The envelope as signed.
+    pub envelope: Envelope,
+    /// What was agreed.
+    pub payload: AgreementPayload,
+    /// Which side this is.
+    pub side: Side,
+    /// Position of its entry in the log.
+    pub index: u64,
+}
+
+/// What a consumer holds of a provider's chain, and has yet to acknowledge.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    /// Reads received whose acknowledgement the provider hasn't taken yet.
+    pub unacknowledged: Vec<Acknowledgement>,
+    /// Newest position held of the provider's chain.
+    pub seen: Option<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    offers: BTreeMap<DatasetId, PublishedOffer>,
+    negotiations: BTreeMap<String, Negotiation>,
+    agreements: BTreeMap<AgreementId, KeptAgreement>,
+    held: BTreeMap<AgreementId, Held>,
+}
+
+/// The fold.
+#[derive(Debug)]
+pub struct State {
+    store: Store,
+    memory: RwLock<Memory>,
+    changed: tokio::sync::watch::Sender<u64>,
+}
+
+const OFFERS: &str = "offers";
+const NEGOTIATIONS: &str = "negotiations";
+const AGREEMENTS: &str = "agreements";
+const REQUESTS: &str = "requests";
+const OUTCOMES: &str = "outcomes";
+const HELD: &str = "held";
+
+impl State {
+    /// Loads the fold from the store.
+    pub fn open(store: Store) -> Result<State> {
+        let mut memory = Memory::default();
+        for offer in load::<PublishedOffer>(&store, OFFERS)? {
+            memory.offers.insert(offer.offer.id.clone(), offer);
+        }
+        for negotiation in load::<Negotiation>(&store, NEGOTIATIONS)? {
+            memory.negotiations.insert(negotiation.pid.clone(), negotiation);
+        }
+        for agreement in load::<KeptAgreement>(&store, AGREEMENTS)? {
+            memory.agreements.insert(agreement.id, agreement);
+        }
+        for (key, value) in store.scan(HELD, b"")? {
+            let agreement = <[u8; 32]>::try_from(key).map_err(|_| Error::new(ErrorCode::Internal, "a record of the store can't be read"))?;
+            let held = serde_json::from_slice(&value).map_err(|_| Error::new(ErrorCode::Internal, "a record of the store can't be read"))?;
+            memory.held.insert(Digest::from_bytes(agreement), held);
+        }
+        Ok(State { store, memory: RwLock::new(memory), changed: tokio::sync::watch::Sender::new(0) })
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Memory> {
+        self.memory.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Told at each change, with the number of entries applied.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+    /// Wakes those who follow changes.
+    pub fn touch(&self) {
+        self.changed.send_modify(|n| *n = n.wrapping_add(1));
+    }
+    /// All offers.
+    pub fn offers(&self) -> Vec<PublishedOffer> {
+        self.read().offers.values().cloned().collect()
+    }
+    /// An offer.
+    pub fn offer(&self, id: &DatasetId) -> Option<PublishedOffer> {
+        self.read().offers.get(id).cloned()
+    }
+    /// All negotiations.
+    pub fn negotiations(&self) -> Vec<Negotiation> {
+        self.read().negotiations.values().cloned().collect()
+    }
+    /// A negotiation by this side's number.
+    pub fn negotiation(&self, pid: &str) -> Option<Negotiation> {
+        self.read().negotiations.get(pid).cloned()
+    }
+    /// A negotiation by the other side's number.
+    pub fn negotiation_of(&self, counterparty: &ParticipantId, their_pid: &str) -> Option<Negotiation> {
+        self.read().negotiations.values().find(|n| n.counterparty == *counterparty && n.their_pid.as_deref() == Some(their_pid)).cloned()
+    }
+    /// All agreements.
+    pub fn agreements(&self) -> Vec<KeptAgreement> {
+        self.read().agreements.values().cloned().collect()
+    }
+    /// An agreement.
+    pub fn agreement(&self, id: &AgreementId) -> Option<KeptAgreement> {
+        self.read().agreements.get(id).cloned()
+    }
+    /// What is held of a provider's chain, as consumer.
+    pub fn held(&self, agreement: &AgreementId) -> Held {
+        self.read().held.get(agreement).cloned().unwrap_or_default()
+    }
+    /// Position of the decision about a request.
+    pub fn decision_of(&self, request: &Digest) -> Result<Option<u64>> {
+        Ok(self.store.get(REQUESTS, request.as_bytes())?.and_then(|v| <[u8; 8]>::try_from(v).ok()).map(u64::from_be_bytes))
+    }
+    /// Position of the outcome of a decision.
+    pub fn outcome_of(&self, decision: &Digest) -> Result<Option<u64>> {
+        Ok(self.store.get(OUTCOMES, decision.as_bytes())?.and_then(|v| <[u8; 8]>::try_from(v).ok()).map(u64::from_be_bytes))
+    }
+
+    /// Notes that the other side took our message, and its number of the negotiation.
+    pub fn delivered(&self, pid: &str, message_id: &str, their_pid: &str) -> Result<()> {
+        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(negotiation) = memory.negotiations.get_mut(pid) {
+            if negotiation.outgoing.as_ref().is_some_and(|m| m.message_id == message_id) {
+                negotiation.outgoing = None;
+            }
+            if negotiation.their_pid.is_none() && !their_pid.is_empty() {
+                negotiation.their_pid = Some(their_pid.to_owned());
+            }
+            self.store.apply(vec![put(NEGOTIATIONS, pid.as_bytes(), negotiation)?])?;
+        }
+        drop(memory);
+        self.touch();
+        Ok(())
+    }
+
+    fn take(&self, entry: &Entry, attachments: &[(AttachmentKind, Vec<u8>)]) -> Result<()> {
+        match &entry.body {
+            Body::Administration(admin) if admin.action == "offer.add" || admin.action == "offer.close" => {
+                let offer: PublishedOffer = document(attachments, AttachmentKind::Document)?;
+                self.store.apply(vec![put(OFFERS, offer.offer.id.as_str().as_bytes(), &offer)?])?;
+                self.memory.write().unwrap_or_else(PoisonError::into_inner).offers.insert(offer.offer.id.clone(), offer);
+            }
+            Body::Negotiation(step) => {
+                let message: NegotiationMessage = document(attachments, AttachmentKind::NegotiationMessage)?;
+                self.take_step(step, message, entry.time)?;
+            }
+            Body::Agreement(_) => {
+                let envelope: Envelope = document(attachments, AttachmentKind::Envelope)?;
+                self.take_agreement(entry, envelope)?;
+            }
+            Body::Decision(decision) => {
+                self.store.apply(vec![Change::Put { tree: REQUESTS, key: decision.request.as_bytes().to_vec(), value: entry.index.to_be_bytes().to_vec() }])?;
+            }
+            Body::Outcome(outcome) => {
+                self.store.apply(vec![Change::Put { tree: OUTCOMES, key: outcome.decision.as_bytes().to_vec(), value: entry.index.to_be_bytes().to_vec() }])?;
+            }
+            Body::Received(received) => self.take_received(entry, received, attachments)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A read was received: what its request acknowledged has arrived, and it is to be
+    /// acknowledged itself.
+    fn take_received(&self, entry: &Entry, received: &perron_model::entry::Received, attachments: &[(AttachmentKind, Vec<u8>)]) -> Result<()> {
+        let (Some(position), Some(decision)) = (&entry.chain, received.decision) else { return Ok(()) };
+        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+        let held = memory.held.entry(position.agreement).or_default();
+        if let Ok(text) = document_text(attachments, AttachmentKind::Request)
+            && let Ok(request) = perron_model::request::claims_of(&text)
+        {
+            held.unacknowledged.retain(|a| !request.acknowledged.iter().any(|sent| sent.decision == a.decision));
+        }
+        if received.refused.is_none() {
+            held.unacknowledged.push(Acknowledgement { decision, rows: received.rows, messages: received.messages, stream_root: received.stream_root });
+        }
+        if let Ok(receipt) = document::<Receipt>(attachments, AttachmentKind::Receipt)
+            && let Some(seen) = newest_position(&receipt)
+        {
+            held.seen = Some(seen);
+        }
+        self.store.apply(vec![put(HELD, position.agreement.as_bytes(), held)?])
+    }
+
+    fn take_step(&self, step: &perron_model::entry::Negotiation, message: NegotiationMessage, time: Timestamp) -> Result<()> {
+        let side = if step.side == "provider" { Side::Provider } else { Side::Consumer };
+        let by = if step.by == "provider" { Side::Provider } else { Side::Consumer };
+        let state: Phase = serde_json::from_value(serde_json::Value::String(step.state.clone())).map_err(|_| Error::new(ErrorCode::LogDamaged, "a step of a negotiation has an unknown state"))?;
+        let counterparty = ParticipantId::parse(&step.counterparty)?;
+        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+        let negotiation = memory.negotiations.entry(step.id.clone()).or_insert_with(|| Negotiation {
+            pid: step.id.clone(),
+            their_pid: None,
+            side,
+            counterparty,
+            state,
+            offer: None,
+            offered_by: None,
+            agreement: None,
+            taken: BTreeMap::new(),
+            outgoing: None,
+            reason: None,
+            changed: time,
+        });
+        negotiation.state = state;
+        negotiation.changed = time;
+        if let Some(offer) = &message.offer {
+            negotiation.offer = Some(offer.clone());
+            negotiation.offered_by = Some(by);
+        }
+        if let Some(agreement) = &message.agreement {
+            negotiation.agreement = Some(agreement.clone());
+        }
+        if message.message == Message::Terminate {
+            negotiation.reason.clone_from(&message.reason);
+        }
+        let theirs = match side {
+            Side::Provider => Some(message.consumer_pid.clone()),
+            Side::Consumer => message.provider_pid.clone(),
+        };
+        if theirs.is_some() {
+            negotiation.their_pid = theirs;
+        }
+        if by == side {
+            negotiation.outgoing = Some(message);
+        } else {
+            negotiation.taken.insert(message.message_id, state);
+            // A message of the other side shows that it took ours.
+            negotiation.outgoing = None;
+        }
+        self.store.apply(vec![put(NEGOTIATIONS, step.id.as_bytes(), negotiation)?])
+    }
+
+    fn take_agreement(&self, entry: &Entry, envelope: Envelope) -> Result<()> {
+        let Body::Agreement(body) = &entry.body else { return Ok(()) };
+        let payload = payload_of(&envelope.agreement)?;
+        let side = if body.side == "provider" { Side::Provider } else { Side::Consumer };
+        let kept = KeptAgreement { id: body.agreement, envelope, payload, side, index: entry.index };
+        self.store.apply(vec![put(AGREEMENTS, kept.id.as_bytes(), &kept)?])?;
+        self.memory.write().unwrap_or_else(PoisonError::into_inner).agreements.insert(kept.id, kept);
+        Ok(())
+    }
+}
+
+/// The payload of an agreement's JWS, canonical.
+pub fn payload_of(jws: &JwsJson) -> Result<AgreementPayload> {
+    use base64::Engine;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&jws.payload).map_err(|_| Error::malformed("the agreement's payload is not base64url"))?;
+    AgreementPayload::parse(&bytes)
+}
+
+fn put<T: Serialize>(tree: &'static str, key: &[u8], value: &T) -> Result<Change> {
+    let value = serde_json::to_vec(value).map_err(|_| Error::new(ErrorCode::Internal, "a record can't be written"))?;
+    Ok(Change::Put { tree, key: key.to_vec(), value })
+}
+
+fn load<T: DeserializeOwned>(store: &Store, tree: &'static str) -> Result<Vec<T>> {
+    store
+        .scan(tree, b"")?
+        .into_iter()
+        .map(|(_, value)| serde_json::from_slice(&value).map_err(|_| Error::new(ErrorCode::Internal, "a record of the store can't be read; `perron store rebuild` makes it anew")))
+        .collect()
+}
+
+fn document<T: DeserializeOwned>(attachments: &[(AttachmentKind, Vec<u8>)], kind: AttachmentKind) -> Result<T> {
+    let (_, bytes) = attachments.iter().find(|(k, _)| *k == kind).ok_or_else(|| Error::new(ErrorCode::LogDamaged, "an entry lacks its attachment"))?;
+    serde_json::from_slice(bytes).map_err(|_| Error::new(ErrorCode::LogDamaged, "an entry's attachment can't be read"))
+}
+
+fn document_text(attachments: &[(AttachmentKind, Vec<u8>)], kind: AttachmentKind) -> Result<String> {
+    let found = attachments.iter().find(|(k, _)| *k == kind).and_then(|(_, bytes)| String::from_utf8(bytes.clone()).ok());
+    found.ok_or_else(|| Error::new(ErrorCode::LogDamaged, "an entry lacks its attachment"))
+}
+
+/// Position in the provider's chain that a receipt proves.
+fn newest_position(receipt: &Receipt) -> Option<Seen> {
+    use base64::Engine;
+    let text = if receipt.outcome.is_empty() { &receipt.decision } else { &receipt.outcome };
+    let leaf = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).ok()?;
+    let number = Entry::from_bytes(&leaf).ok()?.chain?.number;
+    Some(Seen { number, leaf: Digest::from_bytes(perron_log::merkle::leaf_hash(&leaf).0) })
+}
+
+impl Observer for State {
+    fn applied(&self, entry: &Entry, _leaf: Digest, attachments: &[(AttachmentKind, Vec<u8>)]) {
+        if let Err(error) = self.take(entry, attachments) {
+            tracing::error!(index = entry.index, error = %error, "an entry can't be taken into the store");
+        }
+    }
+    fn batch_end(&self, size: u64) {
+        if let Err(error) = self.store.set_applied(size) {
+            tracing::error!(error = %error, "the store can't be brought level");
+        }
+        self.touch();
+    }
+    fn seen(&self) -> u64 {
+        self.store.applied().unwrap_or(0)
+    }
+}

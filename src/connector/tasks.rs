@@ -1,0 +1,187 @@
+//! What runs by itself: delivery of messages, reactions, heads, publication, revocations.
+
+use crate::connector::node::Node;
+use crate::connector::state::Negotiation;
+use perron_gate::Register;
+use perron_model::limits::{OUTBOX_BACKOFF_MS_MAX, OUTBOX_BACKOFF_MS_MIN};
+use perron_model::participant::Status;
+use perron_model::{ErrorCode, ParticipantId};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How often checkpoints and tiles are published at the most.
+const PUBLISH_MS: u64 = 1_000;
+
+/// Peers whose heads are to be exchanged soon.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    peers: Mutex<HashSet<ParticipantId>>,
+    told: tokio::sync::Notify,
+}
+
+impl Node {
+    /// Asks that heads be exchanged with a peer soon.
+    pub(crate) fn heads_wanted(&self, peer: &ParticipantId) {
+        self.wanted.peers.lock().unwrap_or_else(PoisonError::into_inner).insert(peer.clone());
+        self.wanted.told.notify_one();
+    }
+
+    /// Starts the tasks of a node; they end with `stop`.
+    pub fn spawn_tasks(self: &Arc<Self>, stop: tokio_util::sync::CancellationToken) {
+        let tasks: [futures::future::BoxFuture<'static, ()>; 4] =
+            [Box::pin(negotiate(self.clone())), Box::pin(publish(self.clone())), Box::pin(exchange(self.clone())), Box::pin(watch_register(self.clone()))];
+        for task in tasks {
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = task => {}
+                }
+            });
+        }
+    }
+}
+
+/// Delivers what is outgoing and reacts to what came, woken by each change of the state.
+async fn negotiate(node: Arc<Node>) {
+    let mut changes = node.state.changes();
+    let busy: Arc<Mutex<HashSet<String>>> = Arc::default();
+    loop {
+        changes.borrow_and_update();
+        for negotiation in node.state.negotiations() {
+            let to_send = negotiation.outgoing.is_some();
+            let to_react = !to_send && negotiation.state.waits_for() == Some(negotiation.side);
+            if !(to_send || to_react) || !busy.lock().unwrap_or_else(PoisonError::into_inner).insert(negotiation.pid.clone()) {
+                continue;
+            }
+            let (node, busy) = (node.clone(), busy.clone());
+            tokio::spawn(async move {
+                let pid = negotiation.pid.clone();
+                let moved = if to_send { deliver(&node, negotiation).await } else { react(&node, &pid).await };
+                busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
+                if moved {
+                    node.state.touch();
+                }
+            });
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn react(node: &Node, pid: &str) -> bool {
+    let before = node.state.negotiation(pid).map(|n| n.state);
+    if let Err(error) = node.react(pid).await {
+        tracing::warn!(code = error.code.as_str(), "a negotiation can't go on by itself: {}", error.detail);
+        return false;
+    }
+    before != node.state.negotiation(pid).map(|n| n.state)
+}
+
+/// Sends a message until the other side has taken or refused it.
+async fn deliver(node: &Node, negotiation: Negotiation) -> bool {
+    let Some(message) = negotiation.outgoing else { return false };
+    let mut wait_ms = OUTBOX_BACKOFF_MS_MIN;
+    loop {
+        match node.peers.send(&negotiation.counterparty, &message).await {
+            Ok(remote) => {
+                let theirs = if remote.provider_pid == negotiation.pid { remote.consumer_pid } else { remote.provider_pid };
+                if let Err(error) = node.state.delivered(&negotiation.pid, &message.message_id, &theirs) {
+                    tracing::error!(code = error.code.as_str(), "a delivery can't be noted");
+                }
+                if remote.state == perron_model::negotiation::State::Finalized {
+                    node.heads_wanted(&negotiation.counterparty);
+                }
+                return true;
+            }
+            Err(error) if is_for_now(error.code) => {
+                tracing::info!(peer = %negotiation.counterparty, code = error.code.as_str(), "a message waits for its recipient");
+                tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                wait_ms = wait_ms.saturating_mul(2).min(OUTBOX_BACKOFF_MS_MAX);
+            }
+            Err(error) => {
+                if let Err(error) = node.rejected(&negotiation.pid, &error).await {
+                    tracing::error!(code = error.code.as_str(), "a refusal can't be noted");
+                    return false;
+                }
+                return true;
+            }
+        }
+    }
+}
+
+/// Errors after which the same message may yet be taken.
+const fn is_for_now(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::PeerUnavailable
+            | ErrorCode::DeadlineExceeded
+            | ErrorCode::Overloaded
+            | ErrorCode::LogUnavailable
+            | ErrorCode::DiskFull
+            | ErrorCode::RegisterStale
+            | ErrorCode::ParticipantSuspended
+            | ErrorCode::Internal
+    )
+}
+
+async fn publish(node: Arc<Node>) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(PUBLISH_MS));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = node.ledger.publish().await {
+            tracing::error!(code = error.code.as_str(), "the log can't be published: {}", error.detail);
+        }
+    }
+}
+
+/// Exchanges heads with those for whom it was asked, a second after at the latest.
+async fn exchange(node: Arc<Node>) {
+    loop {
+        node.wanted.told.notified().await;
+        let peers: Vec<_> = node.wanted.peers.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
+        for peer in peers {
+            if let Err(error) = node.exchange_heads(&peer).await {
+                if error.code == ErrorCode::LogForked {
+                    tracing::error!(peer = %peer, "{}", error.detail);
+                } else {
+                    tracing::info!(peer = %peer, code = error.code.as_str(), "heads can't be exchanged now: {}", error.detail);
+                }
+            }
+        }
+    }
+}
+
+/// A new register version: noted in the log, and what it ends is ended.
+async fn watch_register(node: Arc<Node>) {
+    let mut changes = node.register.subscribe();
+    loop {
+        if changes.changed().await.is_err() {
+            return;
+        }
+        node.end_what_is_over();
+        if let Err(error) = node.note_register().await {
+            tracing::error!(code = error.code.as_str(), "a register version can't be noted");
+        }
+    }
+}
+
+impl Node {
+    /// Ends running reads whose consumer is no longer in force, or whose agreement is over.
+    pub(crate) fn end_what_is_over(&self) {
+        let now = self.now();
+        let register = crate::connector::ports::RegisterPort(self.register.clone());
+        self.running.end(|consumer, _| {
+            let standing = register.standing(consumer, now);
+            match standing.status {
+                Status::Revoked => Some(ErrorCode::ParticipantRevoked),
+                Status::Suspended => Some(ErrorCode::ParticipantSuspended),
+                Status::Active if !standing.fresh => Some(ErrorCode::RegisterStale),
+                Status::Active => None,
+            }
+        });
+    }
+}

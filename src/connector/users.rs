@@ -1,0 +1,160 @@
+//! Users of the organisation: who they are, what they may state.
+//!
+//! Users are kept in a file beside the log, never in it: names are personal, and what must be
+//! erasable is not in the tree. The log knows random pseudonyms, one a counterparty.
+
+use crate::ledger::random_text;
+use perron_model::id::UserName;
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, canonical};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+/// Most users of one organisation.
+const USERS_MAX: usize = 10_000;
+
+/// Role of a user (DESIGN.md, "The wire").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UserRole {
+    /// Queries under grants.
+    Analyst,
+    /// Publishes, writes policies, negotiates.
+    DataOfficer,
+    /// Second pair of eyes.
+    Approver,
+    /// Reads the log, nothing else.
+    Auditor,
+    /// Runs it, sees no data.
+    Operator,
+    /// Clauses and statements.
+    Buyer,
+}
+
+impl UserRole {
+    /// The role's stable text, as the policy `staff` knows it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            UserRole::Analyst => "analyst",
+            UserRole::DataOfficer => "data-officer",
+            UserRole::Approver => "approver",
+            UserRole::Auditor => "auditor",
+            UserRole::Operator => "operator",
+            UserRole::Buyer => "buyer",
+        }
+    }
+}
+
+impl std::str::FromStr for UserRole {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<UserRole> {
+        [UserRole::Analyst, UserRole::DataOfficer, UserRole::Approver, UserRole::Auditor, UserRole::Operator, UserRole::Buyer]
+            .into_iter()
+            .find(|r| r.as_str() == text)
+            .ok_or_else(|| Error::malformed(format!("`{}` is not one of analyst, data-officer, approver, auditor, operator, buyer", text.chars().take(40).collect::<String>())))
+    }
+}
+
+/// How a user shows who they are. OpenID Connect gets its variant here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "by", content = "value")]
+pub enum Credential {
+    /// Owner of the local socket's other end.
+    Uid(u32),
+    /// SHA-256 of a client certificate (DER).
+    Certificate(Digest),
+    /// SHA-256 of a bearer token.
+    Token(Digest),
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// Name that the operator gave.
+    pub name: UserName,
+    /// Roles.
+    pub roles: Vec<UserRole>,
+    /// Purposes that they may state (DPV IRIs).
+    pub purposes: Vec<String>,
+    /// Agreements that they may use.
+    pub agreements: Vec<AgreementId>,
+    /// How they show who they are.
+    pub credential: Credential,
+    /// Random pseudonym for each counterparty; "" is one's own log.
+    pub pseudonyms: BTreeMap<String, String>,
+}
+
+/// The users of one organisation.
+#[derive(Debug)]
+pub struct Users {
+    file: PathBuf,
+    users: RwLock<Vec<User>>,
+}
+
+impl Users {
+    /// Opens the users' file, or begins without any.
+    pub fn open(file: &Path) -> Result<Users> {
+        let users = match std::fs::read(file) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| Error::new(ErrorCode::ConfigInvalid, format!("the users' file can't be read: {e}")))?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(_) => return Err(Error::new(ErrorCode::ConfigInvalid, "the users' file can't be opened")),
+        };
+        Ok(Users { file: file.to_owned(), users: RwLock::new(users) })
+    }
+
+    /// Adds a user, or replaces the grants of one of that name. Gives the digest that the log
+    /// gets: salted, for a name is guessable.
+    pub fn put(&self, user: User) -> Result<Digest> {
+        let salt = crate::ledger::random_16()?;
+        let document = Digest::salted(&salt, &canonical::to_bytes(&user)?);
+        let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
+        let taken = users.iter().any(|u| u.credential == user.credential && u.name != user.name);
+        if taken {
+            return Err(Error::new(ErrorCode::AlreadyExists, "another user shows themselves in the same way"));
+        }
+        let mut next: Vec<User> = users.iter().filter(|u| u.name != user.name).cloned().collect();
+        if next.len() >= USERS_MAX {
+            return Err(Error::new(ErrorCode::TooLarge, format!("more than {USERS_MAX} users")));
+        }
+        next.push(user);
+        crate::connector::state::write_file(&self.file, &canonical::to_bytes(&next)?)?;
+        *users = next;
+        Ok(document)
+    }
+
+    /// The user of a credential; nobody is anonymous.
+    pub fn by_credential(&self, credential: &Credential) -> Result<User> {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        users.iter().find(|u| u.credential == *credential).cloned().ok_or_else(|| Error::new(ErrorCode::Unauthenticated, "no user of this organisation shows themselves in this way"))
+    }
+
+    /// All users.
+    pub fn list(&self) -> Vec<User> {
+        self.users.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The user's pseudonym for a counterparty (or for one's own log), made at its first use.
+    pub fn pseudonym(&self, name: &UserName, counterparty: Option<&ParticipantId>) -> Result<String> {
+        let key = counterparty.map(ToString::to_string).unwrap_or_default();
+        let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = users.clone();
+        let user = next.iter_mut().find(|u| u.name == *name).ok_or_else(|| Error::new(ErrorCode::NotFound, "no user of this name"))?;
+        if let Some(known) = user.pseudonyms.get(&key) {
+            return Ok(known.clone());
+        }
+        let made = random_text()?;
+        user.pseudonyms.insert(key, made.clone());
+        crate::connector::state::write_file(&self.file, &canonical::to_bytes(&next)?)?;
+        *users = next;
+        Ok(made)
+    }
+}
+
+impl crate::connector::Node {
+    /// The user of a credential.
+    pub fn user(&self, credential: &Credential) -> Result<User> {
+        self.users.by_credential(credential)
+    }
+}

@@ -1,0 +1,203 @@
+//! Checkpoints of others that are kept, and cosigned; cosignatures on ours.
+//!
+//! A directory alone can't convict its owner, who holds the key: what convicts is a checkpoint
+//! that a partner kept. So heads go both ways after each read and agreement.
+
+use crate::connector::node::Node;
+use crate::connector::peers::Head;
+use crate::connector::state::write_file;
+use crate::ledger::Draft;
+use perron_log::merkle::{Hash, verify_consistency};
+use perron_log::{Checkpoint, Cosigner, KeyKind, Verifier};
+use perron_model::entry::{AttachmentKind, Body, CheckpointKept};
+use perron_model::participant::{KeyUse, Participant};
+use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Checkpoints in files: `trust/kept/` those of others, `trust/cosigned/` ours as others signed.
+#[derive(Debug)]
+pub struct Kept {
+    kept: PathBuf,
+    cosigned: PathBuf,
+    // Check and keep are one step: two heads of one log are compared in an order.
+    order: Mutex<()>,
+}
+
+fn file_name(name: &str) -> String {
+    format!("{}.checkpoint", name.replace('/', "_"))
+}
+
+impl Kept {
+    /// Opens the directories, making them where they are not.
+    pub fn open(trust: &Path) -> Result<Kept> {
+        let (kept, cosigned) = (trust.join("kept"), trust.join("cosigned"));
+        for directory in [&kept, &cosigned] {
+            std::fs::create_dir_all(directory).map_err(|_| Error::new(ErrorCode::DiskFull, "a directory can't be made"))?;
+        }
+        Ok(Kept { kept, cosigned, order: Mutex::new(()) })
+    }
+
+    /// The newest checkpoint held of a log, with its note.
+    pub fn held(&self, origin: &str) -> Result<Option<(Checkpoint, String)>> {
+        match std::fs::read_to_string(self.kept.join(file_name(origin))) {
+            Ok(note) => Ok(Some((parse(&note)?, note))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(_) => Err(Error::new(ErrorCode::LogDamaged, "a kept checkpoint can't be read")),
+        }
+    }
+
+    /// Heads of our own log that others cosigned.
+    pub fn heads_of(&self, origin: &str) -> Result<Vec<Checkpoint>> {
+        let entries = std::fs::read_dir(&self.cosigned).map_err(|_| Error::new(ErrorCode::LogDamaged, "the cosigned checkpoints can't be read"))?;
+        let mut heads = Vec::new();
+        for entry in entries.flatten() {
+            let note = std::fs::read_to_string(entry.path()).map_err(|_| Error::new(ErrorCode::LogDamaged, "a cosigned checkpoint can't be read"))?;
+            let head = parse(&note)?;
+            if head.origin == origin {
+                heads.push(head);
+            }
+        }
+        Ok(heads)
+    }
+
+    fn keep(&self, origin: &str, note: &str) -> Result<()> {
+        write_file(&self.kept.join(file_name(origin)), note.as_bytes())
+    }
+
+    fn keep_cosigned(&self, by: &ParticipantId, note: &str) -> Result<()> {
+        write_file(&self.cosigned.join(file_name(by.as_str())), note.as_bytes())
+    }
+}
+
+fn parse(note: &str) -> Result<Checkpoint> {
+    let bad = |e: perron_log::NoteError| Error::new(ErrorCode::LogDamaged, format!("not a checkpoint: {e}"));
+    let note = perron_log::SignedNote::parse(note).map_err(bad)?;
+    Checkpoint::parse_text(&note.text).map_err(bad)
+}
+
+/// Name of a participant's witness key.
+pub fn witness_name(space: &perron_model::SpaceId, participant: &ParticipantId) -> String {
+    format!("{space}/{participant}/witness")
+}
+
+/// Verifiers of a participant's log keys, past and present.
+pub fn log_verifiers(participant: &Participant) -> Vec<Verifier> {
+    participant
+        .keys
+        .iter()
+        .filter(|k| k.key_use == KeyUse::Log)
+        .filter_map(|k| Verifier::new(&participant.log_origin, KeyKind::Ed25519, k.key.as_bytes()).ok())
+        .collect()
+}
+
+impl Node {
+    /// Asks a peer for its newest checkpoint, checks that it extends the one held, keeps it, and
+    /// shows ours.
+    pub async fn exchange_heads(&self, peer: &ParticipantId) -> Result<()> {
+        let participant = self.in_force(peer)?;
+        let held = self.kept.held(&participant.log_origin)?.map_or(0, |(c, _)| c.size);
+        let head = self.peers.head(peer, held).await?;
+        self.keep_head(&participant, &head).await?;
+        self.show_head(peer).await
+    }
+
+    /// Our newest durable checkpoint, with the proof that it extends the one of `held_size`.
+    pub fn head(&self, held_size: u64) -> Result<Head> {
+        let reader = self.ledger.reader();
+        let note = reader.last_note();
+        let size = parse(&note)?.size;
+        if held_size > size {
+            return Err(Error::new(ErrorCode::LogForked, format!("this log has {size} entries; a checkpoint of {held_size} is of another history")));
+        }
+        let consistency = if held_size == 0 { Vec::new() } else { reader.consistency_proof(held_size, size).map_err(|e| Error::new(ErrorCode::LogUnavailable, e.to_string()))? };
+        Ok(Head { note: note.into_bytes(), consistency: consistency.into_iter().map(|h| h.0).collect() })
+    }
+
+    /// As witness: checks a participant's checkpoint against the one held, keeps it, cosigns it.
+    /// Gives the size held instead, where the caller's proof begins elsewhere.
+    pub async fn witness(&self, peer: &ParticipantId, old_size: u64, head: &Head) -> Result<std::result::Result<Vec<u8>, u64>> {
+        let participant = self.in_force(peer)?;
+        let held = self.kept.held(&participant.log_origin)?.map_or(0, |(c, _)| c.size);
+        if held != old_size {
+            return Ok(Err(held));
+        }
+        let checkpoint = self.keep_head(&participant, head).await?;
+        let name = witness_name(&self.space, &self.me);
+        let cosigner = Cosigner::from_seed(&name, &self.keys.signing_key(KeyUse::Witness)?.seed()).map_err(|_| Error::new(ErrorCode::KeyInvalid, "the witness key can't sign"))?;
+        let seconds = u64::try_from(self.now().millis() / 1000).unwrap_or(0);
+        let line = cosigner.cosign(&checkpoint, seconds).map_err(|_| Error::new(ErrorCode::KeyInvalid, "the witness key can't sign"))?;
+        Ok(Ok(line.to_string().into_bytes()))
+    }
+
+    async fn keep_head(&self, participant: &Participant, head: &Head) -> Result<Checkpoint> {
+        let text = std::str::from_utf8(&head.note).map_err(|_| Error::malformed("a checkpoint is UTF-8"))?;
+        let opened = Checkpoint::open(text, &participant.log_origin, &log_verifiers(participant), &[]).map_err(|e| Error::new(ErrorCode::SignatureInvalid, format!("the checkpoint of `{}`: {e}", participant.id)))?;
+        let checkpoint = opened.checkpoint;
+        {
+            let _order = self.kept.order.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((held, _)) = self.kept.held(&participant.log_origin)? {
+                if !extends(&held, &checkpoint, &head.consistency)? {
+                    return Ok(checkpoint);
+                }
+            }
+            self.kept.keep(&participant.log_origin, text)?;
+        }
+        let body = Body::CheckpointKept(CheckpointKept { origin: checkpoint.origin.clone(), size: checkpoint.size, root: Digest::from_bytes(checkpoint.root.0) });
+        self.ledger.append(Draft { body, chain: None, attachments: vec![(AttachmentKind::Checkpoint, head.note.clone())] }).await?;
+        Ok(checkpoint)
+    }
+
+    async fn show_head(&self, peer: &ParticipantId) -> Result<()> {
+        let believed = self.kept.cosigned_size(peer)?;
+        let mut head = self.head(believed)?;
+        let mut shown = self.peers.show(peer, believed, head.clone()).await?;
+        if let Err(held) = shown {
+            // The peer holds another size than we thought: once more, from there. A larger one than
+            // our whole log is another history of ours, and `head` says so.
+            head = self.head(held)?;
+            shown = self.peers.show(peer, held, head.clone()).await?;
+        }
+        let line = shown.map_err(|_| Error::new(ErrorCode::MessageConflict, "the witness's size moves"))?;
+        let ours = String::from_utf8(head.note).map_err(|_| Error::new(ErrorCode::Internal, "our checkpoint is not UTF-8"))?;
+        let line = String::from_utf8(line).map_err(|_| Error::malformed("a cosignature is UTF-8"))?;
+        let note = format!("{ours}{}\n", line.trim_end());
+        let register = self.register.load();
+        let keys: Vec<Verifier> = register
+            .participant(peer)
+            .into_iter()
+            .flat_map(|p| p.keys.iter())
+            .filter(|k| k.key_use == KeyUse::Witness)
+            .filter_map(|k| Verifier::new(&witness_name(&self.space, peer), KeyKind::CosignatureV1, k.key.as_bytes()).ok())
+            .collect();
+        let parsed = perron_log::SignedNote::parse(&note).map_err(|e| Error::malformed(format!("a cosignature line: {e}")))?;
+        parsed.verify(&keys).map_err(|e| Error::new(ErrorCode::SignatureInvalid, format!("the cosignature of `{peer}`: {e}")))?;
+        self.kept.keep_cosigned(peer, &note)
+    }
+}
+
+impl Kept {
+    fn cosigned_size(&self, by: &ParticipantId) -> Result<u64> {
+        match std::fs::read_to_string(self.cosigned.join(file_name(by.as_str()))) {
+            Ok(note) => Ok(parse(&note)?.size),
+            Err(_) => Ok(0),
+        }
+    }
+}
+
+/// Does `new` extend `held`? False where it says nothing new; a contradiction is an error that
+/// shows a fork or an older state.
+fn extends(held: &Checkpoint, new: &Checkpoint, proof: &[[u8; 32]]) -> Result<bool> {
+    let forked = |what: &str| Error::new(ErrorCode::LogForked, format!("the log `{}` {what}", held.origin));
+    if new.size < held.size {
+        return Err(forked("shows an older state than one kept"));
+    }
+    if new.size == held.size {
+        return if new.root == held.root { Ok(false) } else { Err(forked("shows another history than one kept")) };
+    }
+    if held.size > 0 {
+        let hashes: Vec<Hash> = proof.iter().map(|h| Hash(*h)).collect();
+        verify_consistency(held.size, new.size, &held.root, &new.root, &hashes).map_err(|_| forked("doesn't extend the checkpoint kept"))?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,457 @@
+//! The one writer: a thread that turns drafts into entries, a batch at a time.
+
+use crate::ledger::chains::Chains;
+use crate::ledger::nonces::Nonces;
+use crate::ledger::refusals::Refusals;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use perron_gate::Clock;
+use perron_log::merkle::leaf_hash;
+use perron_log::{Attachment, Checkpoint, Layout, Log, LogError, LogReader, LogSettings, NewEntry, OsFiles, Publisher};
+use perron_model::decision::StateFacts;
+use perron_model::entry::{AttachmentKind, Body, ClockJump, ENTRY_VERSION, Entry, Outcome, OutcomeStatus, Recovery};
+use perron_model::limits::{LEDGER_BATCH_MAX, LEDGER_QUEUE_MAX};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot};
+
+/// What is to be written; number, time, blind and chain position are set by the writer.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// What happened.
+    pub body: Body,
+    /// The agreement to whose chain it belongs.
+    pub chain: Option<AgreementId>,
+    /// Bytes that the entry binds.
+    pub attachments: Vec<(AttachmentKind, Vec<u8>)>,
+}
+
+impl Draft {
+    /// An entry outside of any chain, with nothing attached.
+    pub fn plain(body: Body) -> Draft {
+        Draft { body, chain: None, attachments: Vec::new() }
+    }
+}
+
+/// Who is told of each durable entry, in order, on the writer's thread.
+pub trait Observer: Send + Sync {
+    /// An entry is durable.
+    fn applied(&self, entry: &Entry, leaf: Digest, attachments: &[(AttachmentKind, Vec<u8>)]);
+    /// All entries told of are durable: a good moment to note how far one is.
+    fn batch_end(&self, size: u64);
+    /// How many entries the observer has seen in an earlier life; the rest is told at start.
+    fn seen(&self) -> u64;
+}
+
+/// Names and keys of the log.
+pub struct LogIdentity {
+    /// Origin: `<authority>/<participant>/<generation>`.
+    pub origin: String,
+    /// Generation.
+    pub generation: u64,
+    /// The log key.
+    pub signer: perron_log::Signer,
+}
+
+/// What opening found.
+#[derive(Debug)]
+pub struct Opened {
+    /// Entries in the log before this start.
+    pub size: u64,
+    /// Did an unfinished record have to be moved aside?
+    pub recovered: bool,
+    /// Reads that the last crash left without an outcome.
+    pub unfinished: usize,
+}
+
+pub(super) enum Job {
+    Write { draft: Draft, reply: oneshot::Sender<Result<perron_gate::Recorded>> },
+    Tick,
+    Close { reply: oneshot::Sender<()> },
+}
+
+pub(super) struct Inner {
+    pub(super) queue: mpsc::Sender<Job>,
+    pub(super) chains: Mutex<Chains>,
+    pub(super) turns: Mutex<HashMap<AgreementId, Arc<tokio::sync::Mutex<()>>>>,
+    pub(super) refusals: Refusals,
+    pub(super) nonces: Nonces,
+    pub(super) clock: Arc<dyn Clock>,
+    reader: LogReader,
+    publisher: Publisher,
+    failed: tokio::sync::watch::Sender<bool>,
+    origin: String,
+}
+
+/// A handle to the one writer; cheap to clone.
+#[derive(Clone)]
+pub struct Ledger(pub(super) Arc<Inner>);
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ledger({})", self.0.origin)
+    }
+}
+
+/// 16 random bytes of the system.
+pub(crate) fn random_16() -> Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|_| Error::new(ErrorCode::Internal, "the system gave no random bytes"))?;
+    Ok(bytes)
+}
+
+/// 128 random bits as text.
+pub(crate) fn random_text() -> Result<String> {
+    Ok(URL_SAFE_NO_PAD.encode(random_16()?))
+}
+
+pub(super) fn log_error(error: &LogError) -> Error {
+    tracing::error!(error = %error, "the log failed");
+    match error {
+        LogError::NoSpace => Error::new(ErrorCode::DiskFull, "the disk is full, so nothing can be logged and nothing leaves"),
+        LogError::TailLost { .. } => Error::new(ErrorCode::LogTailLost, error.to_string()),
+        LogError::Forked { .. } => Error::new(ErrorCode::LogForked, error.to_string()),
+        LogError::Damaged { .. } => Error::new(ErrorCode::LogDamaged, error.to_string()),
+        LogError::Poisoned => Error::new(ErrorCode::LogUnavailable, "the log can't be written, so nothing leaves"),
+        _ => Error::new(ErrorCode::LogUnavailable, format!("the log can't be used: {error}")),
+    }
+}
+
+impl Ledger {
+    /// Opens the log under `data`, brings the observer level, writes what the last life left
+    /// open, and starts the writer.
+    pub fn open(data: &Path, identity: LogIdentity, known_heads: &[Checkpoint], clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Result<(Ledger, Opened)> {
+        let origin = identity.origin.clone();
+        let settings = LogSettings::new(&identity.origin, identity.generation, Box::new(identity.signer));
+        let (log, recovered) = Log::open(Arc::new(OsFiles), Layout::new(data), settings, known_heads).map_err(|e| log_error(&e))?;
+        let publisher = log.publisher();
+        let reader = log.reader();
+        let mut chains = Chains::default();
+        let mut writer = Writer { log, observer, last_leaf: None, last_time: Timestamp::EPOCH };
+        writer.replay(&reader, &mut chains)?;
+        let unfinished = chains.unfinished();
+        let size = reader.size();
+        let mut drafts = Vec::new();
+        if let Some(torn) = &recovered.torn {
+            let body = Body::Recovery(Recovery { offset: torn.offset, length: torn.length, digest: Digest::from_bytes(torn.digest.0), asked: Vec::new() });
+            drafts.push(Draft::plain(body));
+        }
+        for (agreement, decision) in &unfinished {
+            let uses = chains.state(agreement, clock.now()).uses;
+            drafts.push(Draft { body: unknown_outcome(*decision, uses), chain: Some(*agreement), attachments: Vec::new() });
+        }
+        let (queue, jobs) = mpsc::channel(LEDGER_QUEUE_MAX);
+        let inner = Arc::new(Inner {
+            queue,
+            chains: Mutex::new(chains),
+            turns: Mutex::default(),
+            refusals: Refusals::default(),
+            nonces: Nonces::default(),
+            clock,
+            reader,
+            publisher,
+            failed: tokio::sync::watch::Sender::new(false),
+            origin,
+        });
+        for draft in drafts {
+            writer.write(&inner, vec![(draft, None)])?;
+        }
+        let thread_inner = Arc::downgrade(&inner);
+        std::thread::Builder::new()
+            .name("perron-ledger".to_owned())
+            .spawn(move || writer.run(&thread_inner, jobs))
+            .map_err(|_| Error::new(ErrorCode::Internal, "the log's writer can't be started"))?;
+        Ok((Ledger(inner), Opened { size, recovered: recovered.torn.is_some(), unfinished: unfinished.len() }))
+    }
+
+    /// Appends; returns once it is durable.
+    pub async fn append(&self, draft: Draft) -> Result<perron_gate::Recorded> {
+        self.enqueue(draft).await?.await.map_err(|_| gone())?
+    }
+
+    pub(super) async fn enqueue(&self, draft: Draft) -> Result<oneshot::Receiver<Result<perron_gate::Recorded>>> {
+        let (reply, answer) = oneshot::channel();
+        self.0.queue.send(Job::Write { draft, reply }).await.map_err(|_| gone())?;
+        Ok(answer)
+    }
+
+    /// Writes the outcome of a permitted read; a read of which nothing left gives its use back.
+    pub async fn outcome(&self, agreement: AgreementId, mut outcome: Outcome) -> Result<perron_gate::Recorded> {
+        let turn = self.turn_of(&agreement).lock_owned().await;
+        {
+            let mut chains = self.0.chains.lock().unwrap_or_else(PoisonError::into_inner);
+            let chain = chains.chain(agreement);
+            if outcome.status == OutcomeStatus::NothingLeft {
+                chain.uses = chain.uses.saturating_sub(1);
+            }
+            outcome.uses = chain.uses;
+        }
+        let answer = self.enqueue(Draft { body: Body::Outcome(outcome), chain: Some(agreement), attachments: Vec::new() }).await?;
+        drop(turn);
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Writes the summaries that are due, and publishes checkpoint and tiles of what is durable.
+    /// Called once a second; the writer doesn't wait for it.
+    pub async fn publish(&self) -> Result<()> {
+        let _ = self.0.queue.try_send(Job::Tick);
+        let publisher = self.0.publisher.clone();
+        let published = tokio::task::spawn_blocking(move || publisher.publish()).await.map_err(|_| gone())?;
+        published.map_err(|e| log_error(&e))
+    }
+
+    /// Writes what is due, publishes, and ends the writer.
+    pub async fn close(&self) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.0.queue.send(Job::Close { reply }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?;
+        self.publish().await
+    }
+
+    /// Reads what is durable.
+    pub fn reader(&self) -> &LogReader {
+        &self.0.reader
+    }
+
+    /// Origin of the log.
+    pub fn origin(&self) -> &str {
+        &self.0.origin
+    }
+
+    /// Nonces of tickets.
+    pub fn nonces(&self) -> &Nonces {
+        &self.0.nonces
+    }
+
+    /// Returns once a write has failed, so that the process must end.
+    pub async fn failed(&self) {
+        let mut failed = self.0.failed.subscribe();
+        let _ = failed.wait_for(|f| *f).await;
+    }
+
+    /// Counters of an agreement.
+    pub fn state_of(&self, agreement: &AgreementId) -> StateFacts {
+        let now = self.0.clock.now();
+        self.0.chains.lock().unwrap_or_else(PoisonError::into_inner).state(agreement, now)
+    }
+
+    /// Newest position of an agreement's chain: its number and leaf hash.
+    pub fn chain_head(&self, agreement: &AgreementId) -> Option<(u64, Digest)> {
+        let mut chains = self.0.chains.lock().unwrap_or_else(PoisonError::into_inner);
+        let chain = chains.chain(*agreement);
+        chain.last.map(|leaf| (chain.next.saturating_sub(1), leaf))
+    }
+
+    pub(super) fn turn_of(&self, agreement: &AgreementId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        // Turns that nobody holds or waits for are forgotten, so that the map stays small.
+        if turns.len() > LEDGER_QUEUE_MAX {
+            turns.retain(|_, t| Arc::strong_count(t) > 1);
+        }
+        turns.entry(*agreement).or_default().clone()
+    }
+}
+
+fn gone() -> Error {
+    Error::new(ErrorCode::LogUnavailable, "the log can't be written, so nothing leaves")
+}
+
+fn unknown_outcome(decision: Digest, uses: u64) -> Body {
+    Body::Outcome(Outcome {
+        decision,
+        status: OutcomeStatus::UnknownAfterCrash,
+        reason: None,
+        batches: 0,
+        rows: 0,
+        bytes: 0,
+        messages: 0,
+        stream_root: crate::ledger::stream_root::stream_root(&[0; 16], &[]),
+        uses,
+    })
+}
+
+type Waiting = (Draft, Option<oneshot::Sender<Result<perron_gate::Recorded>>>);
+type Prepared = (Entry, Digest, Vec<(AttachmentKind, Vec<u8>)>);
+
+struct Writer {
+    log: Log,
+    observer: Arc<dyn Observer>,
+    last_leaf: Option<Digest>,
+    last_time: Timestamp,
+}
+
+impl Writer {
+    /// Reads the log from its beginning: chains always, the observer from where it was.
+    fn replay(&mut self, reader: &LogReader, chains: &mut Chains) -> Result<()> {
+        let seen = self.observer.seen();
+        if seen > reader.size() {
+            // What is derived leads the truth: acknowledged entries are gone.
+            return Err(Error::new(ErrorCode::LogTailLost, format!("the store has seen {seen} entries, but the log holds {}", reader.size())));
+        }
+        for index in 0..reader.size() {
+            let bytes = reader.leaf(index).map_err(|e| log_error(&e))?;
+            let entry = Entry::from_bytes(&bytes).map_err(|e| Error::new(ErrorCode::LogDamaged, format!("entry {index}: {}", e.detail)))?;
+            let leaf = Digest::from_bytes(leaf_hash(&bytes).0);
+            chains.follow(&entry, leaf, true);
+            if matches!(entry.body, Body::Decision(_)) || index >= seen {
+                let attachments = attachments_of(reader, index)?;
+                acknowledge(chains, &entry, &attachments);
+                if index >= seen {
+                    self.observer.applied(&entry, leaf, &attachments);
+                }
+            }
+            self.last_leaf = Some(leaf);
+            self.last_time = entry.time;
+        }
+        self.observer.batch_end(reader.size());
+        Ok(())
+    }
+
+    fn run(mut self, inner: &std::sync::Weak<Inner>, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(first) = jobs.blocking_recv() {
+            let Some(inner) = inner.upgrade() else { return };
+            let mut batch: Vec<Waiting> = Vec::new();
+            let mut next = Some(first);
+            let mut tick = false;
+            let mut close = None;
+            while let Some(job) = next {
+                match job {
+                    Job::Write { draft, reply } => batch.push((draft, Some(reply))),
+                    Job::Tick => tick = true,
+                    Job::Close { reply } => {
+                        close = Some(reply);
+                        break;
+                    }
+                }
+                next = if batch.len() < LEDGER_BATCH_MAX { jobs.try_recv().ok() } else { None };
+            }
+            if tick || close.is_some() {
+                let due = inner.refusals.due(inner.clock.now(), close.is_some());
+                batch.extend(due.into_iter().map(|body| (Draft::plain(body), None)));
+            }
+            if !batch.is_empty() {
+                let _ = self.write(&inner, batch);
+            }
+            if let Some(reply) = close {
+                let _ = reply.send(());
+                return;
+            }
+        }
+    }
+
+    /// One batch: one record, one sync; then all who wait are answered.
+    fn write(&mut self, inner: &Inner, batch: Vec<Waiting>) -> Result<()> {
+        let mut replies = Vec::with_capacity(batch.len());
+        let mut prepared: Vec<Prepared> = Vec::with_capacity(batch.len());
+        let mut leaves = Vec::with_capacity(batch.len());
+        for (draft, reply) in batch {
+            match self.prepare(inner, draft, &mut prepared, &mut leaves) {
+                Ok(()) => replies.push(reply),
+                Err(error) => {
+                    if let Some(reply) = reply {
+                        let _ = reply.send(Err(error));
+                    }
+                }
+            }
+        }
+        let result = self.log.append(&leaves).map_err(|e| log_error(&e));
+        match result {
+            Ok(_) => {
+                {
+                    let mut chains = inner.chains.lock().unwrap_or_else(PoisonError::into_inner);
+                    for (entry, leaf, _) in &prepared {
+                        chains.follow(entry, *leaf, false);
+                    }
+                }
+                for (entry, leaf, attachments) in &prepared {
+                    self.observer.applied(entry, *leaf, attachments);
+                }
+                self.observer.batch_end(self.log.size());
+                for ((entry, leaf, _), reply) in prepared.into_iter().zip(replies) {
+                    if let Some(reply) = reply {
+                        let _ = reply.send(Ok(perron_gate::Recorded { index: entry.index, leaf }));
+                    }
+                }
+                Ok(())
+            }
+            Err(error) => {
+                inner.failed.send_replace(true);
+                for reply in replies.into_iter().flatten() {
+                    let _ = reply.send(Err(error.clone()));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Turns a draft into an entry in its place; a clock that went back gets an entry before it.
+    fn prepare(&mut self, inner: &Inner, draft: Draft, prepared: &mut Vec<Prepared>, leaves: &mut Vec<NewEntry>) -> Result<()> {
+        let now = inner.clock.now();
+        if now.plus_millis(CLOCK_TOLERANCE_MS) < self.last_time {
+            let jump = Body::ClockJump(ClockJump { from: self.last_time, to: now });
+            self.last_time = now;
+            self.place(inner, Draft::plain(jump), prepared, leaves)?;
+        }
+        self.last_time = self.last_time.max(now);
+        self.place(inner, draft, prepared, leaves)
+    }
+
+    fn place(&mut self, inner: &Inner, draft: Draft, prepared: &mut Vec<Prepared>, leaves: &mut Vec<NewEntry>) -> Result<()> {
+        let index = self.log.size().saturating_add(u64::try_from(leaves.len()).unwrap_or(u64::MAX));
+        let chain = draft.chain.map(|agreement| {
+            let mut chains = inner.chains.lock().unwrap_or_else(PoisonError::into_inner);
+            // Entries of this batch are not followed yet: their places are taken here.
+            let newest = prepared.iter().rev().find_map(|(e, leaf, _)| e.chain.as_ref().filter(|c| c.agreement == agreement).map(|c| (c.number, *leaf)));
+            match newest {
+                Some((number, leaf)) => perron_model::entry::ChainPosition { agreement, number: number.saturating_add(1), previous: Some(leaf) },
+                None => chains.position(agreement),
+            }
+        });
+        let entry = Entry {
+            version: ENTRY_VERSION,
+            index,
+            time: self.last_time,
+            previous: self.last_leaf,
+            blind: random_16()?.into(),
+            chain,
+            trace: None,
+            on_behalf_of: None,
+            processing_activity: None,
+            body: draft.body,
+        };
+        let bytes = entry.to_bytes()?;
+        let leaf = Digest::from_bytes(leaf_hash(&bytes).0);
+        self.last_leaf = Some(leaf);
+        let attachments = draft.attachments.iter().map(|(kind, bytes)| Attachment { kind: *kind as u16, bytes: bytes.clone() }).collect();
+        leaves.push(NewEntry { leaf: bytes, attachments });
+        prepared.push((entry, leaf, draft.attachments));
+        Ok(())
+    }
+}
+
+/// Time that a clock may go back without an entry of its own, in milliseconds: entries then get
+/// the time of the newest.
+const CLOCK_TOLERANCE_MS: i64 = 1_000;
+
+fn attachments_of(reader: &LogReader, index: u64) -> Result<Vec<(AttachmentKind, Vec<u8>)>> {
+    let attachments = reader.attachments(index).map_err(|e| log_error(&e))?;
+    attachments
+        .into_iter()
+        .map(|a| AttachmentKind::from_u16(a.kind).map(|kind| (kind, a.bytes)).ok_or_else(|| Error::new(ErrorCode::LogDamaged, format!("entry {index} has an attachment of an unknown kind"))))
+        .collect()
+}
+
+/// Takes the acknowledgements that a recorded request carried.
+fn acknowledge(chains: &mut Chains, entry: &Entry, attachments: &[(AttachmentKind, Vec<u8>)]) {
+    let Some(position) = &entry.chain else { return };
+    for (kind, bytes) in attachments {
+        if *kind == AttachmentKind::Request
+            && let Ok(text) = std::str::from_utf8(bytes)
+            && let Ok(request) = perron_model::request::claims_of(text)
+        {
+            chains.acknowledge(position.agreement, request.acknowledged.iter().map(|a| a.decision));
+        }
+    }
+}

@@ -11,5 +11,16 @@
 //! Nothing here reads a clock of its own (rustls checks certificates against the system's);
 //! nothing here knows of gRPC or storage engines.
 
+pub mod authority;
+pub mod ca;
+pub mod dialer;
+pub mod enrolment;
+pub mod envelope;
 pub mod jws;
 pub mod keys;
+pub mod register;
+pub mod renewal;
+pub mod tls;
+
+#[cfg(test)]
+pub(crate) mod testing;

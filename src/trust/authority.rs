@@ -18,21 +18,7 @@ use std::collections::BTreeMap;
 pub struct AuthorityRegister {
     space: SpaceId,
     life_s: i64,
-    members: BTreeMap<ParticipantId, Member>,
-    last: Option<Last>,
-}
-
-#[derive(Clone, Debug)]
-struct Member {
-    participant: Participant,
-    jws: String,
-}
-
-#[derive(Clone, Debug)]
-struct Last {
-    version: u64,
-    digest: Digest,
-    issued: Timestamp,
+    last: Option<VerifiedRegister>,
 }
 
 /// A change of one key.
@@ -51,19 +37,13 @@ pub struct KeyChange {
 impl AuthorityRegister {
     /// An empty register, before its first version.
     pub fn new(space: SpaceId) -> AuthorityRegister {
-        AuthorityRegister { space, life_s: REGISTER_LIFE_S, members: BTreeMap::new(), last: None }
+        AuthorityRegister { space, life_s: REGISTER_LIFE_S, last: None }
     }
 
     /// The register that goes on from the newest version signed.
     pub fn open(signed: &SignedRegister, authority: &PublicKey) -> Result<AuthorityRegister> {
-        let verified = VerifiedRegister::verify(signed, authority, None)?;
-        let members = verified
-            .participants()
-            .zip(&signed.entries)
-            .map(|(p, jws)| (p.id.clone(), Member { participant: p.clone(), jws: jws.clone() }))
-            .collect();
-        let last = Last { version: verified.version(), digest: verified.digest(), issued: verified.payload().issued };
-        Ok(AuthorityRegister { space: verified.space().clone(), life_s: REGISTER_LIFE_S, members, last: Some(last) })
+        let last = VerifiedRegister::verify(signed, authority, None)?;
+        Ok(AuthorityRegister { space: last.space().clone(), life_s: REGISTER_LIFE_S, last: Some(last) })
     }
 
     /// Sets how long the versions signed from now on may be used, in seconds.
@@ -71,29 +51,38 @@ impl AuthorityRegister {
         self.life_s = life_s.max(1);
     }
 
+    /// The newest version signed, verified; none before the first.
+    pub fn newest(&self) -> Option<&VerifiedRegister> {
+        self.last.as_ref()
+    }
+
     /// The member of that name.
     pub fn participant(&self, id: &ParticipantId) -> Option<&Participant> {
-        self.members.get(id).map(|m| &m.participant)
+        self.last.as_ref().and_then(|l| l.participant(id))
     }
 
     /// The newest version's number; 0 before the first.
     pub fn version(&self) -> u64 {
-        self.last.as_ref().map_or(0, |l| l.version)
+        self.last.as_ref().map_or(0, VerifiedRegister::version)
+    }
+
+    fn members(&self) -> impl Iterator<Item = &Participant> {
+        self.last.iter().flat_map(VerifiedRegister::participants)
     }
 
     /// Takes in a participant. Its keys must be sound and of nobody else, and there must be one
     /// in force for each use.
     pub fn enrol(&mut self, participant: Participant, now: Timestamp, key: &SigningKey) -> Result<SignedRegister> {
-        if self.members.contains_key(&participant.id) {
+        if self.participant(&participant.id).is_some() {
             return Err(Error::new(
                 ErrorCode::AlreadyExists,
                 format!("participant `{}` is in the register", participant.id),
             ));
         }
-        if self.members.len() >= PARTICIPANTS_MAX {
+        if self.members().count() >= PARTICIPANTS_MAX {
             return Err(Error::new(ErrorCode::TooLarge, format!("a register holds {PARTICIPANTS_MAX} participants")));
         }
-        if self.members.values().any(|m| m.participant.log_origin == participant.log_origin) {
+        if self.members().any(|m| m.log_origin == participant.log_origin) {
             return Err(Error::new(ErrorCode::AlreadyExists, "a log of this origin is in the register"));
         }
         for key_use in [KeyUse::Agreement, KeyUse::Request, KeyUse::Log, KeyUse::Witness] {
@@ -184,43 +173,45 @@ impl AuthorityRegister {
     /// A key is sound, and of one participant, for one use, once.
     fn require_new_key(&self, key: &PublicKey) -> Result<()> {
         jws::require_strong(key)?;
-        if self.members.values().any(|m| m.participant.keys.iter().any(|k| k.key == *key)) {
+        if self.members().any(|m| m.keys.iter().any(|k| k.key == *key)) {
             return Err(Error::new(ErrorCode::KeyInvalid, "a key of the register can't be used a second time"));
         }
         Ok(())
     }
 
     fn sign(&mut self, changed: Option<Participant>, now: Timestamp, key: &SigningKey) -> Result<SignedRegister> {
-        if self.last.as_ref().is_some_and(|l| now < l.issued) {
+        if self.last.as_ref().is_some_and(|l| now < l.payload().issued) {
             return Err(Error::new(ErrorCode::ClockJump, "the newest register was signed at a later time than now"));
         }
         let version = self
             .version()
             .checked_add(1)
             .ok_or_else(|| Error::new(ErrorCode::Internal, "the register has no more versions"))?;
-        let mut members = self.members.clone();
+        let mut entries: BTreeMap<ParticipantId, (Digest, String)> = BTreeMap::new();
+        for (id, digest, jws) in self.last.iter().flat_map(VerifiedRegister::entries) {
+            entries.insert(id.clone(), (digest, jws.to_owned()));
+        }
         if let Some(participant) = changed {
+            let id = participant.id.clone();
             let entry = ParticipantEntry { space: self.space.clone(), version, participant };
             let jws = jws::sign_compact(key, PARTICIPANT_TYP, &canonical::to_bytes(&entry)?)?;
-            members.insert(entry.participant.id.clone(), Member { participant: entry.participant, jws });
+            entries.insert(id, (Digest::of(jws.as_bytes()), jws));
         }
         let payload = RegisterVersion {
             space: self.space.clone(),
             version,
-            previous: self.last.as_ref().map(|l| l.digest),
+            previous: self.last.as_ref().map(VerifiedRegister::digest),
             issued: now,
             use_before: now.plus_millis(self.life_s.saturating_mul(1000)),
-            entries: members
+            entries: entries
                 .iter()
-                .map(|(id, m)| EntryDigest { participant: id.clone(), digest: Digest::of(m.jws.as_bytes()) })
+                .map(|(id, (digest, _))| EntryDigest { participant: id.clone(), digest: *digest })
                 .collect(),
         };
         let register = jws::sign_compact(key, REGISTER_TYP, &canonical::to_bytes(&payload)?)?;
-        let signed = SignedRegister { register, entries: members.values().map(|m| m.jws.clone()).collect() };
-        // What is handed out must be what members accept.
-        VerifiedRegister::verify(&signed, &key.public(), None)?;
-        self.last = Some(Last { version, digest: Digest::of(signed.register.as_bytes()), issued: now });
-        self.members = members;
+        let signed = SignedRegister { register, entries: entries.into_values().map(|(_, jws)| jws).collect() };
+        // What is handed out is what members accept; entries that didn't change aren't verified again.
+        self.last = Some(VerifiedRegister::verify(&signed, &key.public(), self.last.as_ref())?);
         Ok(signed)
     }
 }
@@ -241,7 +232,11 @@ mod tests {
         let one = register.resign(at(20), key).unwrap();
         let two = opened.resign(at(20), key).unwrap();
         assert_eq!(one, two);
-        assert!(AuthorityRegister::open(&first, &SigningKey::from_seed(&[9; 32]).public()).is_err());
+        assert_eq!(opened.newest().unwrap().signed(), two);
+        let other = SigningKey::from_seed(&[9; 32]);
+        assert!(AuthorityRegister::open(&first, &other.public()).is_err());
+        // Another key than the authority's can't go on.
+        assert_eq!(opened.resign(at(30), &other).unwrap_err().code, ErrorCode::RegisterInvalid);
     }
 
     #[test]

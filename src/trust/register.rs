@@ -134,6 +134,11 @@ impl VerifiedRegister {
         self.entries.get(id).map(|e| e.jws.as_str())
     }
 
+    /// All entries as the authority signed them, by name.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&ParticipantId, Digest, &str)> {
+        self.entries.iter().map(|(id, e)| (id, e.digest, e.jws.as_str()))
+    }
+
     /// The version's number.
     pub fn version(&self) -> u64 {
         self.version.version

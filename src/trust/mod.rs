@@ -1,1 +1,26 @@
-//! Keys, certificates, TLS, JWS, the register, the one dialer.
+//! Keys, certificates, TLS, JWS, the signed register, the one dialer.
+//!
+//! - `keys`: an organisation's private keys, one for each use, in files that only it can read.
+//! - `jws`: the only place that knows josekit; strict where josekit is not.
+//! - `ca`: the data space's certificates; `enrolment`, `renewal`: the documents by which one
+//!   joins and stays.
+//! - `authority` writes and `register` reads: signed, numbered, chained versions of who is in the data space.
+//! - `envelope`: an agreement with what proves it to anyone who has the authority's key.
+//! - `tls`: mutual TLS 1.3 and nothing else; `dialer`: the one way out, default deny.
+//!
+//! Nothing here reads a clock of its own (rustls checks certificates against the system's);
+//! nothing here knows of gRPC or storage engines.
+
+pub mod authority;
+pub mod ca;
+pub mod dialer;
+pub mod enrolment;
+pub mod envelope;
+pub mod jws;
+pub mod keys;
+pub mod register;
+pub mod renewal;
+pub mod tls;
+
+#[cfg(test)]
+pub(crate) mod testing;

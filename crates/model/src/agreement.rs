@@ -9,6 +9,9 @@ use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+/// `typ` of an agreement's signatures.
+pub const AGREEMENT_TYP: &str = "perron-agreement+jws";
+
 /// Legal basis of the exchange: a DPV term and words for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

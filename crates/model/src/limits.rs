@@ -60,6 +60,28 @@ pub const UNACKNOWLEDGED_MS_MAX: i64 = 24 * 3_600_000;
 pub const REGISTER_LIFE_S: i64 = 24 * 3600;
 /// How often an authority signs the register anew, in seconds.
 pub const REGISTER_RESIGN_S: u64 = 3600;
+/// Largest register (its JWS and all entries' together), in bytes.
+pub const REGISTER_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Largest protected header of a JWS, in bytes of base64url.
+pub const JWS_HEADER_BYTES_MAX: usize = 512;
+/// Largest key or certificate file, in bytes.
+pub const KEY_FILE_BYTES_MAX: usize = 16 * 1024;
+/// How long a participant's certificate is valid by default, in seconds.
+pub const CERTIFICATE_LIFE_S: i64 = 30 * 24 * 3600;
+/// How long the certificate of a data space's CA is valid, in seconds.
+pub const CA_LIFE_S: i64 = 10 * 365 * 24 * 3600;
+/// How far a certificate's begin lies before its issue, for clocks that lag, in seconds.
+pub const CERTIFICATE_BACKDATE_S: i64 = 300;
+/// Most certificates in a chain.
+pub const CERTIFICATES_MAX: usize = 4;
+/// How far a renewal's time may be from the authority's clock, in milliseconds.
+pub const RENEWAL_AGE_MS_MAX: i64 = 10 * 60_000;
+/// Longest TLS handshake, in milliseconds.
+pub const HANDSHAKE_MS_MAX: u64 = 10_000;
+/// Longest wait for a name to resolve and a connection to open, in milliseconds.
+pub const CONNECT_MS_MAX: u64 = 5_000;
+/// Addresses of one name that the dialer tries.
+pub const CONNECT_ADDRESSES_MAX: usize = 4;
 /// Longest wait between two tries of the outbox, in milliseconds.
 pub const OUTBOX_BACKOFF_MS_MAX: u64 = 30_000;
 /// First wait of the outbox after a failed try, in milliseconds.
@@ -75,5 +97,7 @@ const _: () = assert!(REQUEST_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(STATEMENT_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(POLICY_BYTES_MAX < DOCUMENT_BYTES_MAX);
 const _: () = assert!(DOCUMENT_BYTES_MAX < MESSAGE_BYTES_MAX);
+const _: () = assert!(DOCUMENT_BYTES_MAX < REGISTER_BYTES_MAX);
+const _: () = assert!(CERTIFICATE_LIFE_S < CA_LIFE_S);
 const _: () = assert!(LEDGER_BATCH_MAX <= LEDGER_QUEUE_MAX);
 const _: () = assert!(REFUSALS_PER_SECOND <= REFUSALS_BURST);

@@ -9,6 +9,11 @@ use crate::participant::Participant;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// `typ` of a participant's entry.
+pub const PARTICIPANT_TYP: &str = "perron-participant+jws";
+/// `typ` of a register version.
+pub const REGISTER_TYP: &str = "perron-register+jws";
+
 /// Payload of a participant's signed entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,1 +1,102 @@
-//! The Rego policies in wasm behind the gate's port (opa-wasm only here).
+//! The Rego policies in wasm behind the gate's port (opa-wasm and wasmtime only here).
+//!
+//! The modules of `policies/` are compiled by OPA, committed, and part of the binary. A decision
+//! is a function of its input and of the module's digest: no clock, no randomness, no network,
+//! no function of the host is given to a module. An evaluation has a bound of work (fuel), of
+//! time and of memory; past any of them, and for any answer but the expected form, it is an
+//! error, which the gate makes a refusal (invariant 4).
+
+mod answer;
+mod instance;
+mod pool;
+
+use crate::policy::instance::Bounds;
+use crate::policy::pool::Pool;
+use perron_gate::Evaluated;
+use perron_model::decision::{AccessInput, ModuleDigests, StaffInput, Verdict};
+use perron_model::limits::MESSAGE_BYTES_MAX;
+use perron_model::{Error, ErrorCode, Result, canonical};
+use std::path::Path;
+use std::sync::Arc;
+use wasmtime::{Cache, CacheConfig, Config, Engine};
+
+/// `policies/access.rego`, compiled.
+const ACCESS: &[u8] = include_bytes!("../../policies/compiled/access.wasm");
+/// `policies/staff.rego`, compiled.
+const STAFF: &[u8] = include_bytes!("../../policies/compiled/staff.wasm");
+
+/// The policy modules, compiled for this machine, with their warm instances. Cloning shares them.
+#[derive(Clone)]
+pub struct Policies(Arc<Modules>);
+
+struct Modules {
+    access: Pool,
+    staff: Pool,
+}
+
+impl Policies {
+    /// Compiles the modules. With a `cache` directory (absolute, writable by this process alone:
+    /// what lies there is run), the machine code is kept there, and the next start is short.
+    pub fn load(cache: Option<&Path>) -> Result<Policies> {
+        Policies::within(cache, Bounds::default())
+    }
+
+    fn within(cache: Option<&Path>, bounds: Bounds) -> Result<Policies> {
+        let engine = engine(cache)?;
+        Ok(Policies(Arc::new(Modules {
+            access: Pool::new(&engine, "access", "perron/access/decision", ACCESS, bounds)?,
+            staff: Pool::new(&engine, "staff", "perron/staff/decision", STAFF, bounds)?,
+        })))
+    }
+
+    /// Instantiates each module once, so that a module that can't run is known before a port is
+    /// bound, and the first read doesn't pay for it.
+    pub async fn warm(&self) -> Result<()> {
+        self.0.access.warm().await?;
+        self.0.staff.warm().await
+    }
+
+    /// SHA-256 of each module's wasm, by name.
+    pub fn digests(&self) -> ModuleDigests {
+        [&self.0.access, &self.0.staff].into_iter().map(|pool| (pool.name().to_owned(), pool.digest())).collect()
+    }
+
+    /// May a user of one's own organisation do this? An error is a refusal.
+    pub async fn staff(&self, input: &StaffInput) -> Result<Verdict> {
+        self.0.staff.evaluate(input).await
+    }
+
+    /// Decides anew from a recorded input (canonical JSON of an [`AccessInput`]): invariant 5.
+    pub async fn replay(&self, input: &[u8]) -> Result<Evaluated> {
+        let input: AccessInput = canonical::from_bytes(input, MESSAGE_BYTES_MAX)?;
+        perron_gate::Policy::access(self, &input).await
+    }
+}
+
+impl perron_gate::Policy for Policies {
+    async fn access(&self, input: &AccessInput) -> Result<Evaluated> {
+        let verdict = self.0.access.evaluate(input).await?;
+        Ok(Evaluated { verdict, module: self.0.access.digest() })
+    }
+}
+
+fn engine(cache: Option<&Path>) -> Result<Engine> {
+    let mut config = Config::new();
+    config.consume_fuel(true);
+    if let Some(directory) = cache {
+        let mut settings = CacheConfig::new();
+        settings.with_directory(directory);
+        let cache = Cache::new(settings).map_err(|error| {
+            tracing::error!(%error, "the cache of compiled policies can't be used");
+            Error::new(ErrorCode::ConfigInvalid, "the cache of compiled policies can't be used")
+        })?;
+        config.cache(Some(cache));
+    }
+    Engine::new(&config).map_err(|error| {
+        tracing::error!(%error, "the policy engine can't start");
+        Error::new(ErrorCode::Internal, "the policy engine can't start")
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,336 @@
+//! The compiled modules as the process runs them.
+
+use super::*;
+use perron_gate::Policy as _;
+use perron_model::decision::{AgreementFacts, PartyFacts, Refused, RequestFacts, StateFacts};
+use perron_model::limits;
+use perron_model::participant::Status;
+use perron_model::policy::{Operator, Predicate, RowView, Terms, Value, View, ViewColumn};
+use perron_model::{Digest, ParticipantId, Timestamp};
+use std::time::{Duration, Instant};
+
+const USE: &str = "http://www.w3.org/ns/odrl/2/use";
+const PURPOSE: &str = "https://w3id.org/dpv#ImprovePublicServices";
+const BASIS: &str = "https://w3id.org/dpv#PublicInterest";
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse(text).unwrap()
+}
+
+fn member(name: &str) -> ParticipantId {
+    ParticipantId::parse(name).unwrap()
+}
+
+fn good() -> AccessInput {
+    AccessInput {
+        now: at("2026-11-23T10:00:00Z"),
+        request: RequestFacts {
+            issuer: member("intercommunale"),
+            provider: member("commune"),
+            action: USE.to_owned(),
+            purpose: PURPOSE.to_owned(),
+        },
+        agreement: AgreementFacts {
+            id: Digest::of(b"agreement"),
+            provider: member("commune"),
+            consumer: member("intercommunale"),
+            finalized: true,
+            revoked: false,
+            legal_basis: BASIS.to_owned(),
+            terms: Terms {
+                actions: vec![USE.to_owned()],
+                purposes: vec![PURPOSE.to_owned()],
+                legal_basis: Some(BASIS.to_owned()),
+                not_before: Some(at("2026-01-01T00:00:00Z")),
+                not_after: Some(at("2027-01-01T00:00:00Z")),
+                uses_max: Some(10),
+                view: View::Rows(RowView {
+                    filter: vec![Predicate {
+                        column: "nis".to_owned(),
+                        operator: Operator::Eq,
+                        values: vec![Value::Text("63049".to_owned())],
+                    }],
+                    columns: vec![ViewColumn { name: "litres".to_owned(), mask: None }],
+                    rows_max: None,
+                }),
+            },
+        },
+        parties: PartyFacts { provider: Status::Active, consumer: Status::Active, register_fresh: true },
+        state: StateFacts { uses: 9, unacknowledged: 0, unacknowledged_ms: 0 },
+    }
+}
+
+/// The largest terms that a policy of the largest size can give.
+fn large() -> AccessInput {
+    let mut input = good();
+    let values = (0..330).map(|i| Value::Text(format!("{i:0>12}"))).collect::<Vec<_>>();
+    let predicate = Predicate { column: "meter".to_owned(), operator: Operator::IsAnyOf, values };
+    let columns =
+        (0..limits::COLUMNS_MAX).map(|i| ViewColumn { name: format!("column_{i:0>50}"), mask: None }).collect();
+    input.agreement.terms.view = View::Rows(RowView { filter: vec![predicate; 4], columns, rows_max: None });
+    assert!(serde_json::to_vec(&input).unwrap().len() > limits::POLICY_BYTES_MAX);
+    input
+}
+
+fn refusal(code: ErrorCode, clause: &str) -> Verdict {
+    Verdict::Refuse(vec![Refused { code: code.as_str().to_owned(), clause: clause.to_owned() }])
+}
+
+#[tokio::test]
+async fn permits_what_every_ground_allows() {
+    let policies = Policies::load(None).unwrap();
+    let evaluated = policies.access(&good()).await.unwrap();
+    assert_eq!(evaluated.verdict, Verdict::Permit);
+    assert_eq!(evaluated.module, Digest::of(ACCESS));
+    let mut bare = good();
+    bare.agreement.terms.legal_basis = None;
+    bare.agreement.terms.not_before = None;
+    bare.agreement.terms.not_after = None;
+    bare.agreement.terms.uses_max = None;
+    assert_eq!(policies.access(&bare).await.unwrap().verdict, Verdict::Permit);
+}
+
+type Change = fn(&mut AccessInput);
+
+#[tokio::test]
+async fn each_cause_has_its_code_and_clause() {
+    let policies = Policies::load(None).unwrap();
+    let cases: &[(Change, ErrorCode, &str)] = &[
+        (|i| i.parties.register_fresh = false, ErrorCode::RegisterStale, "register"),
+        (|i| i.parties.consumer = Status::Revoked, ErrorCode::ParticipantRevoked, "parties.consumer"),
+        (|i| i.parties.provider = Status::Revoked, ErrorCode::ParticipantRevoked, "parties.provider"),
+        (|i| i.parties.consumer = Status::Suspended, ErrorCode::ParticipantSuspended, "parties.consumer"),
+        (|i| i.parties.provider = Status::Suspended, ErrorCode::ParticipantSuspended, "parties.provider"),
+        (|i| i.agreement.finalized = false, ErrorCode::AgreementNotInForce, "agreement"),
+        (|i| i.request.provider = member("other"), ErrorCode::AgreementNotInForce, "provider"),
+        (|i| i.agreement.legal_basis = "other".to_owned(), ErrorCode::AgreementNotInForce, "legal_basis"),
+        (|i| i.agreement.revoked = true, ErrorCode::AgreementRevoked, "agreement"),
+        (|i| i.request.issuer = member("other"), ErrorCode::AssigneeMismatch, "assignee"),
+        (|i| i.now = at("2025-12-31T23:59:59.999Z"), ErrorCode::AgreementNotStarted, "not_before"),
+        (|i| i.now = at("2027-01-01T00:00:00.000Z"), ErrorCode::AgreementExpired, "not_after"),
+        (|i| i.request.action = "distribute".to_owned(), ErrorCode::ActionNotAllowed, "actions"),
+        (|i| i.request.purpose = "other".to_owned(), ErrorCode::PurposeNotAllowed, "purposes"),
+        (|i| i.state.uses = 10, ErrorCode::UsesExhausted, "uses_max"),
+        (|i| i.state.unacknowledged = limits::UNACKNOWLEDGED_MAX, ErrorCode::AcknowledgementMissing, "acknowledgement"),
+        (
+            |i| i.state.unacknowledged_ms = limits::UNACKNOWLEDGED_MS_MAX,
+            ErrorCode::AcknowledgementMissing,
+            "acknowledgement",
+        ),
+    ];
+    for (change, code, clause) in cases {
+        let mut input = good();
+        change(&mut input);
+        assert_eq!(policies.access(&input).await.unwrap().verdict, refusal(*code, clause));
+    }
+}
+
+/// The policy's constants are the model's: one below is permitted, the bound itself is not (above).
+#[tokio::test]
+async fn the_bounds_of_the_policy_are_those_of_the_model() {
+    let policies = Policies::load(None).unwrap();
+    let mut input = good();
+    input.state.unacknowledged = limits::UNACKNOWLEDGED_MAX - 1;
+    input.state.unacknowledged_ms = limits::UNACKNOWLEDGED_MS_MAX - 1;
+    assert_eq!(policies.access(&input).await.unwrap().verdict, Verdict::Permit);
+    let source = include_str!("../../policies/access.rego");
+    for line in [
+        format!("unacknowledged_max := {}\n", limits::UNACKNOWLEDGED_MAX),
+        format!("unacknowledged_ms_max := {}\n", limits::UNACKNOWLEDGED_MS_MAX),
+    ] {
+        assert!(source.contains(&line), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn several_causes_come_in_a_fixed_order() {
+    let policies = Policies::load(None).unwrap();
+    let mut input = good();
+    input.state.uses = 10;
+    input.request.purpose = "other".to_owned();
+    input.parties.register_fresh = false;
+    let Verdict::Refuse(reasons) = policies.access(&input).await.unwrap().verdict else { panic!("a permit") };
+    let codes: Vec<ErrorCode> = reasons.iter().map(Refused::error_code).collect();
+    assert_eq!(codes, [ErrorCode::RegisterStale, ErrorCode::PurposeNotAllowed, ErrorCode::UsesExhausted]);
+}
+
+fn staff(roles: &[&str], action: &str) -> StaffInput {
+    StaffInput {
+        roles: roles.iter().map(|r| (*r).to_owned()).collect(),
+        action: action.to_owned(),
+        agreement: Some(Digest::of(b"agreement")),
+        purpose: Some(PURPOSE.to_owned()),
+        granted_agreements: vec![Digest::of(b"agreement")],
+        granted_purposes: vec![PURPOSE.to_owned()],
+    }
+}
+
+#[tokio::test]
+async fn staff_do_what_their_roles_allow() {
+    let policies = Policies::load(None).unwrap();
+    for (role, action) in [
+        ("analyst", "query"),
+        ("data-officer", "dataset.add"),
+        ("approver", "negotiation.approve"),
+        ("auditor", "audit.read"),
+        ("operator", "user.add"),
+        ("buyer", "status"),
+    ] {
+        assert_eq!(policies.staff(&staff(&[role], action)).await.unwrap(), Verdict::Permit, "{role} {action}");
+        let none = policies.staff(&staff(&[], action)).await.unwrap();
+        assert_eq!(none, refusal(ErrorCode::RoleMissing, "roles"), "{action}");
+    }
+    let mut input = staff(&["analyst"], "query");
+    input.granted_agreements.clear();
+    assert_eq!(policies.staff(&input).await.unwrap(), refusal(ErrorCode::AgreementNotGranted, "granted_agreements"));
+    let mut input = staff(&["analyst"], "query");
+    input.purpose = None;
+    assert_eq!(policies.staff(&input).await.unwrap(), refusal(ErrorCode::PurposeNotGranted, "granted_purposes"));
+    let unknown = policies.staff(&staff(&["data-officer"], "dataset.destroy")).await.unwrap();
+    assert_eq!(unknown, refusal(ErrorCode::RoleMissing, "roles"));
+}
+
+/// The compiled modules are those of the digests that `policies/build.sh` wrote, and so are their
+/// sources: whoever changes a policy without compiling it is told here, without OPA.
+#[test]
+fn the_compiled_modules_are_those_of_the_digests() {
+    use sha2::{Digest as _, Sha256};
+    let digests = include_str!("../../policies/compiled/DIGESTS");
+    for (name, bytes) in [
+        ("access.rego", include_bytes!("../../policies/access.rego").as_slice()),
+        ("staff.rego", include_bytes!("../../policies/staff.rego").as_slice()),
+        ("access.wasm", ACCESS),
+        ("staff.wasm", STAFF),
+    ] {
+        let hex: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+        assert!(digests.contains(&format!("{hex}  {name}\n")), "{name}: make policies");
+    }
+    let policies = Policies::load(None).unwrap();
+    assert_eq!(policies.digests().get("access"), Some(&Digest::of(ACCESS)));
+    assert_eq!(policies.digests().get("staff"), Some(&Digest::of(STAFF)));
+}
+
+async fn fails(bounds: Bounds, input: &AccessInput) -> Policies {
+    let policies = Policies::within(None, bounds).unwrap();
+    let error = policies.access(input).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::EvaluationFailed);
+    policies
+}
+
+#[tokio::test]
+async fn work_time_and_memory_are_bounded() {
+    let spent = fails(Bounds { fuel: 10_000, ..Bounds::default() }, &good()).await;
+    assert_eq!(spent.0.access.idle(), 0);
+    // The deadline is met in the middle of an evaluation: after the first yield.
+    let late = fails(Bounds { time: Duration::ZERO, yield_fuel: 1_000, ..Bounds::default() }, &good()).await;
+    assert_eq!(late.0.access.idle(), 0);
+    fails(Bounds { memory_bytes: 64 * 1024, ..Bounds::default() }, &good()).await;
+    let small = Bounds { memory_bytes: 256 * 1024, ..Bounds::default() };
+    fails(small, &large()).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_failed_is_not_used_again() {
+    let policies = Policies::load(None).unwrap();
+    policies.warm().await.unwrap();
+    assert_eq!((policies.0.access.idle(), policies.0.staff.idle()), (1, 1));
+    // An input that isn't an object is evaluated and refused: the instance answered and goes back.
+    assert_eq!(policies.0.access.evaluate(&"text").await.unwrap(), refusal(ErrorCode::EvaluationFailed, "input"));
+    assert_eq!(policies.0.access.idle(), 1);
+    // A caller who goes away in the middle takes the instance along.
+    let input = good();
+    let mut evaluation = Box::pin(policies.access(&input));
+    let narrow = Policies::within(None, Bounds { yield_fuel: 1_000, ..Bounds::default() }).unwrap();
+    narrow.warm().await.unwrap();
+    let mut other = Box::pin(narrow.access(&input));
+    assert!(futures::poll!(&mut other).is_pending());
+    drop(other);
+    assert_eq!(narrow.0.access.idle(), 0);
+    assert!(futures::poll!(&mut evaluation).is_ready());
+    assert_eq!(narrow.access(&input).await.unwrap().verdict, Verdict::Permit);
+}
+
+#[test]
+fn garbage_is_no_module() {
+    let engine = engine(None).unwrap();
+    for bytes in [b"".as_slice(), b"\0asm", b"\0asm\x01\0\0\0garbage"] {
+        assert!(Pool::new(&engine, "garbage", "perron/access/decision", bytes, Bounds::default()).is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_module_without_the_interface_or_the_entrypoint_is_refused() {
+    let engine = engine(None).unwrap();
+    let empty = Pool::new(&engine, "empty", "perron/access/decision", b"\0asm\x01\0\0\0", Bounds::default()).unwrap();
+    assert_eq!(empty.evaluate(&good()).await.unwrap_err().code, ErrorCode::EvaluationFailed);
+    let other = Pool::new(&engine, "staff", "perron/access/decision", STAFF, Bounds::default()).unwrap();
+    assert_eq!(other.evaluate(&good()).await.unwrap_err().code, ErrorCode::EvaluationFailed);
+}
+
+#[tokio::test]
+async fn a_recorded_input_gives_the_same_answer_again() {
+    let policies = Policies::load(None).unwrap();
+    let mut refused = good();
+    refused.state.uses = 10;
+    for input in [good(), refused] {
+        let bytes = canonical::to_bytes(&input).unwrap();
+        let first = policies.access(&input).await.unwrap();
+        let again = policies.replay(&bytes).await.unwrap();
+        assert_eq!((first.verdict, first.module), (again.verdict, again.module));
+    }
+    assert!(policies.replay(b"{}").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_at_a_time_are_all_answered() {
+    let policies = Policies::load(None).unwrap();
+    let tasks: Vec<_> = (0..200_u64)
+        .map(|uses| {
+            let policies = policies.clone();
+            tokio::spawn(async move {
+                let mut input = good();
+                input.state.uses = uses % 20;
+                (uses % 20 < 10, policies.access(&input).await.unwrap().verdict == Verdict::Permit)
+            })
+        })
+        .collect();
+    for task in tasks {
+        let (expected, permitted) = task.await.unwrap();
+        assert_eq!(expected, permitted);
+    }
+    assert!((1..=limits::EVALUATION_POOL).contains(&policies.0.access.idle()));
+}
+
+/// Prints what an evaluation takes (`cargo test -- --nocapture`); fails only far past the bound.
+#[tokio::test]
+async fn what_an_evaluation_takes() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = Instant::now();
+    Policies::load(Some(directory.path())).unwrap();
+    let cold = start.elapsed();
+    // The cache's worker writes in its own time.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let start = Instant::now();
+    let policies = Policies::load(Some(directory.path())).unwrap();
+    let cached = start.elapsed();
+    let start = Instant::now();
+    policies.warm().await.unwrap();
+    println!("load cold {cold:?}, from the cache {cached:?}, instances {:?}", start.elapsed());
+    for (name, input) in [("usual", good()), ("largest", large())] {
+        let mut times = Vec::new();
+        for _ in 0..200 {
+            let start = Instant::now();
+            assert_eq!(policies.access(&input).await.unwrap().verdict, Verdict::Permit);
+            times.push(start.elapsed());
+        }
+        times.sort();
+        println!("{name} input: median {:?}, p99 {:?}", times[100], times[198]);
+        let engine = engine(None).unwrap();
+        let module = wasmtime::Module::new(&engine, ACCESS).unwrap();
+        let mut instance =
+            instance::Instance::new(&engine, &module, "perron/access/decision", Bounds::default()).await.unwrap();
+        instance.evaluate(&input).await.unwrap();
+        println!("{name} input: {} fuel", instance.fuel_taken());
+        assert!(instance.fuel_taken() < instance::EVALUATION_FUEL_MAX / 5);
+    }
+}

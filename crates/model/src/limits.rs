@@ -88,6 +88,29 @@ pub const OUTBOX_BACKOFF_MS_MAX: u64 = 30_000;
 pub const OUTBOX_BACKOFF_MS_MIN: u64 = 50;
 /// Largest line of a CSV file, in bytes.
 pub const CSV_LINE_BYTES_MAX: usize = 1024 * 1024;
+/// Parts of one snapshot; past it a set is replaced instead of appended to. A manifest of so many
+/// fits into a document.
+pub const PARTS_MAX: usize = 4096;
+/// Verified parts whose metadata are kept in memory.
+pub const PARTS_OPEN_MAX: usize = 1024;
+/// Deepest nesting of operators in a SQL statement, estimated in words and signs.
+pub const STATEMENT_CHAIN_MAX: usize = 1500;
+/// Longest text literal in a SQL statement, in bytes.
+pub const STATEMENT_LITERAL_BYTES_MAX: usize = 1024;
+/// Tables that a SQL statement reads, each common table expression counted as often as it is used.
+pub const STATEMENT_TABLES_MAX: usize = 32;
+/// Words of a SQL statement's largest expression once each name stands for what it is made of.
+pub const STATEMENT_EXPANSION_MAX: usize = 20_000;
+/// The same for a statement that joins texts, so that no value grows without bound.
+pub const STATEMENT_TEXT_EXPANSION_MAX: usize = 64;
+/// Memory that one query may reserve, in bytes.
+pub const QUERY_MEMORY_EACH_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// How often a running query looks whether it was stopped, in milliseconds.
+pub const QUERY_STOP_CHECK_MS: u64 = 50;
+/// Threads that run queries.
+pub const QUERY_THREADS: usize = 2;
+/// Stack of a thread that plans and runs queries, in bytes.
+pub const QUERY_STACK_BYTES: usize = 32 * 1024 * 1024;
 /// Groups that a released table may have at the most.
 pub const RELEASE_GROUPS_MAX: usize = 1_000_000;
 /// Rows that a printed answer shows of a table at the most.
@@ -100,4 +123,7 @@ const _: () = assert!(DOCUMENT_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(DOCUMENT_BYTES_MAX < REGISTER_BYTES_MAX);
 const _: () = assert!(CERTIFICATE_LIFE_S < CA_LIFE_S);
 const _: () = assert!(LEDGER_BATCH_MAX <= LEDGER_QUEUE_MAX);
+const _: () = assert!(STATEMENT_LITERAL_BYTES_MAX < STATEMENT_BYTES_MAX);
+const _: () = assert!(QUERY_MEMORY_EACH_BYTES_MAX <= QUERY_MEMORY_BYTES_MAX);
+const _: () = assert!(PARTS_MAX * 48 < DOCUMENT_BYTES_MAX);
 const _: () = assert!(REFUSALS_PER_SECOND <= REFUSALS_BURST);

@@ -1,0 +1,71 @@
+//! Writing a file so that a crash leaves either the old one or the new one.
+
+use perron_model::{Error, ErrorCode, Result};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+static TEMPORARY: AtomicU64 = AtomicU64::new(0);
+
+/// Ending of files that are being written; what a crash leaves of them is removed at the start.
+pub(crate) const TEMPORARY_ENDING: &str = ".tmp";
+
+/// Writes `bytes` to `name` within `directory`: temporary file, fsync, rename, fsync of the
+/// directory.
+pub(crate) fn write_atomically(directory: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let temporary = directory.join(temporary_name());
+    let write = || -> io::Result<()> {
+        let mut file = File::create_new(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, directory.join(name))?;
+        sync_directory(directory)
+    };
+    write().map_err(|e| {
+        let _ = std::fs::remove_file(&temporary);
+        io_error(&e)
+    })
+}
+
+/// A name for a file being written, unlike any other of this process.
+pub(crate) fn temporary_name() -> String {
+    format!("{}-{}{TEMPORARY_ENDING}", std::process::id(), TEMPORARY.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Makes the names in `directory` durable.
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// Creates `directory` and makes its name durable.
+pub(crate) fn create_directory(directory: &Path) -> Result<()> {
+    let create = || -> io::Result<()> {
+        std::fs::create_dir_all(directory)?;
+        match directory.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
+            _ => Ok(()),
+        }
+    };
+    create().map_err(|e| io_error(&e))
+}
+
+/// Removes what a crash left of files being written.
+pub(crate) fn remove_temporary(directory: &Path) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().ends_with(TEMPORARY_ENDING) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// A failure of the file layer, without names of the machine.
+pub(crate) fn io_error(e: &io::Error) -> Error {
+    match e.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Error::new(ErrorCode::DiskFull, "no space is left for the set")
+        }
+        kind => Error::new(ErrorCode::Internal, format!("a file of the set can't be read or written: {kind}")),
+    }
+}

@@ -24,7 +24,7 @@ use perron_model::limits::{DOCUMENT_BYTES_MAX, OUTBOX_BACKOFF_MS_MAX, OUTBOX_BAC
 use perron_model::register::SignedRegister;
 use perron_model::{Error, ErrorCode, Result, canonical};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -81,7 +81,7 @@ fn open(directory: &Path, config: Config) -> Result<Running> {
         return Err(Error::new(ErrorCode::CertificateInvalid, format!("the certificate is not `{}`'s", config.participant)));
     }
     let tls = Arc::new(ReloadableTls::new(identity));
-    let mut fixed = HashMap::new();
+    let mut fixed = BTreeMap::new();
     if let Some(authority) = &config.authority {
         fixed.insert(authority.participant.clone(), Endpoint::parse(&authority.endpoint)?);
     }

@@ -1,0 +1,5 @@
+//! `perron-verify`: the auditor's program.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

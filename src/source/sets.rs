@@ -13,12 +13,12 @@
 use super::csv::CsvRows;
 use super::files::{create_directory, io_error, remove_temporary, sync_directory, write_atomically};
 use super::parquet::ParquetRows;
-use super::part::{Part, PartWriter};
+use super::part::{Part, PartCache, PartWriter};
 use super::schema::dataset_schema;
 use super::{SourceFile, SourceFormat};
 use datafusion::arrow::record_batch::RecordBatch;
 use perron_model::dataset::{Dataset, Snapshot};
-use perron_model::limits::{DOCUMENT_BYTES_MAX, PARTS_MAX, PARTS_OPEN_MAX};
+use perron_model::limits::{DOCUMENT_BYTES_MAX, PARTS_MAX};
 use perron_model::{DatasetId, Digest, Error, ErrorCode, Result, Timestamp, canonical};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -38,7 +38,7 @@ pub struct Sets {
     /// Held while `current` of a set moves, not while a source is read.
     moving: Mutex<()>,
     current: RwLock<Current>,
-    opened: Mutex<BTreeMap<Digest, Part>>,
+    opened: PartCache,
 }
 
 impl Sets {
@@ -64,7 +64,7 @@ impl Sets {
             directory: directory.to_owned(),
             moving: Mutex::new(()),
             current: RwLock::new(current),
-            opened: Mutex::new(BTreeMap::new()),
+            opened: PartCache::default(),
         })
     }
 
@@ -150,25 +150,7 @@ impl Sets {
     /// The parts of a snapshot, each verified by its digest when it is opened for the first time.
     /// May block.
     pub fn parts(&self, snapshot: &Snapshot) -> Result<Vec<Part>> {
-        let directory = self.directory.join(snapshot.dataset.as_str());
-        let mut parts = Vec::with_capacity(snapshot.parts.len());
-        for digest in &snapshot.parts {
-            let known = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned();
-            let part = match known {
-                Some(part) if part.path.starts_with(&directory) => part,
-                _ => {
-                    let part = Part::open(&directory, digest)?;
-                    let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-                    if opened.len() >= PARTS_OPEN_MAX {
-                        opened.clear();
-                    }
-                    opened.insert(*digest, part.clone());
-                    part
-                }
-            };
-            parts.push(part);
-        }
-        Ok(parts)
+        self.opened.parts(&self.directory.join(snapshot.dataset.as_str()), &snapshot.parts)
     }
 
     fn require(&self, id: &DatasetId) -> Result<(Arc<Dataset>, Snapshot)> {

@@ -111,6 +111,8 @@ pub const QUERY_STOP_CHECK_MS: u64 = 50;
 pub const QUERY_THREADS: usize = 2;
 /// Stack of a thread that plans and runs queries, in bytes.
 pub const QUERY_STACK_BYTES: usize = 32 * 1024 * 1024;
+/// Largest list of an agreement's releases and their periods, in bytes.
+pub const RELEASE_INDEX_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Groups that a released table may have at the most.
 pub const RELEASE_GROUPS_MAX: usize = 1_000_000;
 /// Rows that a printed answer shows of a table at the most.

@@ -6,6 +6,7 @@ use crate::trust::enrolment::{EnrolmentAnswer, EnrolmentRequest};
 use crate::trust::authority::AuthorityRegister;
 use crate::trust::keys::{KeySet, SigningKey};
 use crate::trust::register::RegisterHandle;
+use crate::trust::renewal::RenewalRequest;
 use perron_model::limits::CERTIFICATE_LIFE_S;
 use perron_model::participant::{KeyUse, Status};
 use perron_model::register::SignedRegister;
@@ -87,10 +88,11 @@ impl Authority {
 
     /// A new certificate for a participant, on its own signed request.
     pub fn renew(&self, peer: &ParticipantId, renewal: &str, now: Timestamp) -> Result<String> {
-        let register = self.handle.load();
-        let participant = register.member(peer, now)?;
-        let csr = enrolment::verify_renewal(renewal, participant, now)?;
-        Ok(self.ca.issue(peer, &csr, now)?.pem)
+        let verified = RenewalRequest::open(renewal, &self.handle.load(), now)?;
+        if verified.participant() != peer {
+            return Err(Error::new(ErrorCode::IssuerMismatch, "the renewal is another participant's"));
+        }
+        Ok(self.ca.issue(peer, verified.csr(), now, CERTIFICATE_LIFE_S)?.pem)
     }
 
     fn change(&self, change: impl FnOnce(&mut AuthorityRegister, &SigningKey) -> Result<SignedRegister>) -> Result<()> {

@@ -10,6 +10,8 @@ mod odrl_set;
 pub mod terms;
 
 #[cfg(test)]
+mod odrl_properties;
+#[cfg(test)]
 mod odrl_tests;
 
 pub use odrl_describe::{Clause, Trust, describe};

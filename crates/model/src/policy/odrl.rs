@@ -76,6 +76,19 @@ pub fn assignee(policy: &Json) -> Result<Option<ParticipantId>> {
     }
 }
 
+/// Refuses a legal basis of an offer that isn't a DPV term written in full, or isn't the one that
+/// the policy states: reads under such an agreement would all be refused.
+pub fn check_legal_basis(terms: &Terms, named: &str) -> Result<()> {
+    let path = "legal_basis.term";
+    if odrl_names::dpv(named).as_deref() != Some(named) {
+        return Err(invalid(path, &format!("`{}` is not a term of the DPV in full", clip(named))));
+    }
+    match &terms.legal_basis {
+        Some(stated) if stated != named => Err(invalid(path, &format!("the policy states `{stated}`"))),
+        _ => Ok(()),
+    }
+}
+
 fn parse_permission(path: &str, json: &Json, dataset: &Dataset) -> Result<Terms> {
     let members = object(path, json)?;
     only(path, members, &["action", "constraint"])?;

@@ -19,8 +19,9 @@ pub(crate) struct Whose {
 
 /// Reads whose directory it is (`perron.toml`).
 pub(crate) fn whose(directory: &Path) -> Result<Whose> {
-    let bytes = read(&directory.join("perron.toml"), CONFIG_BYTES_MAX)?
-        .ok_or_else(|| invalid(format!("`{}` is not an organisation's directory: it has no `perron.toml`", directory.display())))?;
+    let bytes = read(&directory.join("perron.toml"), CONFIG_BYTES_MAX)?.ok_or_else(|| {
+        invalid(format!("`{}` is not an organisation's directory: it has no `perron.toml`", directory.display()))
+    })?;
     let text = std::str::from_utf8(&bytes).map_err(|_| invalid("`perron.toml` is not UTF-8"))?;
     toml::from_str(text).map_err(|e| invalid(format!("`perron.toml`: {}", e.message())))
 }

@@ -58,7 +58,12 @@ pub(crate) fn verify(envelope: &Envelope, authority: &PublicKey) -> Result<Agree
     })
 }
 
-fn signer(entry: &ParticipantEntry, party: &ParticipantId, kid: &Digest, payload: &AgreementPayload) -> Result<PublicKey> {
+fn signer(
+    entry: &ParticipantEntry,
+    party: &ParticipantId,
+    kid: &Digest,
+    payload: &AgreementPayload,
+) -> Result<PublicKey> {
     let participant = &entry.participant;
     if entry.space != payload.space || participant.id != *party {
         return Err(refuse(format!("the register's entry is not that of the party `{party}` in this space")));

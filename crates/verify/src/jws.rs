@@ -26,7 +26,8 @@ pub(crate) fn parse_compact(text: &str, typ: &str, bytes_max: usize) -> Result<(
         return Err(refuse(format!("a signed document of {} bytes is over {bytes_max}", text.len())));
     }
     let mut parts = text.split('.');
-    let (Some(protected), Some(payload), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    let (Some(protected), Some(payload), Some(signature), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return Err(refuse("a compact JWS has three parts"));
     };

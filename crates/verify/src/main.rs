@@ -69,12 +69,8 @@ fn json(report: &Report) -> String {
 fn in_words(report: &Report, lang: Lang) -> String {
     let say = |key: &'static str, part: String| Phrase::new(key, vec![part.into()]).text(lang);
     let outcome = word(lang, outcome_key(report.outcome)).to_owned();
-    let head = vec![
-        report.participant.as_str().into(),
-        report.space.as_str().into(),
-        report.size.into(),
-        outcome.into(),
-    ];
+    let head =
+        vec![report.participant.as_str().into(), report.space.as_str().into(), report.size.into(), outcome.into()];
     let mut lines = vec![Phrase::new("line.head", head).text(lang)];
     let authority = match report.authority.from {
         AuthoritySource::Given => "line.authority.given",
@@ -112,7 +108,14 @@ fn line_of(finding: &Finding, lang: Lang) -> String {
 
 /// The catalogue's key of an outcome's name.
 fn outcome_key(outcome: &str) -> &'static str {
-    let keys = ["outcome.ok", "outcome.behind", "outcome.unfinished", "outcome.damaged", "outcome.tampered", "outcome.tail-lost"];
+    let keys = [
+        "outcome.ok",
+        "outcome.behind",
+        "outcome.unfinished",
+        "outcome.damaged",
+        "outcome.tampered",
+        "outcome.tail-lost",
+    ];
     keys.into_iter().find(|key| key.strip_prefix("outcome.") == Some(outcome)).unwrap_or("outcome.tampered")
 }
 

@@ -43,7 +43,10 @@ impl Register {
                 && entry.space == version.space
                 && entry.version <= version.version;
             if !fits {
-                return Err(refuse(format!("the entry of `{}` is not the one that the register names", listed.participant)));
+                return Err(refuse(format!(
+                    "the entry of `{}` is not the one that the register names",
+                    listed.participant
+                )));
             }
             participants.insert(listed.participant.clone(), entry.participant);
         }

@@ -86,7 +86,11 @@ fn empty(whose: &Whose, key: PublicKey, from: AuthoritySource) -> Report {
     }
 }
 
-fn register_of(directory: &Path, key: &PublicKey, whose: &Whose) -> std::result::Result<Register, (FindingKind, String)> {
+fn register_of(
+    directory: &Path,
+    key: &PublicKey,
+    whose: &Whose,
+) -> std::result::Result<Register, (FindingKind, String)> {
     let bytes = register_bytes(directory).map_err(|e| (FindingKind::DocumentBytes, e.detail))?;
     let bytes = bytes.ok_or_else(|| (FindingKind::MissingFile, "there is no register".to_owned()))?;
     let register = Register::open(&bytes, key).map_err(|e| (FindingKind::DocumentSignature, e.detail))?;
@@ -104,7 +108,13 @@ fn no_log(report: &mut Report, kind: FindingKind, detail: &str) {
     report.leave_unsaid(Phrase::new("unsaid.log", Vec::new()));
 }
 
-fn verify_log(directory: &Path, options: &Options, register: &Register, owner: &Participant, report: &mut Report) -> Result<()> {
+fn verify_log(
+    directory: &Path,
+    options: &Options,
+    register: &Register,
+    owner: &Participant,
+    report: &mut Report,
+) -> Result<()> {
     report.origin.clone_from(&owner.log_origin);
     let opener = Opener::new(register, owner);
     let mut heads = Heads::default();
@@ -129,7 +139,9 @@ fn verify_log(directory: &Path, options: &Options, register: &Register, owner: &
             no_log(report, FindingKind::DocumentBytes, "it tells no log key of this organisation");
             return Ok(());
         }
-        Err(VerifyError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound && !directory.join("log").is_dir() => {
+        Err(VerifyError::Io { source, .. })
+            if source.kind() == std::io::ErrorKind::NotFound && !directory.join("log").is_dir() =>
+        {
             report.add(of_file(FindingKind::MissingFile, "log", "there is no log"));
             report.say(Phrase::new("said.nothing", Vec::new()));
             return Ok(());
@@ -161,7 +173,8 @@ fn take_log(report: &mut Report, log: perron_log::Report, heads: &[Head]) {
     (report.size, report.root) = (log.size, log.root.to_base64());
     report.checkpoints_compared = log.kept_compared;
     report.count_signatures("checkpoint", log.signatures_checked);
-    let agreeing = heads.iter().enumerate().filter(|(at, h)| !contradicted.contains(at) && h.size > 0 && h.size <= log.size);
+    let agreeing =
+        heads.iter().enumerate().filter(|(at, h)| !contradicted.contains(at) && h.size > 0 && h.size <= log.size);
     report.kept = newest_by(agreeing.map(|(_, h)| h));
 }
 
@@ -218,6 +231,9 @@ fn take_read(directory: &Path, register: &Register, report: &mut Report, read: R
     }
     if read.open_reads > 0 {
         report.leave_unsaid(Phrase::new("unsaid.open_reads", vec![read.open_reads.into()]));
+    }
+    if let Some((count, first)) = read.disputed {
+        report.leave_unsaid(Phrase::new("unsaid.disputed", vec![count.into(), first.into()]));
     }
     if read.beyond > 0 {
         report.leave_unsaid(Phrase::new("unsaid.too_many", vec![read.beyond.into()]));

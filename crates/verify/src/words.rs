@@ -184,6 +184,11 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
         "Comment {0} lectures permises ont fini : elles n'ont pas encore d'issue.",
     ),
     (
+        "unsaid.disputed",
+        "Who is right in {0} reads, the first at entry {1}: their signed requests tell of entries that this log's chain doesn't have.",
+        "Qui a raison pour {0} lectures, la première à l'entrée {1} : leurs demandes signées parlent d'entrées que la chaîne de ce journal n'a pas.",
+    ),
+    (
         "unsaid.ahead",
         "When the kept checkpoint of `{0}` came: it is newer than the log's entries about it.",
         "Quand le jalon gardé de `{0}` est arrivé : il est plus récent que les entrées du journal à son sujet.",
@@ -200,7 +205,11 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
     ),
     ("line.head", "`{0}` in `{1}`: {2} entries, {3}", "`{0}` dans `{1}` : {2} entrées, {3}"),
     ("line.authority.given", "authority's key {0} (given)", "clé de l'autorité {0} (donnée)"),
-    ("line.authority.directory", "authority's key {0} (the directory's own)", "clé de l'autorité {0} (celle du répertoire)"),
+    (
+        "line.authority.directory",
+        "authority's key {0} (the directory's own)",
+        "clé de l'autorité {0} (celle du répertoire)",
+    ),
     ("line.signatures", "signatures checked: {0}", "signatures vérifiées : {0}"),
     ("line.compared", "checkpoints of others compared: {0}", "jalons de tiers comparés : {0}"),
     ("line.findings", "findings:", "constats :"),
@@ -273,16 +282,8 @@ pub const SENTENCES: [Sentence; FindingKind::ALL.len()] = [
         "A tile or entry bundle is not that of the entries.",
         "Une tuile ou un paquet d'entrées n'est pas celui des entrées.",
     ),
-    (
-        FindingKind::StrayFile,
-        "A file lies where none has business.",
-        "Un fichier se trouve où aucun n'a sa place.",
-    ),
-    (
-        FindingKind::MissingFile,
-        "A file that should be there is not.",
-        "Un fichier qui devrait être là n'y est pas.",
-    ),
+    (FindingKind::StrayFile, "A file lies where none has business.", "Un fichier se trouve où aucun n'a sa place."),
+    (FindingKind::MissingFile, "A file that should be there is not.", "Un fichier qui devrait être là n'y est pas."),
     (
         FindingKind::Truncated,
         "The segments end before what was published.",

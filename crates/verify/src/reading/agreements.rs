@@ -29,7 +29,11 @@ impl Reading<'_> {
             self.wrong(FindingKind::Order, "the agreement was in force before");
         }
         let signed = self.verified.remove(&body.agreement);
-        self.require(signed.is_some(), FindingKind::Order, "no negotiation that both sides signed led to the agreement");
+        self.require(
+            signed.is_some(),
+            FindingKind::Order,
+            "no negotiation that both sides signed led to the agreement",
+        );
         let Some(bytes) = self.bound(attached, AttachmentKind::Envelope, &body.envelope) else { return };
         let read = envelope::parse(bytes);
         let read = match read {
@@ -40,7 +44,11 @@ impl Reading<'_> {
         match envelope::verify(&read, &self.register.authority) {
             Ok(agreed) => {
                 let same = signed.is_none_or(|s| s == agreed.signed);
-                self.require(same, FindingKind::DocumentBytes, "the envelope's signatures are not those of the negotiation");
+                self.require(
+                    same,
+                    FindingKind::DocumentBytes,
+                    "the envelope's signatures are not those of the negotiation",
+                );
                 self.agreed(body, agreed);
             }
             Err(error) => self.wrong(FindingKind::DocumentSignature, format!("the envelope: {}", error.detail)),
@@ -83,7 +91,11 @@ impl Reading<'_> {
         let now = (seen.version, seen.digest);
         if let Some(before) = self.register_seen.replace(now) {
             self.require(before.0 <= now.0, FindingKind::Order, "an older register version was taken into use");
-            self.require(before.0 != now.0 || before.1 == now.1, FindingKind::Order, "there are two registers of this version");
+            self.require(
+                before.0 != now.0 || before.1 == now.1,
+                FindingKind::Order,
+                "there are two registers of this version",
+            );
         }
         let differs = self.register.version == seen.version && self.register.digest != seen.digest;
         self.require(!differs, FindingKind::DocumentBytes, "`trust/register.json` is another register of this version");

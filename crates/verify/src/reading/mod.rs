@@ -10,7 +10,7 @@ mod reads;
 mod receipts;
 mod witness;
 
-use crate::limits::FOLLOWED_MAX;
+use crate::limits::{CHAIN_WINDOW, FOLLOWED_MAX};
 use crate::register::Register;
 use crate::report::of_entry;
 use crate::signatures::Signatures;
@@ -19,9 +19,10 @@ use attached::Attached;
 use negotiations::Negotiated;
 use perron_log::{Finding, FindingKind, LeafView};
 use perron_model::entry::{AttachmentKind, Body, ChainPosition, Entry};
+use perron_model::limits::LEDGER_QUEUE_MAX;
 use perron_model::participant::Participant;
 use perron_model::{Digest, Timestamp};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 
 pub(crate) use witness::check_kept_files;
@@ -48,14 +49,46 @@ pub(crate) struct Reading<'a> {
     counts: BTreeMap<&'static str, u64>,
     checked: BTreeMap<&'static str, u64>,
     beyond: u64,
+    // Requests that contradict the chain that they are in: how many, and the first one's entry.
+    disputed: Option<(u64, u64)>,
+    jumped_at: Option<u64>,
 }
 
 /// The chain of an agreement's entries so far.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Chain {
     next: u64,
     last: Option<Digest>,
     uses: u64,
+    // The newest leaf hashes, the last one that of number `next - 1`.
+    recent: VecDeque<Digest>,
+}
+
+impl Chain {
+    /// Takes the entry of this number.
+    fn take(&mut self, number: u64, leaf: Digest) {
+        if number != self.next {
+            self.recent.clear();
+        }
+        if self.recent.len() >= CHAIN_WINDOW {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(leaf);
+        (self.next, self.last) = (number.saturating_add(1), Some(leaf));
+    }
+
+    /// Is this leaf number `number`? None where that is too long ago.
+    fn holds(&self, number: u64, leaf: &Digest) -> Option<bool> {
+        let Some(back) = self.next.checked_sub(number).filter(|back| *back > 0) else { return Some(false) };
+        let place = self.recent.len().checked_sub(usize::try_from(back).ok()?)?;
+        self.recent.get(place).map(|held| held == leaf)
+    }
+
+    /// Is this leaf in the chain, or may it be one from long ago?
+    fn may_hold(&self, leaf: &Digest) -> bool {
+        let is_whole = u64::try_from(self.recent.len()).is_ok_and(|held| held == self.next);
+        !is_whole || self.recent.contains(leaf)
+    }
 }
 
 /// What remains once all entries were read.
@@ -76,6 +109,8 @@ pub(crate) struct Read {
     pub register_seen: Option<(u64, Digest)>,
     /// Entries whose chains were not followed, past the bound.
     pub beyond: u64,
+    /// Requests that contradict the chain that they are in: how many, and the first one's entry.
+    pub disputed: Option<(u64, u64)>,
 }
 
 impl<'a> Reading<'a> {
@@ -100,6 +135,8 @@ impl<'a> Reading<'a> {
             counts: BTreeMap::new(),
             checked: BTreeMap::new(),
             beyond: 0,
+            disputed: None,
+            jumped_at: None,
         }
     }
 
@@ -115,7 +152,10 @@ impl<'a> Reading<'a> {
                 let mut attached = Attached::new(view);
                 self.body(&entry, leaf, &mut attached);
                 for kind in attached.left() {
-                    self.wrong(FindingKind::DocumentBytes, format!("an attachment of kind {kind} is bound by nothing in it"));
+                    self.wrong(
+                        FindingKind::DocumentBytes,
+                        format!("an attachment of kind {kind} is bound by nothing in it"),
+                    );
                 }
             }
             Err(error) => self.wrong(FindingKind::EntryEncoding, error.detail),
@@ -139,6 +179,7 @@ impl<'a> Reading<'a> {
             kept: self.kept,
             register_seen: self.register_seen,
             beyond: self.beyond,
+            disputed: self.disputed,
         }
     }
 
@@ -169,6 +210,7 @@ impl<'a> Reading<'a> {
     fn time(&mut self, entry: &Entry) {
         let before = std::mem::replace(&mut self.last_time, entry.time);
         if let Body::ClockJump(jump) = &entry.body {
+            self.jumped_at = Some(self.index);
             let fits = jump.from == before && jump.to == entry.time && jump.to < jump.from;
             self.require(fits, FindingKind::TimeBackwards, "the clock jump isn't from the entry before to this one");
         } else if entry.time < before {
@@ -176,10 +218,21 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// Did the clock go back while this entry may have waited to be written?
+    fn jumped_lately(&self) -> bool {
+        let since = self.jumped_at.and_then(|at| self.index.checked_sub(at));
+        since.and_then(|entries| usize::try_from(entries).ok()).is_some_and(|entries| entries <= LEDGER_QUEUE_MAX)
+    }
+
     /// Its place in the chain of its agreement.
     fn chain(&mut self, entry: &Entry, leaf: Digest) {
         let belongs = match &entry.body {
-            Body::Agreement(_) | Body::Outcome(_) | Body::Intent(_) | Body::Received(_) | Body::SchemaGrant(_) | Body::Release(_) => true,
+            Body::Agreement(_)
+            | Body::Outcome(_)
+            | Body::Intent(_)
+            | Body::Received(_)
+            | Body::SchemaGrant(_)
+            | Body::Release(_) => true,
             Body::Decision(decision) => decision.permitted,
             _ => false,
         };
@@ -194,9 +247,12 @@ impl<'a> Reading<'a> {
         }
         let chain = self.chains.entry(*agreement).or_default();
         let before = (chain.next, chain.last);
-        (chain.next, chain.last) = (number.saturating_add(1), Some(leaf));
+        chain.take(*number, leaf);
         if *number != before.0 {
-            self.wrong(FindingKind::ChainGap, format!("it is number {number} of the chain of {agreement}, {} was to come", before.0));
+            self.wrong(
+                FindingKind::ChainGap,
+                format!("it is number {number} of the chain of {agreement}, {} was to come", before.0),
+            );
         } else if *previous != before.1 {
             self.wrong(FindingKind::ChainGap, format!("it doesn't follow the chain of {agreement} so far"));
         }
@@ -208,7 +264,11 @@ impl<'a> Reading<'a> {
     fn body(&mut self, entry: &Entry, leaf: Digest, attached: &mut Attached<'_>) {
         let kind = match &entry.body {
             Body::Start(start) => {
-                self.require(start.origin == self.owner.log_origin, FindingKind::Order, "it starts a log of another origin");
+                self.require(
+                    start.origin == self.owner.log_origin,
+                    FindingKind::Order,
+                    "it starts a log of another origin",
+                );
                 self.started();
                 "start"
             }
@@ -280,7 +340,10 @@ impl<'a> Reading<'a> {
         if Digest::of(bytes) == *digest {
             return Some(bytes);
         }
-        self.wrong(FindingKind::DocumentBytes, format!("the attached {} is not the one that it binds", attached::name(kind)));
+        self.wrong(
+            FindingKind::DocumentBytes,
+            format!("the attached {} is not the one that it binds", attached::name(kind)),
+        );
         None
     }
 }

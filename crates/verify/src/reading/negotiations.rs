@@ -21,7 +21,8 @@ pub(super) struct Negotiated {
 impl Reading<'_> {
     pub(super) fn negotiation(&mut self, step: &Negotiation, attached: &mut Attached<'_>) {
         let Some(bytes) = self.bound(attached, AttachmentKind::NegotiationMessage, &step.digest) else { return };
-        let message = canonical::from_bytes::<NegotiationMessage>(bytes, MESSAGE_BYTES_MAX).and_then(NegotiationMessage::check);
+        let message =
+            canonical::from_bytes::<NegotiationMessage>(bytes, MESSAGE_BYTES_MAX).and_then(NegotiationMessage::check);
         let message = match message {
             Ok(message) => message,
             Err(error) => return self.wrong(FindingKind::DocumentBytes, format!("the message: {}", error.detail)),
@@ -50,7 +51,8 @@ impl Reading<'_> {
             Some(signed) => match names(signed) {
                 Ok(names) => {
                     // The consumer signs what the provider signed.
-                    let changed = found.agreement.is_some_and(|before| before.0 != names.0) && moved == Ok(State::Verified);
+                    let changed =
+                        found.agreement.is_some_and(|before| before.0 != names.0) && moved == Ok(State::Verified);
                     found.agreement = Some(names);
                     if changed { Err("the two sides signed different agreements".to_owned()) } else { Ok(()) }
                 }
@@ -65,7 +67,11 @@ impl Reading<'_> {
         }
         match moved {
             Ok(state) => {
-                self.require(state.to_string() == step.state, FindingKind::Order, "the state that it tells isn't the one that the message leads to");
+                self.require(
+                    state.to_string() == step.state,
+                    FindingKind::Order,
+                    "the state that it tells isn't the one that the message leads to",
+                );
                 self.moved(state, signed);
             }
             Err(error) => self.wrong(FindingKind::Order, error.detail),

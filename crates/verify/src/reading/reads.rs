@@ -3,7 +3,7 @@
 use super::attached::Attached;
 use super::{Reading, has_room};
 use crate::jws::{self, Signed};
-use crate::limits::{FOLLOWED_MAX, KEY_GRACE_MS};
+use crate::limits::{CLOCK_TOLERANCE_MS, CLOCKS_APART_MS_MAX, FOLLOWED_MAX};
 use perron_log::FindingKind;
 use perron_model::entry::{AttachmentKind, Decision, Entry, Intent, Outcome, OutcomeStatus};
 use perron_model::limits::{MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX};
@@ -25,8 +25,12 @@ impl Reading<'_> {
             self.require(fits, FindingKind::DocumentBytes, "the decision says other than the attached request");
             let own = chained.is_none_or(|a| a == claims.agreement);
             self.require(own, FindingKind::ChainGap, "it is in the chain of another agreement than its request");
+            if chained == Some(claims.agreement) {
+                self.compare_with_seen(claims);
+            }
         }
-        let reasoned = if body.permitted { body.reasons.is_empty() && body.snapshot.is_some() } else { !body.reasons.is_empty() };
+        let reasoned =
+            if body.permitted { body.reasons.is_empty() && body.snapshot.is_some() } else { !body.reasons.is_empty() };
         self.require(reasoned, FindingKind::Order, "a permit has a snapshot and no reasons, a refusal has reasons");
         let before = chained.and_then(|a| self.chains.get(&a)).map_or(0, |c| c.uses);
         let due = if body.permitted { before.saturating_add(1) } else { before };
@@ -52,8 +56,28 @@ impl Reading<'_> {
         }
     }
 
+    /// What the consumer signed of this chain: the newest entry that it was shown, and the reads
+    /// that it acknowledges. A contradiction convicts nobody, for the consumer may be wrong.
+    fn compare_with_seen(&mut self, claims: &ReadRequest) {
+        let Some(chain) = self.chains.get(&claims.agreement) else { return };
+        let seen_otherwise =
+            claims.seen.as_ref().is_some_and(|seen| chain.holds(seen.number, &seen.leaf) == Some(false));
+        let read_otherwise = claims.acknowledged.iter().any(|a| !chain.may_hold(&a.decision));
+        if seen_otherwise || read_otherwise {
+            let disputed = self.disputed.get_or_insert((0, self.index));
+            disputed.0 = disputed.0.saturating_add(1);
+        }
+    }
+
     /// The input of the evaluation: bound with its salt, and about this request.
-    fn evaluated(&mut self, entry: &Entry, body: &Decision, claims: Option<&ReadRequest>, before: u64, attached: &mut Attached<'_>) {
+    fn evaluated(
+        &mut self,
+        entry: &Entry,
+        body: &Decision,
+        claims: Option<&ReadRequest>,
+        before: u64,
+        attached: &mut Attached<'_>,
+    ) {
         // SHA-256 of salt and input is that of the attachment as a whole.
         let Some(bytes) = self.bound(attached, AttachmentKind::EvaluationInput, &body.input) else { return };
         let Some((_, input)) = bytes.split_first_chunk::<16>() else {
@@ -66,12 +90,15 @@ impl Reading<'_> {
         }
         let input = match canonical::from_bytes::<Json>(input, MESSAGE_BYTES_MAX) {
             Ok(input) => input,
-            Err(error) => return self.wrong(FindingKind::DocumentBytes, format!("the evaluation's input: {}", error.detail)),
+            Err(error) => {
+                return self.wrong(FindingKind::DocumentBytes, format!("the evaluation's input: {}", error.detail));
+            }
         };
         let text = |pointer: &str| input.pointer(pointer).and_then(Json::as_str);
         let time = text("/now").and_then(|t| Timestamp::parse(t).ok());
-        let mut fits = time.is_some_and(|t| t <= entry.time)
-            && input.pointer("/state/uses").and_then(Json::as_u64) == Some(before);
+        // A clock that went back between evaluation and entry proves nothing.
+        let in_time = |t: Timestamp| self.jumped_lately() || t <= entry.time.plus_millis(CLOCK_TOLERANCE_MS);
+        let mut fits = time.is_some_and(in_time) && input.pointer("/state/uses").and_then(Json::as_u64) == Some(before);
         if let Some(claims) = claims {
             fits = fits
                 && text("/request/issuer") == Some(claims.issuer.as_str())
@@ -80,7 +107,11 @@ impl Reading<'_> {
                 && text("/request/purpose") == Some(claims.purpose.as_str())
                 && text("/agreement/id") == Some(claims.agreement.to_string().as_str());
         }
-        self.require(fits, FindingKind::DocumentBytes, "the evaluation's input is not about this request as it stood then");
+        self.require(
+            fits,
+            FindingKind::DocumentBytes,
+            "the evaluation's input is not about this request as it stood then",
+        );
     }
 
     pub(super) fn outcome(&mut self, entry: &Entry, body: &Outcome) {
@@ -90,7 +121,9 @@ impl Reading<'_> {
                 let own = chained == Some(agreement);
                 self.require(own, FindingKind::ChainGap, "it is in the chain of another agreement than its decision");
             }
-            None => self.wrong(FindingKind::Order, "no earlier permit without an outcome is the decision that it names"),
+            None => {
+                self.wrong(FindingKind::Order, "no earlier permit without an outcome is the decision that it names")
+            }
         }
         let nothing = body.status == OutcomeStatus::NothingLeft;
         self.require(!nothing || body.rows == 0, FindingKind::Order, "nothing left, and it counts rows");
@@ -130,7 +163,12 @@ impl Reading<'_> {
     }
 
     /// The signed request that an entry binds; its signature is checked with others.
-    pub(super) fn request(&mut self, entry: &Entry, digest: &Digest, attached: &mut Attached<'_>) -> Option<ReadRequest> {
+    pub(super) fn request(
+        &mut self,
+        entry: &Entry,
+        digest: &Digest,
+        attached: &mut Attached<'_>,
+    ) -> Option<ReadRequest> {
         let bytes = self.bound(attached, AttachmentKind::Request, digest)?;
         let parsed = std::str::from_utf8(bytes)
             .map_err(|_| "not UTF-8".to_owned())
@@ -157,7 +195,8 @@ impl Reading<'_> {
                 let found = self.signatures.push(self.index, key, signed);
                 self.found.extend(found);
             }
-            None => self.wrong(FindingKind::DocumentSignature, format!("`{}` had no such request key in force", claims.issuer)),
+            None => self
+                .wrong(FindingKind::DocumentSignature, format!("`{}` had no such request key in force", claims.issuer)),
         }
     }
 
@@ -168,7 +207,8 @@ impl Reading<'_> {
         let mut candidates = self.register.participant(claims.issuer.as_str()).into_iter().chain(parties);
         candidates.find_map(|participant| {
             let key = |at| participant.key_at(KeyUse::Request, kid, at);
-            key(at).or_else(|| key(at.plus_millis(-KEY_GRACE_MS))).map(|k| k.key)
+            let apart = [0, -CLOCKS_APART_MS_MAX, CLOCKS_APART_MS_MAX];
+            apart.into_iter().find_map(|ms| key(at.plus_millis(ms))).map(|k| k.key)
         })
     }
 }

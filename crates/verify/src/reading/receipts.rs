@@ -23,10 +23,17 @@ impl Reading<'_> {
         self.own_read(entry, claims.as_ref());
         let receipt = attached.take(AttachmentKind::Receipt);
         if receipt.is_some() != body.decision.is_some() {
-            return self.wrong(FindingKind::DocumentBytes, "a provider's decision is named exactly where its receipt is attached");
+            return self.wrong(
+                FindingKind::DocumentBytes,
+                "a provider's decision is named exactly where its receipt is attached",
+            );
         }
         let (Some(receipt), Some(claims)) = (receipt, claims) else {
-            return self.require(body.outcome.is_none(), FindingKind::DocumentBytes, "an outcome is named without a receipt");
+            return self.require(
+                body.outcome.is_none(),
+                FindingKind::DocumentBytes,
+                "an outcome is named without a receipt",
+            );
         };
         self.count_signature("receipt");
         if let Err((kind, detail)) = self.receipt(body, receipt, &claims) {
@@ -80,7 +87,8 @@ impl Reading<'_> {
 
 /// What was received is what the provider says that it sent.
 fn agrees(body: &Received, outcome: &Outcome) -> Result<(), Wrong> {
-    let same = body.stream_root == outcome.stream_root && body.messages == outcome.messages && body.rows == outcome.rows;
+    let same =
+        body.stream_root == outcome.stream_root && body.messages == outcome.messages && body.rows == outcome.rows;
     let nothing = body.messages > 0 || body.stream_root == Digest::from_bytes(empty_root().0);
     if same && nothing {
         Ok(())

@@ -29,7 +29,11 @@ impl Reading<'_> {
                 match opened(self.register, &body.origin, &String::from_utf8_lossy(bytes)) {
                     Ok(head) => {
                         let fits = head == KeptHere { size: body.size, root: body.root };
-                        self.require(fits, FindingKind::DocumentBytes, "the attached checkpoint is not the one that it binds");
+                        self.require(
+                            fits,
+                            FindingKind::DocumentBytes,
+                            "the attached checkpoint is not the one that it binds",
+                        );
                     }
                     Err((kind, detail)) => self.wrong(kind, format!("the attached checkpoint: {detail}")),
                 }
@@ -52,7 +56,9 @@ impl Reading<'_> {
 }
 
 fn opened(register: &Register, origin: &str, note: &str) -> std::result::Result<KeptHere, (FindingKind, String)> {
-    let owner = register.owner_of(origin).ok_or_else(|| (FindingKind::Signature, format!("the register knows no log `{origin}`")))?;
+    let owner = register
+        .owner_of(origin)
+        .ok_or_else(|| (FindingKind::Signature, format!("the register knows no log `{origin}`")))?;
     match Checkpoint::open(note, origin, &log_verifiers(owner), &[]) {
         Ok(opened) => Ok(KeptHere { size: opened.checkpoint.size, root: Digest::from_bytes(opened.checkpoint.root.0) }),
         Err(error @ (NoteError::Malformed(_) | NoteError::NotACheckpoint(_) | NoteError::OtherOrigin { .. })) => {
@@ -74,7 +80,11 @@ pub(crate) struct KeptFiles {
 
 /// Verifies `trust/kept/`: each file signed by its log's key, and no older than the entries that
 /// tell of it, nor another of the same size.
-pub(crate) fn check_kept_files(directory: &Path, register: &Register, told: &HashMap<String, KeptHere>) -> Result<KeptFiles> {
+pub(crate) fn check_kept_files(
+    directory: &Path,
+    register: &Register,
+    told: &HashMap<String, KeptHere>,
+) -> Result<KeptFiles> {
     let folder = directory.join("trust/kept");
     let mut files = KeptFiles::default();
     let mut there = Vec::new();
@@ -86,7 +96,11 @@ pub(crate) fn check_kept_files(directory: &Path, register: &Register, told: &Has
         let path = format!("trust/kept/{name}");
         let origin = note.lines().next().unwrap_or_default().to_owned();
         if file_name(&origin) != name {
-            files.findings.push(of_file(FindingKind::DocumentBytes, path, "it is not a checkpoint of the log that it is named after"));
+            files.findings.push(of_file(
+                FindingKind::DocumentBytes,
+                path,
+                "it is not a checkpoint of the log that it is named after",
+            ));
             continue;
         }
         files.signatures = files.signatures.saturating_add(1);

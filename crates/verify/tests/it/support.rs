@@ -5,13 +5,17 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use perron_log::merkle::leaf_hash;
 use perron_log::{Attachment, Layout, Log, LogSettings, NewEntry, OsFiles, Signer};
-use perron_model::agreement::{AGREEMENT_TYP, AgreementKind, AgreementPayload, Envelope, JwsJson, JwsSignature, LegalBasis, Offer};
+use perron_model::agreement::{
+    AGREEMENT_TYP, AgreementKind, AgreementPayload, Envelope, JwsJson, JwsSignature, LegalBasis, Offer,
+};
 use perron_model::dataset::Regime;
 use perron_model::entry::{AttachmentKind, Body, ChainPosition, ENTRY_VERSION, Entry};
 use perron_model::participant::{
     EnterpriseNumber, KeyAuthorisation, KeyUse, Participant, PublicKey, RegisteredKey, Role, Status,
 };
-use perron_model::register::{EntryDigest, PARTICIPANT_TYP, ParticipantEntry, REGISTER_TYP, RegisterVersion, SignedRegister};
+use perron_model::register::{
+    EntryDigest, PARTICIPANT_TYP, ParticipantEntry, REGISTER_TYP, RegisterVersion, SignedRegister,
+};
 use perron_model::{DatasetId, Digest, ParticipantId, SpaceId, Timestamp, canonical};
 use std::collections::HashMap;
 use std::path::Path;
@@ -128,7 +132,10 @@ impl Space {
             previous: (version > 1).then(|| Digest::of(b"before")),
             issued: time(-1000),
             use_before: time(86_400_000),
-            entries: listed.clone().map(|(p, e)| EntryDigest { participant: p.id(), digest: Digest::of(e.as_bytes()) }).collect(),
+            entries: listed
+                .clone()
+                .map(|(p, e)| EntryDigest { participant: p.id(), digest: Digest::of(e.as_bytes()) })
+                .collect(),
         };
         let by_id = listed.map(|(p, e)| (p.id(), e.clone())).collect();
         let register = compact(&authority(), REGISTER_TYP, &canonical::to_bytes(&register).unwrap());
@@ -142,7 +149,6 @@ impl Space {
 
 /// An agreement between two parties, at the stages of its signing.
 pub struct Deal {
-    pub payload: AgreementPayload,
     pub id: Digest,
     pub half: JwsJson,
     pub signed: JwsJson,
@@ -180,7 +186,7 @@ pub fn deal(space_: &Space, provider: &Party, consumer: &Party, negotiation: &st
         provider_entry: space_.entry(provider),
         consumer_entry: space_.entry(consumer),
     };
-    Deal { id: Digest::of(&bytes), payload, half, signed, envelope: canonical::to_bytes(&envelope).unwrap() }
+    Deal { id: Digest::of(&bytes), half, signed, envelope: canonical::to_bytes(&envelope).unwrap() }
 }
 
 /// An entry with what is attached to it.
@@ -234,9 +240,9 @@ impl Book {
     }
 
     /// What an owner does who rewrites its history: everything that is derived is made anew, so
-    /// that only what was changed can tell.
-    pub fn rechain(&mut self) {
-        let old: Vec<Digest> = self.lines.iter().map(Line::leaf).collect();
+    /// that only what was changed can tell. An entry is known again by its blind.
+    pub fn rechain(&mut self, before: &Book) {
+        let old: HashMap<[u8; 16], Digest> = before.lines.iter().map(|l| (*l.entry.blind, l.leaf())).collect();
         let mut renamed: HashMap<Digest, Digest> = HashMap::new();
         let mut chains: HashMap<Digest, (u64, Digest)> = HashMap::new();
         let mut last = None;
@@ -255,7 +261,7 @@ impl Book {
             if let Some(chain) = &line.entry.chain {
                 chains.insert(chain.agreement, (chain.number, leaf));
             }
-            renamed.insert(old[index], leaf);
+            renamed.insert(*old.get(&*line.entry.blind).unwrap_or(&leaf), leaf);
             last = Some(leaf);
         }
     }

@@ -15,7 +15,7 @@ mod view;
 mod walk;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use engine::{QueryEngine, QuerySettings};
 pub use functions::function_names;

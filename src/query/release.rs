@@ -219,12 +219,12 @@ async fn groups(
     }
     columns.extend((0..spec.measures.len()).map(|i| ident(format!("behind {i}"))));
     columns.push(ident("behind"));
-    let order = spec.dimensions.iter().map(|d| ident(&d.column).sort(true, false)).collect();
+    let order: Vec<_> = spec.dimensions.iter().map(|d| ident(&d.column).sort(true, false)).collect();
     let frame = session
         .read_table(Arc::new(table))
         .and_then(|f| f.filter(ident(subject).is_not_null()))
         .and_then(|f| f.aggregate(by, [measures, behind].concat()))
-        .and_then(|f| f.sort(order))
+        .and_then(|f| if order.is_empty() { Ok(f) } else { f.sort(order) })
         .and_then(|f| f.select(columns))
         .map_err(planning)?;
     let mut stream = frame.execute_stream().await.map_err(|e| errors::execution(&e))?;

@@ -124,3 +124,7 @@ fn syntax_detail(message: &str) -> String {
     }
     format!("the statement can't be read: {text}")
 }
+
+#[cfg(test)]
+#[path = "statement_tests.rs"]
+mod tests;

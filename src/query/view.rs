@@ -434,3 +434,7 @@ fn unreadable() -> DataFusionError {
 fn broken() -> DataFusionError {
     DataFusionError::External(Box::new(super::errors::internal("view")))
 }
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;

@@ -7,6 +7,7 @@
 mod engine;
 mod errors;
 mod functions;
+mod guard;
 mod memory;
 mod release;
 mod run;

@@ -66,6 +66,8 @@ fn only_select_is_served() {
         "SELECT b FROM data GROUP BY ALL",
         "SELECT CAST(b AS INT ARRAY) FROM data",
         "SELECT b AT TIME ZONE c FROM data",
+        "SELECT median(b) OVER (ORDER BY c) FROM data",
+        "SELECT count(DISTINCT b) OVER () FROM data",
     ] {
         let code = code(sql);
         assert!(matches!(code, ErrorCode::StatementNotAllowed | ErrorCode::StatementInvalid), "{sql}: {code}");
@@ -98,9 +100,27 @@ fn another_table_is_not_granted() {
 #[test]
 fn a_function_outside_the_list_is_refused_by_name() {
     for name in [
-        "now", "random", "uuid", "version", "repeat", "lpad", "replace", "regexp_like", "to_char", "array_agg",
-        "string_agg", "arrow_typeof", "arrow_cast", "input_file_name", "sha256", "make_array", "current_time",
-        "no_such_function", "generate_series", "read_csv", "pg_sleep",
+        "now",
+        "random",
+        "uuid",
+        "version",
+        "repeat",
+        "lpad",
+        "replace",
+        "regexp_like",
+        "to_char",
+        "array_agg",
+        "string_agg",
+        "arrow_typeof",
+        "arrow_cast",
+        "input_file_name",
+        "sha256",
+        "make_array",
+        "current_time",
+        "no_such_function",
+        "generate_series",
+        "read_csv",
+        "pg_sleep",
     ] {
         let error = parse(&format!("SELECT {name}(b) FROM data")).unwrap_err();
         assert_eq!(error.code, ErrorCode::FunctionNotAllowed, "{name}");
@@ -152,12 +172,12 @@ fn bounds_hold() {
     // Chains within parentheses add up; lists don't.
     let mut stacked = String::from("b");
     for _ in 0..20 {
-        stacked = format!("({stacked}{})", "+b".repeat(50));
+        stacked = format!("({stacked}{})", "+b".repeat(20));
     }
     assert!(parse(&format!("SELECT {stacked} FROM data")).unwrap_err().detail.contains("longer than"));
     parse(&format!("SELECT b FROM data WHERE b IN (1{})", ",1".repeat(4000))).unwrap();
     for sql in ["NOT ", "- ", "CASE WHEN "] {
-        assert_eq!(code(&format!("SELECT {}b FROM data", sql.repeat(1400))), ErrorCode::StatementInvalid, "{sql}");
+        assert_eq!(code(&format!("SELECT {}b FROM data", sql.repeat(550))), ErrorCode::StatementInvalid, "{sql}");
     }
     let literal = format!("SELECT '{}' FROM data", "x".repeat(2000));
     assert!(parse(&literal).unwrap_err().detail.contains("a text of the statement"));

@@ -9,9 +9,7 @@ use perron_gate::{
     AccessGrant, AgreementInForce, Agreements, Clock, DecisionRecord, Evaluated, Gate, Ledger, Policy, Recorded,
     Register, ReleaseGrant, SchemaGrant, Standing, VerifiedRequest,
 };
-use perron_model::dataset::{
-    Column, ColumnType, Dataset, ProtectionClass, Regime, Snapshot, SubjectKey, Visibility,
-};
+use perron_model::dataset::{Column, ColumnType, Dataset, ProtectionClass, Regime, Snapshot, SubjectKey, Visibility};
 use perron_model::decision::{AccessInput, StateFacts, Verdict};
 use perron_model::participant::Status;
 use perron_model::policy::{Mask, Predicate, RowView, Terms, View, ViewColumn};
@@ -240,11 +238,7 @@ pub(crate) fn demo(file: &str) -> PathBuf {
 pub(crate) fn demo_csv(file: &str, headers: &[(&str, &str)]) -> SourceFile {
     let columns =
         headers.iter().map(|(name, header)| ColumnHeader { name: (*name).into(), header: Some((*header).into()) });
-    SourceFile {
-        path: demo(file),
-        format: SourceFormat::Csv(CsvFormat::default()),
-        columns: columns.collect(),
-    }
+    SourceFile { path: demo(file), format: SourceFormat::Csv(CsvFormat::default()), columns: columns.collect() }
 }
 
 /// The households of the demonstration.

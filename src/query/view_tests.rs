@@ -74,11 +74,8 @@ async fn no_user_expression_on_a_hidden_row() {
 #[tokio::test]
 async fn a_view_selects_masks_and_orders_its_columns() {
     let bench = Bench::new();
-    let set = dataset(
-        "s",
-        None,
-        &[("t", Text), ("i", Integer), ("n", Number), ("b", Boolean), ("d", Date), ("z", Time)],
-    );
+    let set =
+        dataset("s", None, &[("t", Text), ("i", Integer), ("n", Number), ("b", Boolean), ("d", Date), ("z", Time)]);
     let csv = "t,i,n,b,d,z\nx,1,1.5,true,2025-01-02,2025-01-02 03:04\nx,2,,false,,\n,3,-0.0,,2025-01-03,\n";
     let snapshot = bench.publish(&set, csv);
     let columns = [("z", None), ("d", Some(Mask::Null)), ("t", Some(Mask::KeyedHash)), ("i", None)];
@@ -181,11 +178,18 @@ fn filter() -> impl Strategy<Value = Predicate> {
     let column = prop::sample::select(vec!["k", "a", "b"]);
     (column, operator, prop::collection::vec(-3i64..4, 1..4)).prop_map(|(column, operator, numbers)| {
         let one = !matches!(operator, IsAnyOf | IsNoneOf);
-        let values = numbers
-            .into_iter()
-            .take(if one { 1 } else { 3 })
-            .map(|n| if column == "k" { text(["1", "2", "x", "é"][n.rem_euclid(4) as usize]) } else { Value::Integer(n) })
-            .collect();
+        let values =
+            numbers
+                .into_iter()
+                .take(if one { 1 } else { 3 })
+                .map(|n| {
+                    if column == "k" {
+                        text(["1", "2", "x", "é"][n.rem_euclid(4) as usize])
+                    } else {
+                        Value::Integer(n)
+                    }
+                })
+                .collect();
         predicate(column, operator, values)
     })
 }

@@ -7,8 +7,7 @@ use std::path::PathBuf;
 
 fn read(text: &[u8], columns: &[(&str, ColumnType)], format: CsvFormat) -> Result<Vec<RecordBatch>> {
     let set = dataset("s", None, columns);
-    let source =
-        SourceFile { path: PathBuf::new(), format: SourceFormat::Csv(format.clone()), columns: vec![] };
+    let source = SourceFile { path: PathBuf::new(), format: SourceFormat::Csv(format.clone()), columns: vec![] };
     CsvRows::open(text, &set, &source, &format)?.collect()
 }
 
@@ -79,8 +78,7 @@ fn an_unclosed_quote_does_not_take_the_whole_file() {
     }
     let set = dataset("s", None, AB);
     let format = CsvFormat::default();
-    let source =
-        SourceFile { path: PathBuf::new(), format: SourceFormat::Csv(format.clone()), columns: vec![] };
+    let source = SourceFile { path: PathBuf::new(), format: SourceFormat::Csv(format.clone()), columns: vec![] };
     let input = b"a;b\n\"".as_slice().chain(Endless(0));
     let error = CsvRows::open(input, &set, &source, &format).unwrap().collect::<Result<Vec<_>>>().unwrap_err();
     assert!(error.detail.contains("never closed"), "{}", error.detail);

@@ -192,9 +192,7 @@ fn import(directory: &Path, dataset: &Dataset, source: &SourceFile) -> Result<(D
         return Err(Error::new(ErrorCode::SourceInvalid, format!("the set has no column `{}`", stray.name)));
     }
     match &source.format {
-        SourceFormat::Csv(format) => {
-            write_part(directory, dataset, CsvRows::open(file, dataset, source, format)?)
-        }
+        SourceFormat::Csv(format) => write_part(directory, dataset, CsvRows::open(file, dataset, source, format)?),
         SourceFormat::Parquet => write_part(directory, dataset, ParquetRows::open(file, dataset, source)?),
     }
 }

@@ -83,6 +83,9 @@ async fn the_largest_statements_run() {
         inner = format!("SELECT a + 1 AS a FROM ({inner}) WHERE a > -1");
     }
     assert_eq!(bench.rows(&grants, &format!("SELECT max(a) FROM ({inner})")).await.unwrap(), ["34"]);
+    let named = "WITH x AS (SELECT a + 1 AS a FROM data), y AS (SELECT a + 1 AS a FROM x), \
+                 z AS (SELECT a + 1 AS a FROM y) SELECT max(a) FROM z";
+    assert_eq!(bench.rows(&grants, named).await.unwrap(), ["12"]);
     let mut doubled = "SELECT a FROM data".to_owned();
     for _ in 0..9 {
         doubled = format!("SELECT a + a AS a FROM ({doubled}) WHERE a + a > -1");
@@ -266,4 +269,44 @@ async fn the_households_by_sector_and_month() {
     let begun = std::time::Instant::now();
     bench.engine.schema(&grants.schema(), sql).await.unwrap();
     eprintln!("planning: {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_large_set_is_read_in_two_streams() {
+    let bench = Bench::new();
+    let (set, csv) = numbers(270_000);
+    let begun = std::time::Instant::now();
+    let first = bench.publish(&set, &csv);
+    eprintln!("publishing 270,000 rows: {:?}", begun.elapsed());
+    let more = bench.plain("a,t\n270000,y\n,z\n");
+    let snapshot = bench.sets.append(&set.id, &more, crate::query::testing::now()).unwrap();
+    assert_ne!(first.digest, snapshot.digest);
+    let odd = Predicate { column: "t".into(), operator: Operator::Neq, values: vec![Value::Text("x3".into())] };
+    let grants = Grants::of(&set, &snapshot, rows_view(vec![odd], &columns(), None));
+    let begun = std::time::Instant::now();
+    let rows = bench.rows(&grants, "SELECT t, count(*), sum(a) FROM data GROUP BY t ORDER BY t").await.unwrap();
+    eprintln!("grouping 270,000 rows: {:?}", begun.elapsed());
+    let sum = |rest: usize| (0..270_000).filter(|a| a % 7 == rest).sum::<usize>();
+    let count = |rest: usize| (0..270_000).filter(|a| a % 7 == rest).count();
+    let mut expected: Vec<String> =
+        [0, 1, 2, 4, 5, 6].iter().map(|r| format!("x{r}|{}|{}", count(*r), sum(*r))).collect();
+    expected.extend(["y|1|270000".to_owned(), "z|1|".to_owned()]);
+    assert_eq!(rows, expected);
+    let ordered = bench.rows(&grants, "SELECT a FROM data ORDER BY a DESC NULLS LAST LIMIT 3").await.unwrap();
+    assert_eq!(ordered, ["270000", "269999", "269998"]);
+    let future = bench.engine.schema(&grants.schema(), "SELECT 1").await;
+    assert!(future.is_ok());
+}
+
+#[test]
+fn streams_and_the_calls_that_make_them_can_be_sent() {
+    fn sent<T: Send>(_: &T) {}
+    fn check(engine: &QueryEngine, access: &AccessGrant, schema: &SchemaGrant, release: &ReleaseGrant) {
+        sent(&engine.run(access, "", key));
+        sent(&engine.schema(schema, ""));
+        sent(&engine.release(release, access.agreement()));
+    }
+    fn stream<T: Send + Unpin + 'static>() {}
+    stream::<RowStream>();
+    let _ = check;
 }

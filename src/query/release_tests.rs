@@ -48,6 +48,10 @@ async fn sectors_below_the_floor_are_withheld_and_periods_stay() {
     assert_eq!((first.groups, first.suppressed), (20, 4));
     assert_eq!(first.periods, ["2025-01-01", "2025-02-01"]);
     assert_eq!(bench.rows(&grants, sql).await.unwrap(), ["20|10|9|2025-01-01|2025-02-01"]);
+    let shown = "SELECT secteur, date, menages, round(litres_moyens, 1) AS moyenne, round(litres) AS total \
+                 FROM household_water ORDER BY secteur, date LIMIT 2";
+    let rows = bench.rows(&grants, shown).await.unwrap();
+    assert_eq!(rows, ["63049X003|2025-01-01|9|225.5|62926.0", "63049X003|2025-02-01|9|235.7|59394.0"]);
     // The same snapshot again is the same release.
     assert_eq!(bench.engine.release(&grants.release(), agreement()).await.unwrap(), first);
     // Another snapshot of the same periods isn't released.

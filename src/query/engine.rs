@@ -2,14 +2,16 @@
 
 use super::errors;
 use super::functions;
+use super::guard::Guard;
 use super::memory::QueryPool;
 use super::release::{Released, Releases, released_schema};
-use super::run::{BATCHES_AHEAD, Cut, Message, RowStream, contained, feed, within};
+use super::run::{BATCHES_AHEAD, Cut, Message, RowStream, contained, feed, stopped, until};
 use super::statement::{Statement, table_names};
 use super::view::ViewTable;
 use crate::source::Sets;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -19,9 +21,8 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
-use datafusion::common::TableReference;
 use datafusion::sql::parser::Statement as SqlStatement;
-use perron_gate::{AccessGrant, ReleaseGrant, SchemaGrant};
+use perron_gate::{AccessGrant, ReleaseGrant, SchemaGrant, Stop};
 use perron_model::dataset::Dataset;
 use perron_model::limits::{
     BATCH_ROWS, QUERIES_MAX, QUERY_MEMORY_BYTES_MAX, QUERY_MEMORY_EACH_BYTES_MAX, QUERY_MS_MAX, QUERY_STACK_BYTES,
@@ -32,9 +33,12 @@ use perron_model::{AgreementId, DatasetId, Error, ErrorCode, Result};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 /// Bounds of an engine; the default takes them from [`perron_model::limits`].
 #[derive(Clone, Copy, Debug)]
@@ -128,14 +132,9 @@ impl QueryEngine {
     /// Runs `sql` under `grant`. `mask_key` gives the key of a column that the view hashes: 32
     /// bytes of this agreement and column. What planning refuses comes back at once; the rest
     /// comes as the stream's last item.
-    pub async fn run(
-        &self,
-        grant: &AccessGrant,
-        sql: &str,
-        mask_key: impl Fn(&str) -> [u8; 32],
-    ) -> Result<RowStream> {
+    pub async fn run(&self, grant: &AccessGrant, sql: &str, mask_key: impl Fn(&str) -> [u8; 32]) -> Result<RowStream> {
         if let Some(reason) = grant.stop().reason() {
-            return Err(Error::new(reason, "the read was stopped"));
+            return Err(stopped(reason));
         }
         let permit = self.permit()?;
         let keys = keys(grant, mask_key);
@@ -152,29 +151,31 @@ impl QueryEngine {
         };
         let (planned, schema) = oneshot::channel();
         let (messages, received) = mpsc::channel(BATCHES_AHEAD);
-        let (stop, ms) = (grant.stop().clone(), self.settings.query_ms_max);
+        let guard = self.guard(grant.stop().clone());
+        let gone = Arc::clone(&guard.gone);
         let environment = self.environment();
         let task = self.spawn(async move {
-            let _permit = permit;
             let mut planned = Some(planned);
-            let result = contained(within(ms, async {
+            let result = contained(until(guard.deadline, async {
                 let table = work.table().await?;
                 let session = session(environment, table.partitions())?;
                 let plan = plan(&session, &work.dataset.id, &work.sql, Arc::new(table)).await?;
                 if let Some(planned) = planned.take() {
                     let _ = planned.send(Ok(plan.schema()));
                 }
-                let batches = execute_stream(plan, session.task_ctx()).map_err(|e| errors::execution(&e))?;
-                feed(batches, &messages, &stop).await
+                let kept = guard.keep(plan).map_err(|e| errors::execution(&e))?;
+                let batches = execute_stream(kept, session.task_ctx()).map_err(|e| errors::execution(&e))?;
+                feed(batches, &messages, &guard).await
             }))
             .await;
+            drop(permit);
             match (result, planned.take()) {
                 (Err(e), Some(planned)) => drop(planned.send(Err(e))),
                 (Err(e), None) => drop(messages.send(Message::Failed(e)).await),
                 (Ok(()), _) => drop(messages.send(Message::End).await),
             }
         })?;
-        let cut = Cut(task);
+        let cut = Cut { task, gone };
         let schema = schema.await.map_err(|_| errors::internal("ended"))??;
         Ok(RowStream::new(schema, received, grant.stop().clone(), rows_max, cut))
     }
@@ -186,14 +187,21 @@ impl QueryEngine {
         let (dataset, spec, snapshot) = (Arc::clone(grant.dataset()), grant.spec().clone(), grant.snapshot().clone());
         let (sets, releases) = (Arc::clone(&self.sets), Arc::clone(&self.releases));
         let session = self.session(1)?;
-        self.on_threads(permit, async move { releases.compute(&session, &sets, &dataset, &spec, &snapshot, agreement).await })
-            .await
+        self.on_threads(permit, async move {
+            releases.compute(&session, &sets, &dataset, &spec, &snapshot, agreement).await
+        })
+        .await
     }
 
     fn permit(&self) -> Result<OwnedSemaphorePermit> {
         Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
             Error::new(ErrorCode::Overloaded, format!("{} queries are running already", self.settings.queries_max))
         })
+    }
+
+    fn guard(&self, stop: Stop) -> Guard {
+        let deadline = Instant::now() + Duration::from_millis(self.settings.query_ms_max);
+        Guard { stop, deadline, gone: Arc::new(AtomicBool::new(false)) }
     }
 
     fn environment(&self) -> Environment {
@@ -216,12 +224,14 @@ impl QueryEngine {
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         let (done, result) = oneshot::channel();
-        let ms = self.settings.query_ms_max;
+        let guard = self.guard(Stop::new());
+        let gone = Arc::clone(&guard.gone);
         let task = self.spawn(async move {
-            let _permit = permit;
-            let _ = done.send(contained(within(ms, work)).await);
+            let result = contained(until(guard.deadline, work)).await;
+            drop(permit);
+            let _ = done.send(result);
         })?;
-        let _cut = Cut(task);
+        let _cut = Cut { task, gone };
         result.await.map_err(|_| errors::internal("ended"))?
     }
 }
@@ -302,6 +312,8 @@ fn session(environment: Environment, partitions: usize) -> Result<SessionContext
     options.sql_parser.map_string_types_to_utf8view = false;
     options.optimizer.expand_views_at_output = true;
     options.optimizer.enable_dynamic_filter_pushdown = false;
+    // A rewriting that fails is left out: the plan as it was is right, if slower.
+    options.optimizer.skip_failed_rules = true;
     let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime);
     Ok(SessionContext::new_with_state(functions::register(builder).build()))
 }
@@ -346,3 +358,7 @@ fn check_plan(plan: &LogicalPlan, names: &[String]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

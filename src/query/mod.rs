@@ -7,6 +7,7 @@
 mod engine;
 mod errors;
 mod functions;
+mod guard;
 mod memory;
 mod release;
 mod run;
@@ -15,7 +16,7 @@ mod view;
 mod walk;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use engine::{QueryEngine, QuerySettings};
 pub use functions::function_names;

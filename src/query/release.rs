@@ -19,8 +19,7 @@
 use super::errors;
 use super::view::ViewTable;
 use crate::source::{
-    Part, PartCache, PartWriter, Sets, arrow_type, create_directory, dataset_schema, remove_temporary,
-    write_atomically,
+    Part, PartCache, PartWriter, Sets, arrow_type, create_directory, dataset_schema, remove_temporary, write_atomically,
 };
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use datafusion::arrow::compute::filter_record_batch;
@@ -219,12 +218,12 @@ async fn groups(
     }
     columns.extend((0..spec.measures.len()).map(|i| ident(format!("behind {i}"))));
     columns.push(ident("behind"));
-    let order = spec.dimensions.iter().map(|d| ident(&d.column).sort(true, false)).collect();
+    let order: Vec<_> = spec.dimensions.iter().map(|d| ident(&d.column).sort(true, false)).collect();
     let frame = session
         .read_table(Arc::new(table))
         .and_then(|f| f.filter(ident(subject).is_not_null()))
         .and_then(|f| f.aggregate(by, [measures, behind].concat()))
-        .and_then(|f| f.sort(order))
+        .and_then(|f| if order.is_empty() { Ok(f) } else { f.sort(order) })
         .and_then(|f| f.select(columns))
         .map_err(planning)?;
     let mut stream = frame.execute_stream().await.map_err(|e| errors::execution(&e))?;
@@ -233,7 +232,10 @@ async fn groups(
         let batch = batch.map_err(|e| errors::execution(&e))?;
         rows = rows.saturating_add(batch.num_rows());
         if rows > RELEASE_GROUPS_MAX {
-            return Err(Error::new(ErrorCode::TooLarge, format!("the table has more than {RELEASE_GROUPS_MAX} groups")));
+            return Err(Error::new(
+                ErrorCode::TooLarge,
+                format!("the table has more than {RELEASE_GROUPS_MAX} groups"),
+            ));
         }
         batches.push(batch);
     }
@@ -273,9 +275,8 @@ struct Choice<'a> {
 impl<'a> Choice<'a> {
     fn new(dataset: &Dataset, spec: &ReleaseSpec, known: &'a BTreeSet<&'a str>) -> Result<Choice<'a>> {
         let schema = released_schema(dataset, spec)?;
-        let dated = |d: &Dimension| {
-            matches!(column_type(dataset, &d.column), Ok(ColumnType::Date | ColumnType::Timestamp))
-        };
+        let dated =
+            |d: &Dimension| matches!(column_type(dataset, &d.column), Ok(ColumnType::Date | ColumnType::Timestamp));
         let period = spec.dimensions.iter().position(dated);
         // A floor below 2 protects nobody, whatever the terms say.
         let floor = i64::from(spec.floor.max(2));

@@ -1,6 +1,7 @@
 //! Running a plan on threads of its own, and the stream of what comes out.
 
 use super::errors;
+use super::guard::{Guard, late};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::physical_plan::SendableRecordBatchStream;
@@ -11,10 +12,13 @@ use perron_model::{Error, ErrorCode, Result};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 /// Batches that wait for the reader at the most.
 pub(super) const BATCHES_AHEAD: usize = 2;
@@ -74,7 +78,7 @@ impl RowStream {
 
     fn fail(&mut self, error: Error) -> Poll<Option<Result<RecordBatch>>> {
         self.ended = true;
-        self.task.0.abort();
+        self.task.now();
         Poll::Ready(Some(Err(error)))
     }
 }
@@ -119,13 +123,23 @@ impl Stream for RowStream {
     }
 }
 
-/// Cuts a task when nobody waits for it any more.
+/// Cuts a task when nobody waits for it any more: where it yields, and where it looks.
 #[derive(Debug)]
-pub(super) struct Cut(pub(super) AbortHandle);
+pub(super) struct Cut {
+    pub(super) task: AbortHandle,
+    pub(super) gone: Arc<AtomicBool>,
+}
+
+impl Cut {
+    fn now(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+        self.task.abort();
+    }
+}
 
 impl Drop for Cut {
     fn drop(&mut self) {
-        self.0.abort();
+        self.now();
     }
 }
 
@@ -133,17 +147,13 @@ impl Drop for Cut {
 pub(super) async fn feed(
     mut batches: SendableRecordBatchStream,
     messages: &mpsc::Sender<Message>,
-    stop: &Stop,
+    guard: &Guard,
 ) -> Result<()> {
     let mut look = tokio::time::interval(Duration::from_millis(QUERY_STOP_CHECK_MS));
     loop {
         tokio::select! {
             biased;
-            _ = look.tick() => {
-                if let Some(reason) = stop.reason() {
-                    return Err(stopped(reason));
-                }
-            }
+            _ = look.tick() => guard.check()?,
             next = batches.next() => match next {
                 None => return Ok(()),
                 Some(Err(e)) => return Err(errors::execution(&e)),
@@ -166,13 +176,14 @@ pub(super) async fn contained<T>(work: impl Future<Output = Result<T>>) -> Resul
 }
 
 /// Bounds the time of `work`.
-pub(super) async fn within<T>(ms: u64, work: impl Future<Output = Result<T>>) -> Result<T> {
-    match tokio::time::timeout(Duration::from_millis(ms), work).await {
+pub(super) async fn until<T>(deadline: Instant, work: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout_at(deadline, work).await {
         Ok(result) => result,
-        Err(_) => Err(Error::new(ErrorCode::DeadlineExceeded, format!("the query took longer than {ms} ms"))),
+        Err(_) => Err(late()),
     }
 }
 
-fn stopped(reason: ErrorCode) -> Error {
+/// The error of a read whose grant was ended.
+pub(super) fn stopped(reason: ErrorCode) -> Error {
     Error::new(reason, "the read was stopped")
 }

@@ -6,12 +6,13 @@
 //! is, too.
 
 use super::walk::Walk;
-use datafusion::sql::sqlparser::ast::Statement as Syntax;
+use datafusion::sql::sqlparser::ast::{Ident, Statement as Syntax, TableAlias, TableFactor, VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use perron_model::limits::{STATEMENT_BYTES_MAX, STATEMENT_CHAIN_MAX, STATEMENT_DEPTH_MAX};
 use perron_model::{DatasetId, Error, ErrorCode, Result};
+use std::ops::ControlFlow;
 
 /// The name by which every statement may call the table of its grant.
 pub const TABLE_ALIAS: &str = "data";
@@ -54,14 +55,33 @@ impl Statement {
             .parse_statements()
             .map_err(|e| Error::new(ErrorCode::StatementInvalid, syntax_detail(&e.to_string())))?;
         let mut statements = statements.into_iter();
-        let (Some(syntax), None) = (statements.next(), statements.next()) else {
+        let (Some(mut syntax), None) = (statements.next(), statements.next()) else {
             return Err(Error::new(ErrorCode::StatementInvalid, "exactly one statement is expected"));
         };
         let Syntax::Query(query) = &syntax else {
             return Err(Error::new(ErrorCode::StatementNotAllowed, "only SELECT statements are served"));
         };
         Walk::new(table_names(dataset)).statement(query)?;
+        let _ = VisitMut::visit(&mut syntax, &mut NameSubqueries(0));
         Ok(Statement { syntax })
+    }
+}
+
+/// Gives each subquery in FROM a name where the user gave none. DataFusion 55.2 takes projections
+/// of unnamed subqueries for one when they compute columns of the same name from each other, and
+/// answers `SELECT a + 1 AS a FROM (SELECT a + 1 AS a FROM (…))` wrongly; of named ones it doesn't.
+struct NameSubqueries(usize);
+
+impl VisitorMut for NameSubqueries {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Derived { alias: alias @ None, .. } = factor {
+            self.0 += 1;
+            let name = Ident::with_quote('"', format!("subquery {}", self.0));
+            *alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
+        }
+        ControlFlow::Continue(())
     }
 }
 
@@ -124,3 +144,7 @@ fn syntax_detail(message: &str) -> String {
     }
     format!("the statement can't be read: {text}")
 }
+
+#[cfg(test)]
+#[path = "statement_tests.rs"]
+mod tests;

@@ -306,12 +306,7 @@ fn open(part: &Part, groups: Vec<usize>, read: &[usize]) -> PlanResult<ParquetRe
     let file = File::open(&part.path).map_err(|_| unreadable())?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, part.metadata.clone());
     let mask = ProjectionMask::roots(builder.parquet_schema(), read.iter().copied());
-    builder
-        .with_projection(mask)
-        .with_row_groups(groups)
-        .with_batch_size(BATCH_ROWS)
-        .build()
-        .map_err(|_| unreadable())
+    builder.with_projection(mask).with_row_groups(groups).with_batch_size(BATCH_ROWS).build().map_err(|_| unreadable())
 }
 
 fn check_parts(rows: &SchemaRef, parts: &[Part]) -> Result<()> {
@@ -434,3 +429,7 @@ fn unreadable() -> DataFusionError {
 fn broken() -> DataFusionError {
     DataFusionError::External(Box::new(super::errors::internal("view")))
 }
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;

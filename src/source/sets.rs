@@ -22,6 +22,7 @@ use perron_model::limits::{DOCUMENT_BYTES_MAX, PARTS_MAX};
 use perron_model::{DatasetId, Digest, Error, ErrorCode, Result, Timestamp, canonical};
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -191,12 +192,13 @@ fn import(directory: &Path, dataset: &Dataset, source: &SourceFile) -> Result<(D
     if let Some(stray) = source.columns.iter().find(|c| dataset.column(&c.name).is_none()) {
         return Err(Error::new(ErrorCode::SourceInvalid, format!("the set has no column `{}`", stray.name)));
     }
-    match &source.format {
-        SourceFormat::Csv(format) => {
-            write_part(directory, dataset, CsvRows::open(file, dataset, source, format)?)
-        }
+    let read = || match &source.format {
+        SourceFormat::Csv(format) => write_part(directory, dataset, CsvRows::open(file, dataset, source, format)?),
         SourceFormat::Parquet => write_part(directory, dataset, ParquetRows::open(file, dataset, source)?),
-    }
+    };
+    // A damaged file must not take the process with it, whatever a reader makes of it.
+    std::panic::catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(Error::new(ErrorCode::SourceInvalid, "the source file can't be read")))
 }
 
 fn write_part(

@@ -94,7 +94,7 @@ pub const PARTS_MAX: usize = 4096;
 /// Verified parts whose metadata are kept in memory.
 pub const PARTS_OPEN_MAX: usize = 1024;
 /// Deepest nesting of operators in a SQL statement, estimated in words and signs.
-pub const STATEMENT_CHAIN_MAX: usize = 1500;
+pub const STATEMENT_CHAIN_MAX: usize = 600;
 /// Longest text literal in a SQL statement, in bytes.
 pub const STATEMENT_LITERAL_BYTES_MAX: usize = 1024;
 /// Tables that a SQL statement reads, each common table expression counted as often as it is used.

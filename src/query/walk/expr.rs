@@ -87,9 +87,7 @@ impl Walk {
             }
             Expr::Position { expr, r#in } => self.all([expr.as_ref(), r#in.as_ref()], scope),
             Expr::Substring { expr, substring_from, substring_for, .. } => self.all(
-                std::iter::once(expr.as_ref())
-                    .chain(substring_from.as_deref())
-                    .chain(substring_for.as_deref()),
+                std::iter::once(expr.as_ref()).chain(substring_from.as_deref()).chain(substring_for.as_deref()),
                 scope,
             ),
             Expr::Trim { expr, trim_what, trim_characters: None, .. } => {
@@ -143,6 +141,9 @@ impl Walk {
         size = size.and(self.sorted(&function.within_group, scope)?);
         match &function.over {
             None => Ok(size),
+            Some(_) if !functions::allowed_over_window(&name) || distinct(function) => {
+                Err(unsupported(&format!("`{name}` over this window")))
+            }
             Some(WindowType::WindowSpec(spec)) => Ok(size.and(self.window(spec, scope)?)),
             Some(WindowType::NamedWindow(_)) => Err(unsupported("a named window")),
         }
@@ -162,6 +163,10 @@ impl Walk {
         }
         Ok(size)
     }
+}
+
+fn distinct(function: &Function) -> bool {
+    matches!(&function.args, FunctionArguments::List(list) if list.duplicate_treatment.is_some())
 }
 
 /// The arguments of a call; `count(*)` has none.
@@ -213,9 +218,28 @@ fn check_type(data_type: &DataType) -> Result<()> {
         SmallInt, String, Text, Timestamp, TinyInt, Varchar,
     };
     match data_type {
-        BigInt(_) | Bool | Boolean | Char(_) | Date | Decimal(_) | Double(_) | DoublePrecision | Float(_) | Int(_)
-        | Integer(_) | Numeric(_) | Real | SmallInt(_) | String(_) | Text | Timestamp(_, _) | TinyInt(_)
+        BigInt(_)
+        | Bool
+        | Boolean
+        | Char(_)
+        | Date
+        | Decimal(_)
+        | Double(_)
+        | DoublePrecision
+        | Float(_)
+        | Int(_)
+        | Integer(_)
+        | Numeric(_)
+        | Real
+        | SmallInt(_)
+        | String(_)
+        | Text
+        | Timestamp(_, _)
+        | TinyInt(_)
         | Varchar(_) => Ok(()),
-        other => Err(unsupported(&format!("the type `{}`", other.to_string().chars().take(40).collect::<std::string::String>()))),
+        other => Err(unsupported(&format!(
+            "the type `{}`",
+            other.to_string().chars().take(40).collect::<std::string::String>()
+        ))),
     }
 }

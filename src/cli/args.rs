@@ -4,7 +4,7 @@ use crate::connector::users::UserRole;
 use crate::messages::Lang;
 use clap::{Args, Parser, Subcommand};
 use perron_model::id::UserName;
-use perron_model::{AgreementId, DatasetId, ParticipantId, SpaceId};
+use perron_model::{AgreementId, DatasetId, Digest, ParticipantId, SpaceId};
 use std::path::PathBuf;
 
 /// A sovereign data-space connector: data shared under terms that both sides signed.
@@ -40,7 +40,7 @@ pub enum Noun {
     #[command(after_help = "Example: perron init --dir commune --space eau --name commune --title \"Commune\" --enterprise 0207.400.022 --nis 63049 --endpoint 127.0.0.1:7411")]
     Init(InitArgs),
     /// Turns the authority's answer into a working configuration.
-    #[command(after_help = "Example: perron join --dir commune answer.json --listen 127.0.0.1:7411")]
+    #[command(after_help = "Example: perron join --dir commune answer.jws --authority THUMBPRINT --listen 127.0.0.1:7411")]
     Join(JoinArgs),
     /// Serves an organisation's directory.
     #[command(after_help = "Example: perron serve --dir commune")]
@@ -132,6 +132,9 @@ pub struct JoinArgs {
     pub dir: Dir,
     /// The authority's answer.
     pub answer: PathBuf,
+    /// Thumbprint of the authority's key, as learnt by another way than the answer.
+    #[arg(long)]
+    pub authority: Digest,
     /// Address to listen on for other connectors.
     #[arg(long)]
     pub listen: std::net::SocketAddr,

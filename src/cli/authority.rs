@@ -5,24 +5,26 @@ use crate::cli::args::{AuthorityVerb, Dir, Facts};
 use crate::cli::init::{AUTHORITY_KEY, CA, CERTIFICATE, facts, make_directories};
 use crate::cli::serve::lock;
 use crate::cli::{Output, client};
-use crate::connector::authority::REGISTER_FILE;
+use crate::connector::authority::{MEMBERSHIP_MS, REGISTER_FILE};
 use crate::connector::state::write_file;
 use crate::ledger::SystemClock;
 use crate::settings::{Config, Listen};
 use crate::trust::authority::AuthorityRegister;
 use crate::trust::ca::SpaceCa;
-use crate::trust::enrolment;
+use crate::trust::enrolment::EnrolmentRequest;
 use crate::trust::keys::KeySet;
 use perron_gate::Clock;
+use perron_model::limits::CERTIFICATE_LIFE_S;
 use perron_model::participant::{KeyUse, Role, Status};
-use perron_model::{Result, canonical};
+use perron_model::{Error, Result, canonical};
 
 pub fn run(verb: AuthorityVerb, output: &Output) -> Result<()> {
     match verb {
         AuthorityVerb::Init { dir, facts, listen } => init(&dir, &facts, listen, output),
         AuthorityVerb::Enrol { dir, request, out } => {
             let answer = client::execute(&dir.dir, &Command::AuthorityEnrol { request: client::read(&request)?.trim().to_owned() })?;
-            write_file(&out, answer.to_string().as_bytes())?;
+            let answer = answer.as_str().ok_or_else(|| Error::malformed("the answer is not a text"))?;
+            write_file(&out, answer.as_bytes())?;
             output.say("authority.enrolled", &[("file", &out.display().to_string())]);
             Ok(())
         }
@@ -44,11 +46,12 @@ fn init(dir: &Dir, given: &Facts, listen: std::net::SocketAddr, output: &Output)
     let space = &given.space;
     let ca = SpaceCa::create(space, keys.ca()?, now)?;
     // The authority is the first participant that it enrols.
-    let request = enrolment::request(&keys, own, space)?;
-    let verified = enrolment::verify_request(&request, space)?;
+    let request = EnrolmentRequest::new(space, own, &keys, now)?;
+    let verified = EnrolmentRequest::open(&request.sign(keys.signing_key(KeyUse::Agreement)?)?)?;
     let mut register = AuthorityRegister::new(space.clone());
-    let signed = register.enrol(verified.participant(space, now), now, keys.signing_key(KeyUse::Register)?)?;
-    let certificate = ca.issue(&verified.id, &verified.csr, now)?;
+    let participant = verified.into_participant(now, now.plus_millis(MEMBERSHIP_MS));
+    let signed = register.enrol(participant, now, keys.signing_key(KeyUse::Register)?)?;
+    let certificate = ca.issue(&given.name, &request.csr, now, CERTIFICATE_LIFE_S)?;
     let trust = directory.join("trust");
     write_file(&trust.join(CA), ca.pem().as_bytes())?;
     write_file(&trust.join(CERTIFICATE), certificate.pem.as_bytes())?;
@@ -56,6 +59,7 @@ fn init(dir: &Dir, given: &Facts, listen: std::net::SocketAddr, output: &Output)
     write_file(&trust.join(REGISTER_FILE), &canonical::to_bytes(&signed)?)?;
     let config = Config { participant: given.name.clone(), space: space.clone(), listen: Listen { peers: listen, flight: None }, authority: None };
     config.save(directory)?;
-    output.say("authority.made", &[("space", space.as_str())]);
+    let thumbprint = keys.public(KeyUse::Register)?.thumbprint().to_string();
+    output.say("authority.made", &[("space", space.as_str()), ("thumbprint", &thumbprint)]);
     Ok(())
 }

@@ -52,9 +52,9 @@ pub fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(|_| Error::new(ErrorCode::NotFound, format!("`{}` can't be read", path.display())))
 }
 
-/// Reads a JSON file that the user named.
-pub fn read_json(path: &Path) -> Result<Json> {
-    serde_json::from_str(&read(path)?).map_err(|e| Error::malformed(format!("`{}` is not JSON: {e}", path.display())))
+/// Reads an ODRL policy that the user named: a member stated twice is refused, not dropped.
+pub fn read_policy(path: &Path) -> Result<Json> {
+    perron_model::policy::odrl::read(read(path)?.as_bytes())
 }
 
 /// An absolute path: the process that serves has another working directory.

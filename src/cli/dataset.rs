@@ -48,7 +48,7 @@ pub fn run_offer(verb: OfferVerb, output: &Output) -> Result<()> {
             let command = Command::OfferAdd {
                 id,
                 dataset,
-                policy: client::read_json(&policy)?,
+                policy: client::read_policy(&policy)?,
                 legal_basis: LegalBasis { term: legal_basis, text: legal_text },
                 approval: if automatic { Approval::Automatic } else { Approval::Manual },
                 consumer: to,

@@ -4,12 +4,12 @@ use crate::cli::args::{Facts, InitArgs, JoinArgs};
 use crate::cli::serve::lock;
 use crate::cli::{Output, client};
 use crate::connector::state::write_file;
+use crate::ledger::SystemClock;
 use crate::settings::{AuthorityAddress, Config, Listen};
-use crate::trust::enrolment::{self, EnrolmentAnswer, ParticipantFacts};
+use crate::trust::enrolment::{EnrolmentAnswer, EnrolmentRequest, Facts as ParticipantFacts};
 use crate::trust::keys::KeySet;
-use crate::trust::register::VerifiedRegister;
-use crate::trust::tls::TlsIdentity;
-use perron_model::participant::{EnterpriseNumber, NisCode, PublicKey, Role};
+use perron_gate::Clock;
+use perron_model::participant::{EnterpriseNumber, KeyUse, NisCode, PublicKey, Role};
 use perron_model::{Error, ErrorCode, Result, canonical};
 use serde_json::json;
 use std::path::Path;
@@ -54,7 +54,7 @@ pub fn init(args: &InitArgs, output: &Output) -> Result<()> {
     make_directories(directory)?;
     let _lock = lock(directory)?;
     let keys = KeySet::create(&directory.join("keys"))?;
-    let request = enrolment::request(&keys, facts, &args.facts.space)?;
+    let request = EnrolmentRequest::new(&args.facts.space, facts, &keys, SystemClock.now())?.sign(keys.signing_key(KeyUse::Agreement)?)?;
     let file = args.out.clone().unwrap_or_else(|| directory.join("request.jws"));
     write_file(&file, request.as_bytes())?;
     output.say("init.done", &[("file", &file.display().to_string())]);
@@ -65,16 +65,14 @@ pub fn join(args: &JoinArgs, output: &Output) -> Result<()> {
     let directory = &args.dir.dir;
     let _lock = lock(directory)?;
     let keys = KeySet::load(&directory.join("keys"))?;
-    let answer: EnrolmentAnswer = serde_json::from_str(&client::read(&args.answer)?).map_err(|e| Error::malformed(format!("not an authority's answer: {e}")))?;
-    let register = VerifiedRegister::verify(&answer.register, &answer.authority_key, None)?;
-    let identity = TlsIdentity::new(&answer.space, &answer.certificate, keys.tls(), &answer.ca)?;
-    let me = identity.participant().clone();
-    let endpoint = register
-        .participant(&answer.authority)
-        .and_then(|p| p.endpoint.clone())
-        .ok_or_else(|| Error::new(ErrorCode::RegisterInvalid, "the register tells no endpoint of the authority"))?;
+    let enrolled = EnrolmentAnswer::open(&client::read(&args.answer)?, &args.authority, &keys)?;
+    let (answer, register) = (enrolled.answer, enrolled.register);
+    let me = answer.participant.clone();
+    let authority = register.participants().find(|p| p.roles.contains(&Role::Authority));
+    let authority = authority.ok_or_else(|| Error::new(ErrorCode::RegisterInvalid, "the register holds no authority"))?;
+    let endpoint = authority.endpoint.clone().ok_or_else(|| Error::new(ErrorCode::RegisterInvalid, "the register tells no endpoint of the authority"))?;
     let trust = directory.join("trust");
-    write_file(&trust.join(AUTHORITY_KEY), String::from(answer.authority_key).as_bytes())?;
+    write_file(&trust.join(AUTHORITY_KEY), String::from(answer.authority).as_bytes())?;
     write_file(&trust.join(CA), answer.ca.as_bytes())?;
     write_file(&trust.join(CERTIFICATE), answer.certificate.as_bytes())?;
     write_file(&trust.join(crate::connector::authority::REGISTER_FILE), &canonical::to_bytes(&answer.register)?)?;
@@ -82,7 +80,7 @@ pub fn join(args: &JoinArgs, output: &Output) -> Result<()> {
         participant: me.clone(),
         space: answer.space.clone(),
         listen: Listen { peers: args.listen, flight: args.flight },
-        authority: Some(AuthorityAddress { participant: answer.authority.clone(), endpoint }),
+        authority: Some(AuthorityAddress { participant: authority.id.clone(), endpoint }),
     };
     config.save(directory)?;
     if output.json {

@@ -25,15 +25,16 @@ async fn fetch(args: &QueryArgs) -> Result<Vec<RecordBatch>> {
     if let Some(file) = &args.token {
         flight.set_token(client::read(file)?.trim().to_owned());
     }
-    let info = flight.execute(args.statement.clone(), None).await.map_err(|e| arrow_error(&e))?;
+    let info = flight.execute(args.statement.clone(), None).await.map_err(|e| flight_error(&e))?;
     let ticket = info.endpoint.first().and_then(|e| e.ticket.clone()).ok_or_else(|| Error::malformed("the answer has no ticket"))?;
-    let stream = flight.do_get(ticket).await.map_err(|e| arrow_error(&e))?;
+    let stream = flight.do_get(ticket).await.map_err(|e| flight_error(&e))?;
     stream.try_collect().await.map_err(|e| flight_error(&e))
 }
 
 fn flight_error(error: &FlightError) -> Error {
     match error {
         FlightError::Tonic(status) => from_status(status),
+        FlightError::Arrow(error) => arrow_error(error),
         other => Error::malformed(format!("the answer can't be read: {other}")),
     }
 }

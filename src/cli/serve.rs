@@ -15,16 +15,16 @@ use crate::connector::state::write_file;
 use crate::policy::Policies;
 use crate::settings::{Config, Settings};
 use crate::trust::dialer::{Dialer, Endpoint};
-use crate::trust::enrolment;
 use crate::trust::keys::KeySet;
 use crate::trust::register::{RegisterHandle, VerifiedRegister};
+use crate::trust::renewal::RenewalRequest;
 use crate::trust::tls::{ReloadableTls, TlsIdentity, install_provider};
 use futures::StreamExt;
-use perron_model::limits::{DOCUMENT_BYTES_MAX, OUTBOX_BACKOFF_MS_MAX, OUTBOX_BACKOFF_MS_MIN, REGISTER_RESIGN_S};
+use perron_model::limits::{CERTIFICATE_LIFE_S, DOCUMENT_BYTES_MAX, OUTBOX_BACKOFF_MS_MAX, OUTBOX_BACKOFF_MS_MIN, REGISTER_RESIGN_S};
 use perron_model::register::SignedRegister;
 use perron_model::{Error, ErrorCode, Result, canonical};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -34,6 +34,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long requests under way may go on after a signal.
 const DRAIN: Duration = Duration::from_secs(20);
+/// A certificate with less than a third of its life left is renewed, in milliseconds.
+const RENEWAL_LEFT_MS: i64 = CERTIFICATE_LIFE_S * 1000 / 3;
 /// How often the certificate's age is looked at.
 const RENEWAL_CHECK: Duration = Duration::from_secs(3600);
 
@@ -81,7 +83,7 @@ fn open(directory: &Path, config: Config) -> Result<Running> {
         return Err(Error::new(ErrorCode::CertificateInvalid, format!("the certificate is not `{}`'s", config.participant)));
     }
     let tls = Arc::new(ReloadableTls::new(identity));
-    let mut fixed = HashMap::new();
+    let mut fixed = BTreeMap::new();
     if let Some(authority) = &config.authority {
         fixed.insert(authority.participant.clone(), Endpoint::parse(&authority.endpoint)?);
     }
@@ -221,11 +223,12 @@ async fn renew(peers: &GrpcPeers, authority: &perron_model::ParticipantId, tls: 
     loop {
         ticks.tick().await;
         let now = node.now();
-        if !tls.load().is_due(now) {
+        let left_ms = tls.load().not_after().millis().saturating_sub(now.millis());
+        if left_ms > RENEWAL_LEFT_MS {
             continue;
         }
         let renewed = async {
-            let request = enrolment::renewal(keys, &config.participant, &config.space, now)?;
+            let request = RenewalRequest::sign(&config.space, &config.participant, keys, now)?;
             let chain = peers.renew(authority, request).await?;
             let ca = std::fs::read_to_string(directory.join("trust").join(init::CA)).map_err(|_| Error::new(ErrorCode::ConfigInvalid, "`trust/ca.pem` can't be read"))?;
             let identity = TlsIdentity::new(&config.space, &chain, keys.tls(), &ca)?;

@@ -15,7 +15,7 @@ pub fn run(verb: UserVerb, output: &Output) -> Result<()> {
             let mut made = None;
             let credential = match (uid, certificate, token) {
                 (Some(uid), _, _) => Credential::Uid(uid),
-                (None, Some(file), _) => Credential::Certificate(certificate_digest(&client::read(&file)?)?),
+                (None, Some(file), _) => Credential::Certificate(crate::trust::ca::digest_of(&client::read(&file)?)?),
                 (None, None, true) => {
                     let text = token_text()?;
                     let digest = Digest::of(text.as_bytes());
@@ -41,9 +41,4 @@ fn token_text() -> Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|_| Error::new(ErrorCode::Internal, "the system gave no random bytes"))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
-}
-
-fn certificate_digest(pem: &str) -> Result<Digest> {
-    let (_, parsed) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).map_err(|_| Error::new(ErrorCode::CertificateInvalid, "the file holds no certificate in PEM"))?;
-    Ok(Digest::of(&parsed.contents))
 }

@@ -2,10 +2,12 @@
 
 use crate::connector::state::write_file;
 use crate::trust::ca::SpaceCa;
-use crate::trust::enrolment::{self, EnrolmentAnswer};
+use crate::trust::enrolment::{EnrolmentAnswer, EnrolmentRequest};
 use crate::trust::authority::AuthorityRegister;
 use crate::trust::keys::{KeySet, SigningKey};
 use crate::trust::register::RegisterHandle;
+use crate::trust::renewal::RenewalRequest;
+use perron_model::limits::CERTIFICATE_LIFE_S;
 use perron_model::participant::{KeyUse, Status};
 use perron_model::register::SignedRegister;
 use perron_model::{Error, ErrorCode, ParticipantId, Result, SpaceId, Timestamp, canonical};
@@ -14,6 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// File of the authority's register.
 pub const REGISTER_FILE: &str = "register.json";
+
+/// How long a membership lasts, in milliseconds: ten years.
+pub const MEMBERSHIP_MS: i64 = 10 * 365 * 24 * 3_600_000;
 
 /// The authority within its own process.
 pub struct Authority {
@@ -45,13 +50,27 @@ impl Authority {
         self.handle.subscribe()
     }
 
-    /// Enrols a participant from its signed request.
-    pub fn enrol(&self, request: &str, now: Timestamp) -> Result<EnrolmentAnswer> {
-        let verified = enrolment::verify_request(request, &self.space)?;
-        let participant = verified.participant(&self.space, now);
+    /// Enrols a participant from its signed request; gives the signed answer.
+    pub fn enrol(&self, request: &str, now: Timestamp) -> Result<String> {
+        let verified = EnrolmentRequest::open(request)?;
+        let asked = verified.request().clone();
+        if asked.space != self.space {
+            return Err(Error::malformed(format!("the request is for the data space `{}`", asked.space)));
+        }
+        let participant = verified.into_participant(now, now.plus_millis(MEMBERSHIP_MS));
+        let log_origin = participant.log_origin.clone();
         self.change(|register, key| register.enrol(participant, now, key))?;
-        let chain = self.ca.issue(&verified.id, &verified.csr, now)?;
-        enrolment::answer(&self.space, &self.handle.load(), &self.ca, &chain, &self.me)
+        let certificate = self.ca.issue(&asked.participant.id, &asked.csr, now, CERTIFICATE_LIFE_S)?;
+        let answer = EnrolmentAnswer {
+            space: self.space.clone(),
+            participant: asked.participant.id,
+            authority: self.keys.public(KeyUse::Register)?,
+            ca: self.ca.pem().to_owned(),
+            certificate: certificate.pem,
+            register: self.handle.load().signed(),
+            log_origin,
+        };
+        answer.sign(self.keys.signing_key(KeyUse::Register)?)
     }
 
     /// Suspends, revokes or reinstates a participant.
@@ -69,10 +88,11 @@ impl Authority {
 
     /// A new certificate for a participant, on its own signed request.
     pub fn renew(&self, peer: &ParticipantId, renewal: &str, now: Timestamp) -> Result<String> {
-        let register = self.handle.load();
-        let participant = register.member(peer, now)?;
-        let csr = enrolment::verify_renewal(renewal, participant, now)?;
-        Ok(self.ca.issue(peer, &csr, now)?.pem)
+        let verified = RenewalRequest::open(renewal, &self.handle.load(), now)?;
+        if verified.participant() != peer {
+            return Err(Error::new(ErrorCode::IssuerMismatch, "the renewal is another participant's"));
+        }
+        Ok(self.ca.issue(peer, verified.csr(), now, CERTIFICATE_LIFE_S)?.pem)
     }
 
     fn change(&self, change: impl FnOnce(&mut AuthorityRegister, &SigningKey) -> Result<SignedRegister>) -> Result<()> {

@@ -44,7 +44,8 @@ impl Node {
     #[allow(clippy::too_many_arguments, reason = "an offer has these parts")]
     pub async fn add_offer(&self, actor: &str, id: DatasetId, dataset: &DatasetId, policy: Json, legal_basis: LegalBasis, approval: Approval, consumer: Option<ParticipantId>) -> Result<Offer> {
         let (described, _) = self.sets.current(dataset).ok_or_else(|| Error::new(ErrorCode::NotFound, format!("no set `{dataset}` is published")))?;
-        odrl::parse(&policy, &described, consumer.as_ref())?;
+        let terms = odrl::parse(&policy, &described, consumer.as_ref())?;
+        odrl::check_legal_basis(&terms, &legal_basis.term)?;
         if self.state.offer(&id).is_some_and(|o| o.open) {
             return Err(Error::new(ErrorCode::AlreadyExists, format!("an offer `{id}` is published")));
         }

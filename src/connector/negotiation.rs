@@ -184,7 +184,8 @@ impl Node {
         if !same {
             return Err(Error::new(ErrorCode::TermInvalid, "set, description, regime and legal basis of an offer aren't negotiable"));
         }
-        odrl::parse(&offer.policy, &dataset, Some(consumer)).map(|_| ())
+        let terms = odrl::parse(&offer.policy, &dataset, Some(consumer))?;
+        odrl::check_legal_basis(&terms, &offer.legal_basis.term)
     }
 
     fn check_content(&self, peer: &ParticipantId, existing: Option<&Negotiation>, message: &NegotiationMessage) -> Result<()> {

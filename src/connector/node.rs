@@ -8,7 +8,7 @@ use crate::connector::users::Users;
 use crate::connector::witness::Kept;
 use crate::ledger::{Draft, Ledger, LogIdentity, Opened, SystemClock};
 use crate::policy::Policies;
-use crate::query::{QueryEngine, Releases};
+use crate::query::{QueryEngine, QuerySettings, Releases};
 use crate::settings::Settings;
 use crate::source::Sets;
 use crate::store::Store;
@@ -65,6 +65,7 @@ pub struct Node {
     pub(crate) wanted: crate::connector::tasks::Wanted,
     pub(crate) negotiating: tokio::sync::Mutex<()>,
     pub(crate) schema_grants: Mutex<std::collections::HashSet<(ParticipantId, Digest, u64)>>,
+    pub(crate) released: Mutex<std::collections::HashSet<(Digest, Digest)>>,
     pub(crate) mask_secret: [u8; 32],
     pub(crate) opened: Opened,
 }
@@ -87,7 +88,7 @@ impl Node {
         let (ledger, opened) = Ledger::open(&data, identity, &heads, clock.clone(), state.clone())?;
         let sets = Arc::new(Sets::open(&data.join("sets"))?);
         let releases = Arc::new(Releases::open(&data.join("released"))?);
-        let engine = QueryEngine::new(sets.clone(), releases.clone())?;
+        let engine = QueryEngine::new(sets.clone(), releases.clone(), QuerySettings::default())?;
         let users = Users::open(&data.join("users.json"))?;
         let gate = Gate::new(
             me.clone(),
@@ -120,6 +121,7 @@ impl Node {
             wanted: crate::connector::tasks::Wanted::default(),
             negotiating: tokio::sync::Mutex::new(()),
             schema_grants: Mutex::default(),
+            released: Mutex::default(),
             opened,
         })
     }

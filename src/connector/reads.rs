@@ -131,10 +131,8 @@ impl Node {
         }
         let grant = self.gate.admit(verified).await?;
         self.running.add(&grant);
-        let begun = match self.mask_key(&grant) {
-            Ok(key) => self.engine.run(&grant, &read.statement, key).await,
-            Err(error) => Err(error),
-        };
+        let agreement = grant.agreement();
+        let begun = self.engine.run(&grant, &read.statement, |column| self.mask_key(&agreement, column)).await;
         match begun {
             Ok(rows) => Ok(Serving { schema: rows.schema(), rows: Some(rows), request, grant }),
             Err(error) => {
@@ -224,26 +222,43 @@ impl Node {
         Ok(VerifiedRequest { request, jws: read.request.clone() })
     }
 
-    /// Key of the keyed-hash masks of an agreement: the engine derives one a column from it.
-    fn mask_key(&self, grant: &AccessGrant) -> Result<[u8; 32]> {
-        use hmac::{KeyInit, Mac};
-        let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(&self.mask_secret).map_err(|_| Error::new(ErrorCode::Internal, "a mask key can't be made"))?;
-        mac.update(grant.agreement().as_bytes());
-        Ok(mac.finalize().into_bytes().into())
+    /// Key of the keyed-hash mask of one column under one agreement: SHA-256 over the secret and
+    /// both names, of fixed lengths before the last.
+    fn mask_key(&self, agreement: &AgreementId, column: &str) -> [u8; 32] {
+        use sha2::Digest as _;
+        let hashed = sha2::Sha256::new().chain_update(self.mask_secret).chain_update(agreement.as_bytes()).chain_update(column);
+        hashed.finalize().into()
     }
 
     /// Computes what is not released yet of an agreement's table from the newest snapshot. The
     /// table is durable before its entry.
     pub async fn release_if_new(&self, agreement: &AgreementId) -> Result<()> {
         let grant = self.gate.admit_release(agreement).map_err(|d| d.error)?;
-        let Some(released) = self.releases.release(&grant, agreement).await? else { return Ok(()) };
-        let body = Body::Release(perron_model::entry::Release {
-            dataset: grant.dataset().id.to_string(),
-            snapshot: grant.snapshot().digest,
-            table: released.table,
-            groups: released.groups,
-            suppressed: released.suppressed,
-        });
-        self.ledger.append(Draft { body, chain: Some(*agreement), attachments: Vec::new() }).await.map(|_| ())
+        let snapshot = grant.snapshot().digest;
+        {
+            let done = self.released.lock().unwrap_or_else(PoisonError::into_inner);
+            if done.contains(&(*agreement, snapshot)) {
+                return Ok(());
+            }
+        }
+        let known = self.releases.list(agreement)?.iter().any(|r| r.snapshot == snapshot);
+        let computed = if known { None } else { Some(self.engine.release(&grant, *agreement).await) };
+        match computed {
+            // Every period of this snapshot was released before: nothing replaces them.
+            None | Some(Err(Error { code: ErrorCode::ReleaseExists, .. })) => {}
+            Some(Err(error)) => return Err(error),
+            Some(Ok(released)) => {
+                let body = Body::Release(perron_model::entry::Release {
+                    dataset: grant.dataset().id.to_string(),
+                    snapshot,
+                    table: released.table,
+                    groups: released.groups,
+                    suppressed: released.suppressed,
+                });
+                self.ledger.append(Draft { body, chain: Some(*agreement), attachments: Vec::new() }).await?;
+            }
+        }
+        self.released.lock().unwrap_or_else(PoisonError::into_inner).insert((*agreement, snapshot));
+        Ok(())
     }
 }

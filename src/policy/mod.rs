@@ -16,7 +16,10 @@ use perron_gate::Evaluated;
 use perron_model::decision::{AccessInput, ModuleDigests, StaffInput, Verdict};
 use perron_model::limits::MESSAGE_BYTES_MAX;
 use perron_model::{Error, ErrorCode, Result, canonical};
-use std::path::Path;
+use std::fmt::Display;
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wasmtime::{Cache, CacheConfig, Config, Engine};
 
@@ -35,10 +38,16 @@ struct Modules {
 }
 
 impl Policies {
-    /// Compiles the modules. With a `cache` directory (absolute, writable by this process alone:
-    /// what lies there is run), the machine code is kept there, and the next start is short.
-    pub fn load(cache: Option<&Path>) -> Result<Policies> {
-        Policies::within(cache, Bounds::default())
+    /// Compiles the modules, or takes their machine code from the directory `cache`, so that the
+    /// next start is short. What lies there is run: the directory is made for its owner alone,
+    /// and one that others may write to is refused.
+    pub fn load(cache: &Path) -> Result<Policies> {
+        Policies::within(Some(cache), Bounds::default())
+    }
+
+    /// Compiles the modules and keeps nothing.
+    pub fn load_uncached() -> Result<Policies> {
+        Policies::within(None, Bounds::default())
     }
 
     fn within(cache: Option<&Path>, bounds: Bounds) -> Result<Policies> {
@@ -85,17 +94,29 @@ fn engine(cache: Option<&Path>) -> Result<Engine> {
     config.consume_fuel(true);
     if let Some(directory) = cache {
         let mut settings = CacheConfig::new();
-        settings.with_directory(directory);
-        let cache = Cache::new(settings).map_err(|error| {
-            tracing::error!(%error, "the cache of compiled policies can't be used");
-            Error::new(ErrorCode::ConfigInvalid, "the cache of compiled policies can't be used")
-        })?;
-        config.cache(Some(cache));
+        settings.with_directory(private_directory(directory).map_err(|e| unusable(&e))?);
+        config.cache(Some(Cache::new(settings).map_err(|e| unusable(&e))?));
     }
     Engine::new(&config).map_err(|error| {
         tracing::error!(%error, "the policy engine can't start");
         Error::new(ErrorCode::Internal, "the policy engine can't start")
     })
+}
+
+/// The directory, absolute, made for its owner alone if it isn't there.
+fn private_directory(directory: &Path) -> std::io::Result<PathBuf> {
+    let directory = std::path::absolute(directory)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+    let mode = std::fs::metadata(&directory)?.permissions().mode();
+    if mode & 0o022 != 0 {
+        return Err(std::io::Error::other("others may write to it"));
+    }
+    Ok(directory)
+}
+
+fn unusable(cause: &dyn Display) -> Error {
+    tracing::error!(%cause, "the cache of compiled policies can't be used");
+    Error::new(ErrorCode::ConfigInvalid, "the cache of compiled policies can't be used")
 }
 
 #[cfg(test)]

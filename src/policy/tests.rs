@@ -78,7 +78,7 @@ fn refusal(code: ErrorCode, clause: &str) -> Verdict {
 
 #[tokio::test]
 async fn permits_what_every_ground_allows() {
-    let policies = Policies::load(None).unwrap();
+    let policies = Policies::load_uncached().unwrap();
     let evaluated = policies.access(&good()).await.unwrap();
     assert_eq!(evaluated.verdict, Verdict::Permit);
     assert_eq!(evaluated.module, Digest::of(ACCESS));
@@ -94,7 +94,7 @@ type Change = fn(&mut AccessInput);
 
 #[tokio::test]
 async fn each_cause_has_its_code_and_clause() {
-    let policies = Policies::load(None).unwrap();
+    let policies = Policies::load_uncached().unwrap();
     let cases: &[(Change, ErrorCode, &str)] = &[
         (|i| i.parties.register_fresh = false, ErrorCode::RegisterStale, "register"),
         (|i| i.parties.consumer = Status::Revoked, ErrorCode::ParticipantRevoked, "parties.consumer"),
@@ -128,7 +128,7 @@ async fn each_cause_has_its_code_and_clause() {
 /// The policy's constants are the model's: one below is permitted, the bound itself is not (above).
 #[tokio::test]
 async fn the_bounds_of_the_policy_are_those_of_the_model() {
-    let policies = Policies::load(None).unwrap();
+    let policies = Policies::load_uncached().unwrap();
     let mut input = good();
     input.state.unacknowledged = limits::UNACKNOWLEDGED_MAX - 1;
     input.state.unacknowledged_ms = limits::UNACKNOWLEDGED_MS_MAX - 1;
@@ -144,7 +144,7 @@ async fn the_bounds_of_the_policy_are_those_of_the_model() {
 
 #[tokio::test]
 async fn several_causes_come_in_a_fixed_order() {
-    let policies = Policies::load(None).unwrap();
+    let policies = Policies::load_uncached().unwrap();
     let mut input = good();
     input.state.uses = 10;
     input.request.purpose = "other".to_owned();
@@ -167,7 +167,7 @@ fn staff(roles: &[&str], action: &str) -> StaffInput {
 
 #[tokio::test]
 async fn staff_do_what_their_roles_allow() {
-    let policies = Policies::load(None).unwrap();
+    let policies = Policies::load_uncached().unwrap();
     for (role, action) in [
         ("analyst", "query"),
         ("data-officer", "dataset.add"),
@@ -205,7 +205,7 @@ fn the_compiled_modules_are_those_of_the_digests() {
         let hex: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
         assert!(digests.contains(&format!("{hex}  {name}\n")), "{name}: make policies");
     }
-    let policies = Policies::load(None).unwrap();
+    let policies = Policies::load_uncached().unwrap();
     assert_eq!(policies.digests().get("access"), Some(&Digest::of(ACCESS)));
     assert_eq!(policies.digests().get("staff"), Some(&Digest::of(STAFF)));
 }
@@ -231,7 +231,7 @@ async fn work_time_and_memory_are_bounded() {
 
 #[tokio::test]
 async fn an_instance_that_failed_is_not_used_again() {
-    let policies = Policies::load(None).unwrap();
+    let policies = Policies::load_uncached().unwrap();
     policies.warm().await.unwrap();
     assert_eq!((policies.0.access.idle(), policies.0.staff.idle()), (1, 1));
     // An input that isn't an object is evaluated and refused: the instance answered and goes back.
@@ -248,6 +248,17 @@ async fn an_instance_that_failed_is_not_used_again() {
     assert_eq!(narrow.0.access.idle(), 0);
     assert!(futures::poll!(&mut evaluation).is_ready());
     assert_eq!(narrow.access(&input).await.unwrap().verdict, Verdict::Permit);
+}
+
+#[test]
+fn a_cache_that_others_may_write_to_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = directory.path().join("cache");
+    std::fs::create_dir(&cache).unwrap();
+    std::fs::set_permissions(&cache, PermissionsExt::from_mode(0o777)).unwrap();
+    assert_eq!(Policies::load(&cache).err().map(|e| e.code), Some(ErrorCode::ConfigInvalid));
+    std::fs::set_permissions(&cache, PermissionsExt::from_mode(0o700)).unwrap();
+    assert!(Policies::load(&cache).is_ok());
 }
 
 #[test]
@@ -269,7 +280,7 @@ async fn a_module_without_the_interface_or_the_entrypoint_is_refused() {
 
 #[tokio::test]
 async fn a_recorded_input_gives_the_same_answer_again() {
-    let policies = Policies::load(None).unwrap();
+    let policies = Policies::load_uncached().unwrap();
     let mut refused = good();
     refused.state.uses = 10;
     for input in [good(), refused] {
@@ -283,7 +294,7 @@ async fn a_recorded_input_gives_the_same_answer_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_at_a_time_are_all_answered() {
-    let policies = Policies::load(None).unwrap();
+    let policies = Policies::load_uncached().unwrap();
     let tasks: Vec<_> = (0..200_u64)
         .map(|uses| {
             let policies = policies.clone();
@@ -306,12 +317,12 @@ async fn many_at_a_time_are_all_answered() {
 async fn what_an_evaluation_takes() {
     let directory = tempfile::tempdir().unwrap();
     let start = Instant::now();
-    Policies::load(Some(directory.path())).unwrap();
+    Policies::load(&directory.path().join("cache")).unwrap();
     let cold = start.elapsed();
     // The cache's worker writes in its own time.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let start = Instant::now();
-    let policies = Policies::load(Some(directory.path())).unwrap();
+    let policies = Policies::load(&directory.path().join("cache")).unwrap();
     let cached = start.elapsed();
     let start = Instant::now();
     policies.warm().await.unwrap();

@@ -1,1 +1,25 @@
-//! Runs a statement over what a grant allows (DataFusion only here and in source).
+//! Runs a statement over what a grant allows. DataFusion is here and in `source` alone.
+//!
+//! A statement is judged on its text and syntax (`statement`, `walk`), planned in a session that
+//! holds one table and the functions of `functions`, and run over either the barrier of a row view
+//! (`view`) or a released table (`release`). Nothing runs without a grant of the gate.
+
+mod engine;
+mod errors;
+mod functions;
+mod guard;
+mod memory;
+mod release;
+mod run;
+mod statement;
+mod view;
+mod walk;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use engine::{QueryEngine, QuerySettings};
+pub use functions::function_names;
+pub use release::{Released, Releases};
+pub use run::RowStream;
+pub use statement::TABLE_ALIAS;

@@ -126,9 +126,9 @@ impl<R: Read> CsvRows<R> {
             }
             let line = record.position().map_or(0, ::csv::Position::line);
             for column in &mut self.columns {
-                column.push(record.get(column.field).unwrap_or_default(), self.encoding, &self.values).map_err(|e| {
-                    Error::new(ErrorCode::SourceInvalid, format!("line {line}, column `{}`: {e}", column.header))
-                })?;
+                column.push(record.get(column.field).unwrap_or_default(), self.encoding, &self.values).map_err(
+                    |e| Error::new(ErrorCode::SourceInvalid, format!("line {line}, column `{}`: {e}", column.header)),
+                )?;
             }
             rows += 1;
         }
@@ -227,9 +227,7 @@ impl Builder {
             ColumnType::Number => Builder::Number(Float64Builder::new()),
             ColumnType::Boolean => Builder::Boolean(BooleanBuilder::new()),
             ColumnType::Date => Builder::Date(Date32Builder::new()),
-            ColumnType::Timestamp => {
-                Builder::Timestamp(TimestampMillisecondBuilder::new().with_timezone("UTC"))
-            }
+            ColumnType::Timestamp => Builder::Timestamp(TimestampMillisecondBuilder::new().with_timezone("UTC")),
         }
     }
 

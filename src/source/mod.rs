@@ -13,9 +13,9 @@ mod sets;
 mod values;
 
 pub use csv::{CsvFormat, Encoding};
-pub(crate) use files::write_atomically;
+pub(crate) use files::{create_directory, remove_temporary, write_atomically};
 pub use part::Part;
-pub(crate) use part::PartWriter;
+pub(crate) use part::{PartCache, PartWriter};
 pub use schema::{arrow_type, dataset_schema};
 pub use sets::Sets;
 

@@ -7,11 +7,14 @@ use ::parquet::basic::Compression;
 use ::parquet::file::properties::WriterProperties;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
+use perron_model::limits::PARTS_OPEN_MAX;
 use perron_model::{Digest, Error, ErrorCode, Result};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// Rows of one row group of a part.
 const ROW_GROUP_ROWS: usize = 64 * 1024;
@@ -48,6 +51,35 @@ impl Part {
     /// Rows of each row group.
     pub(crate) fn row_groups(&self) -> impl Iterator<Item = u64> + '_ {
         self.metadata.metadata().row_groups().iter().map(|g| u64::try_from(g.num_rows()).unwrap_or(0))
+    }
+}
+
+/// Parts that were verified, so that a part is verified when it is opened for the first time only.
+#[derive(Debug, Default)]
+pub(crate) struct PartCache {
+    opened: Mutex<BTreeMap<PathBuf, Part>>,
+}
+
+impl PartCache {
+    /// The parts `digests` of `directory`, in order. May block.
+    pub(crate) fn parts(&self, directory: &Path, digests: &[Digest]) -> Result<Vec<Part>> {
+        let mut parts = Vec::with_capacity(digests.len());
+        for digest in digests {
+            let path = directory.join(part_name(digest));
+            let known = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&path).cloned();
+            if let Some(part) = known {
+                parts.push(part);
+                continue;
+            }
+            let part = Part::open(directory, digest)?;
+            let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            if opened.len() >= PARTS_OPEN_MAX {
+                opened.clear();
+            }
+            opened.insert(path, part.clone());
+            parts.push(part);
+        }
+        Ok(parts)
     }
 }
 

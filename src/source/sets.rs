@@ -13,15 +13,16 @@
 use super::csv::CsvRows;
 use super::files::{create_directory, io_error, remove_temporary, sync_directory, write_atomically};
 use super::parquet::ParquetRows;
-use super::part::{Part, PartWriter};
+use super::part::{Part, PartCache, PartWriter};
 use super::schema::dataset_schema;
 use super::{SourceFile, SourceFormat};
 use datafusion::arrow::record_batch::RecordBatch;
 use perron_model::dataset::{Dataset, Snapshot};
-use perron_model::limits::{DOCUMENT_BYTES_MAX, PARTS_MAX, PARTS_OPEN_MAX};
+use perron_model::limits::{DOCUMENT_BYTES_MAX, PARTS_MAX};
 use perron_model::{DatasetId, Digest, Error, ErrorCode, Result, Timestamp, canonical};
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -38,7 +39,7 @@ pub struct Sets {
     /// Held while `current` of a set moves, not while a source is read.
     moving: Mutex<()>,
     current: RwLock<Current>,
-    opened: Mutex<BTreeMap<Digest, Part>>,
+    opened: PartCache,
 }
 
 impl Sets {
@@ -64,7 +65,7 @@ impl Sets {
             directory: directory.to_owned(),
             moving: Mutex::new(()),
             current: RwLock::new(current),
-            opened: Mutex::new(BTreeMap::new()),
+            opened: PartCache::default(),
         })
     }
 
@@ -150,25 +151,7 @@ impl Sets {
     /// The parts of a snapshot, each verified by its digest when it is opened for the first time.
     /// May block.
     pub fn parts(&self, snapshot: &Snapshot) -> Result<Vec<Part>> {
-        let directory = self.directory.join(snapshot.dataset.as_str());
-        let mut parts = Vec::with_capacity(snapshot.parts.len());
-        for digest in &snapshot.parts {
-            let known = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned();
-            let part = match known {
-                Some(part) if part.path.starts_with(&directory) => part,
-                _ => {
-                    let part = Part::open(&directory, digest)?;
-                    let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-                    if opened.len() >= PARTS_OPEN_MAX {
-                        opened.clear();
-                    }
-                    opened.insert(*digest, part.clone());
-                    part
-                }
-            };
-            parts.push(part);
-        }
-        Ok(parts)
+        self.opened.parts(&self.directory.join(snapshot.dataset.as_str()), &snapshot.parts)
     }
 
     fn require(&self, id: &DatasetId) -> Result<(Arc<Dataset>, Snapshot)> {
@@ -209,12 +192,13 @@ fn import(directory: &Path, dataset: &Dataset, source: &SourceFile) -> Result<(D
     if let Some(stray) = source.columns.iter().find(|c| dataset.column(&c.name).is_none()) {
         return Err(Error::new(ErrorCode::SourceInvalid, format!("the set has no column `{}`", stray.name)));
     }
-    match &source.format {
-        SourceFormat::Csv(format) => {
-            write_part(directory, dataset, CsvRows::open(file, dataset, source, format)?)
-        }
+    let read = || match &source.format {
+        SourceFormat::Csv(format) => write_part(directory, dataset, CsvRows::open(file, dataset, source, format)?),
         SourceFormat::Parquet => write_part(directory, dataset, ParquetRows::open(file, dataset, source)?),
-    }
+    };
+    // A damaged file must not take the process with it, whatever a reader makes of it.
+    std::panic::catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(Error::new(ErrorCode::SourceInvalid, "the source file can't be read")))
 }
 
 fn write_part(

@@ -118,32 +118,39 @@ impl ValueReader {
         }
     }
 
-    /// The digits without thousands separators and with a decimal point, if groups are of three.
+    /// The number as Rust reads it: `-`, digits, a point, an exponent; groups must be of three.
     fn plain(&self, text: &str) -> Option<String> {
-        let (sign, digits) = match text.strip_prefix(['-', '+']) {
+        let (sign, rest) = match text.strip_prefix(['-', '+']) {
             Some(rest) => (if text.starts_with('-') { "-" } else { "" }, rest),
             None => ("", text),
         };
-        let (whole, rest) = match digits.split_once(self.decimal) {
-            Some((whole, rest)) => (whole, Some(rest)),
-            None => (digits, None),
+        let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+            None => (rest, None),
         };
-        let (whole, exponent) = match (rest, whole.split_once(['e', 'E'])) {
-            (None, Some((whole, exponent))) => (whole, Some(exponent)),
-            _ => (whole, None),
+        let (whole, fraction) = match mantissa.split_once(self.decimal) {
+            Some((whole, fraction)) => (whole, Some(fraction)),
+            None => (mantissa, None),
         };
         let whole = self.ungrouped(whole)?;
+        let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+        if !digits(&whole) || !fraction.is_none_or(digits) || (whole.is_empty() && fraction.is_none_or(str::is_empty)) {
+            return None;
+        }
         let mut plain = format!("{sign}{whole}");
+        if let Some(fraction) = fraction {
+            plain.push('.');
+            plain.push_str(fraction);
+        }
         if let Some(exponent) = exponent {
+            let power = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+            if power.is_empty() || !digits(power) {
+                return None;
+            }
             plain.push('e');
             plain.push_str(exponent);
         }
-        if let Some(rest) = rest {
-            plain.push('.');
-            plain.push_str(rest);
-        }
-        let known = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '-' | '+');
-        (plain.chars().any(|c| c.is_ascii_digit()) && plain.chars().all(known)).then_some(plain)
+        Some(plain)
     }
 
     fn ungrouped(&self, whole: &str) -> Option<String> {
@@ -187,6 +194,12 @@ mod tests {
         }
         let spaced = reader(',', Some(' '));
         assert_eq!(spaced.number("12\u{202f}345,6"), Ok(12345.6));
+        let comma = reader(',', None);
+        for bad in ["1.5", "1,5e", "1,5e1,5", "1e+", ",", "--1", "+-1", "1,-5"] {
+            assert!(comma.number(bad).is_err(), "{bad}");
+        }
+        assert_eq!(comma.number(",5"), Ok(0.5));
+        assert_eq!(comma.number("+1,5E-1"), Ok(0.15));
         let plain = reader('.', None);
         assert_eq!(plain.number("1e3"), Ok(1000.0));
         assert!(plain.number("1,5").is_err());

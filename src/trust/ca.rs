@@ -152,6 +152,11 @@ pub fn participant_of(certificate: &[u8], space: &SpaceId) -> Result<Participant
     }
 }
 
+/// SHA-256 of the one certificate (DER) of a PEM file: how a user is known by it.
+pub fn digest_of(pem: &str) -> Result<perron_model::Digest> {
+    Ok(perron_model::Digest::of(&one_certificate(pem)?))
+}
+
 /// When the certificate stops being valid.
 pub fn not_after(certificate: &[u8]) -> Result<Timestamp> {
     let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| invalid("the certificate can't be read"))?;

@@ -2,7 +2,7 @@
 //! go, the verified register or the configuration says, and whom it meets there, TLS proves.
 
 use super::register::RegisterHandle;
-use super::tls::{ReloadableTls, negotiated_group};
+use super::tls::{ClientStream, ReloadableTls, negotiated_group};
 use perron_model::limits::{CONNECT_ADDRESSES_MAX, CONNECT_MS_MAX};
 use perron_model::participant::Status;
 use perron_model::{Error, ErrorCode, ParticipantId, Result};
@@ -12,7 +12,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 
 /// What a connection is for; it stands in the process's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,7 +91,7 @@ fn is_dns_name(host: &str) -> bool {
 #[derive(Debug)]
 pub struct Dialled {
     /// The channel.
-    pub stream: TlsStream<TcpStream>,
+    pub stream: ClientStream<TcpStream>,
     /// The address at its other end.
     pub address: SocketAddr,
 }

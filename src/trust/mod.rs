@@ -23,4 +23,6 @@ pub mod renewal;
 pub mod tls;
 
 #[cfg(test)]
+mod boundary_tests;
+#[cfg(test)]
 pub(crate) mod testing;

@@ -86,6 +86,21 @@ impl VerifiedRegister {
         Ok(register)
     }
 
+    /// As `verify`, of the canonical bytes that `bytes` gives: a file, or a message of a peer.
+    pub fn verify_bytes(
+        bytes: &[u8],
+        authority: &PublicKey,
+        previous: Option<&VerifiedRegister>,
+    ) -> Result<VerifiedRegister> {
+        let signed: SignedRegister = canonical::from_bytes(bytes, REGISTER_BYTES_MAX).map_err(invalid)?;
+        Self::verify(&signed, authority, previous)
+    }
+
+    /// The canonical bytes (RFC 8785) of what `signed` gives, for a file.
+    pub fn bytes(&self) -> Result<Vec<u8>> {
+        canonical::to_bytes(&self.signed())
+    }
+
     /// Refuses unless this version may stand in the place of `previous`.
     fn check_follows(&self, previous: &VerifiedRegister) -> Result<()> {
         if self.version.space != previous.version.space || self.authority != previous.authority {

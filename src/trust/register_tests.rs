@@ -31,6 +31,11 @@ fn a_register_tells_who_is_in_force() {
     assert_eq!(entry.version, 2);
     assert!(register.entry_jws(&id("liege")).is_none());
     assert_eq!(register.signed(), world.signed);
+    let mut bytes = register.bytes().unwrap();
+    let read = VerifiedRegister::verify_bytes(&bytes, &world.authority_public(), Some(&register)).unwrap();
+    assert_eq!(read.digest(), register.digest());
+    bytes.push(b'\n');
+    refused(VerifiedRegister::verify_bytes(&bytes, &world.authority_public(), None));
     assert_eq!(format!("{register:?}"), "VerifiedRegister(liege version 3, 2 entries)");
 }
 

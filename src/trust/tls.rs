@@ -26,6 +26,11 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 /// The one protocol spoken inside (RFC 9113, section 3.2).
 const ALPN: &[u8] = b"h2";
 
+/// A channel that came in.
+pub type ServerStream<S> = server::TlsStream<S>;
+/// A channel that was dialled.
+pub type ClientStream<S> = client::TlsStream<S>;
+
 /// Makes aws-lc-rs the process's provider, so that no library ever chooses another. Call it
 /// first; again does nothing.
 pub fn install_provider() {
@@ -57,7 +62,8 @@ pub struct TlsIdentity {
 
 impl TlsIdentity {
     /// The identity of a certificate chain (leaf first) with its key and the space's CA, all
-    /// PEM. Refused unless key, certificate and CA belong together.
+    /// PEM. Refused unless key, certificate and CA belong together; whether the certificate is
+    /// still valid, peers judge, and `not_after` tells.
     pub fn new(space: &SpaceId, chain_pem: &str, key: &CertKey, ca_pem: &str) -> Result<TlsIdentity> {
         let chain = ca::certificates(chain_pem)?;
         let root = ca::one_certificate(ca_pem)?;
@@ -135,7 +141,7 @@ impl ReloadableTls {
     }
 
     /// Shakes hands with who dialled in; tells who it is. Whatever goes wrong is `unauthenticated`.
-    pub async fn accept<S>(&self, stream: S) -> Result<(server::TlsStream<S>, ParticipantId)>
+    pub async fn accept<S>(&self, stream: S) -> Result<(ServerStream<S>, ParticipantId)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -148,7 +154,7 @@ impl ReloadableTls {
     }
 
     /// Shakes hands with the participant that was dialled, and no other.
-    pub(super) async fn connect<S>(&self, stream: S, to: &ParticipantId) -> Result<client::TlsStream<S>>
+    pub(super) async fn connect<S>(&self, stream: S, to: &ParticipantId) -> Result<ClientStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {

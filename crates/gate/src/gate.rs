@@ -45,9 +45,10 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
     /// Decides about one execution. A permit is durable before this returns (invariant 2), and so
     /// is a refusal, or it is counted in a summary.
     pub async fn admit(&self, request: VerifiedRequest) -> Result<AccessGrant, Denied> {
-        let agreement = self.agreements.agreement(&request.request.agreement);
         let turn = self.ledger.turn(&request.request.agreement).await;
-        // The clock is read within the turn, so that the order of decisions is that of their times.
+        // The agreement is looked up and the clock read within the turn: a revocation that came
+        // meanwhile is seen, and the order of decisions is that of their times.
+        let agreement = self.agreements.agreement(&request.request.agreement);
         let now = self.clock.now();
         let consumer = self.register.standing(&request.request.issuer, now);
         let Some(agreement) = agreement else {

@@ -32,6 +32,23 @@ impl Stop {
 }
 
 /// Leave to run statements over one view of one snapshot, once. Its log entry is durable.
+///
+/// Only [`Gate::admit`](crate::Gate::admit) makes one (invariant 1): its fields are private, it
+/// has no constructor, and it can't be copied.
+///
+/// ```compile_fail,E0451
+/// fn forge(real: perron_gate::AccessGrant, other: perron_model::Digest) -> perron_gate::AccessGrant {
+///     perron_gate::AccessGrant { decision: other, ..real }
+/// }
+/// ```
+/// ```compile_fail,E0277
+/// fn is_clone<T: Clone>() {}
+/// is_clone::<perron_gate::AccessGrant>();
+/// ```
+/// ```compile_fail,E0277
+/// fn is_default<T: Default>() {}
+/// is_default::<perron_gate::AccessGrant>();
+/// ```
 #[derive(Debug)]
 pub struct AccessGrant {
     pub(crate) agreement: AgreementId,
@@ -82,6 +99,12 @@ impl AccessGrant {
 }
 
 /// Leave to see a view's schema and to plan over it: no row.
+///
+/// ```compile_fail,E0451
+/// fn forge(real: perron_gate::SchemaGrant, other: perron_model::Digest) -> perron_gate::SchemaGrant {
+///     perron_gate::SchemaGrant { agreement: other, ..real }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct SchemaGrant {
     pub(crate) agreement: AgreementId,
@@ -105,6 +128,17 @@ impl SchemaGrant {
 }
 
 /// Leave to compute one released table from one snapshot.
+///
+/// ```compile_fail,E0451
+/// use perron_model::policy::ReleaseSpec;
+/// fn forge(real: perron_gate::ReleaseGrant, other: ReleaseSpec) -> perron_gate::ReleaseGrant {
+///     perron_gate::ReleaseGrant { spec: other, ..real }
+/// }
+/// ```
+/// ```compile_fail,E0277
+/// fn is_clone<T: Clone>() {}
+/// is_clone::<perron_gate::ReleaseGrant>();
+/// ```
 #[derive(Debug)]
 pub struct ReleaseGrant {
     pub(crate) dataset: Arc<Dataset>,

@@ -94,7 +94,7 @@ pub const PARTS_MAX: usize = 4096;
 /// Verified parts whose metadata are kept in memory.
 pub const PARTS_OPEN_MAX: usize = 1024;
 /// Deepest nesting of operators in a SQL statement, estimated in words and signs.
-pub const STATEMENT_CHAIN_MAX: usize = 1500;
+pub const STATEMENT_CHAIN_MAX: usize = 600;
 /// Longest text literal in a SQL statement, in bytes.
 pub const STATEMENT_LITERAL_BYTES_MAX: usize = 1024;
 /// Tables that a SQL statement reads, each common table expression counted as often as it is used.
@@ -111,6 +111,8 @@ pub const QUERY_STOP_CHECK_MS: u64 = 50;
 pub const QUERY_THREADS: usize = 2;
 /// Stack of a thread that plans and runs queries, in bytes.
 pub const QUERY_STACK_BYTES: usize = 32 * 1024 * 1024;
+/// Largest list of an agreement's releases and their periods, in bytes.
+pub const RELEASE_INDEX_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Groups that a released table may have at the most.
 pub const RELEASE_GROUPS_MAX: usize = 1_000_000;
 /// Rows that a printed answer shows of a table at the most.

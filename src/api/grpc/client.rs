@@ -8,7 +8,7 @@ use crate::api::pb::ledger_service_client::LedgerServiceClient;
 use crate::api::pb::negotiation_service_client::NegotiationServiceClient;
 use crate::api::pb::register_service_client::RegisterServiceClient;
 use crate::connector::peers::{CatalogueItem, Head, OutgoingRead, Peers, Planned, ReadEvent, RemoteState, WireMessage};
-use crate::trust::dialer::Dialer;
+use crate::trust::dialer::{Dialer, Purpose};
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{FlightDescriptor, Ticket};
 use async_trait::async_trait;
@@ -54,7 +54,7 @@ impl GrpcPeers {
         let (dialer, to) = (self.dialer.clone(), peer.clone());
         let connector = tower::service_fn(move |_: http::Uri| {
             let (dialer, to) = (dialer.clone(), to.clone());
-            async move { dialer.dial(&to).await.map(TokioIo::new).map_err(|e| std::io::Error::other(e.to_string())) }
+            async move { dialer.dial(&to, Purpose::Control).await.map(|d| TokioIo::new(d.stream)).map_err(|e| std::io::Error::other(e.to_string())) }
         });
         let channel = Endpoint::from_static("http://peer.perron.internal")
             .connect_timeout(Duration::from_secs(10))

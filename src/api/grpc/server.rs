@@ -9,7 +9,7 @@ use crate::api::pb::catalog_service_server::CatalogServiceServer;
 use crate::api::pb::ledger_service_server::LedgerServiceServer;
 use crate::api::pb::negotiation_service_server::NegotiationServiceServer;
 use crate::api::pb::register_service_server::RegisterServiceServer;
-use crate::trust::tls::ReloadableTls;
+use crate::trust::tls::{ReloadableTls, ServerStream};
 use arrow_flight::flight_service_server::FlightServiceServer;
 use perron_model::limits::{FLIGHT_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX};
 use perron_model::{Error, ErrorCode, ParticipantId, Result};
@@ -22,7 +22,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, mpsc};
-use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -43,7 +42,7 @@ pub struct PeerIdentity(pub ParticipantId);
 
 /// A channel whose handshake is done.
 pub struct PeerStream {
-    stream: TlsStream<TcpStream>,
+    stream: ServerStream<TcpStream>,
     peer: ParticipantId,
 }
 

@@ -1,0 +1,348 @@
+//! The ports in memory: small, honest implementations, each with the switches that tests need.
+
+use perron_gate::{
+    AgreementInForce, Agreements, Clock, DecisionRecord, Evaluated, Gate, Ledger, Policy, Recorded, Register, Standing,
+    VerifiedRequest,
+};
+use perron_model::dataset::{Column, ColumnType, Dataset, ProtectionClass, Regime, Snapshot, SubjectKey, Visibility};
+use perron_model::decision::{AccessInput, Refused, StateFacts, Verdict};
+use perron_model::id::DatasetId;
+use perron_model::participant::Status;
+use perron_model::policy::{RowView, Terms, View, ViewColumn};
+use perron_model::request::ReadRequest;
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+
+pub const PURPOSE: &str = "https://w3id.org/dpv#ImprovePublicServices";
+pub const READ: &str = "http://www.w3.org/ns/odrl/2/read";
+
+pub fn member(name: &str) -> ParticipantId {
+    ParticipantId::parse(name).unwrap()
+}
+
+pub fn agreement_id() -> AgreementId {
+    Digest::of(b"agreement")
+}
+
+/// A clock that moves by a millisecond at each look.
+#[derive(Clone, Default)]
+pub struct Ticking(Arc<AtomicI64>);
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_800_000_000_000 + self.0.fetch_add(1, Ordering::SeqCst)).unwrap()
+    }
+}
+
+/// A register of the two parties.
+#[derive(Clone)]
+pub struct Members {
+    pub statuses: BTreeMap<ParticipantId, Status>,
+    pub fresh: bool,
+}
+
+impl Register for Members {
+    fn standing(&self, id: &ParticipantId, _: Timestamp) -> Standing {
+        Standing { status: self.statuses.get(id).copied().unwrap_or(Status::Revoked), version: 7, fresh: self.fresh }
+    }
+}
+
+/// The agreements known, changeable while requests run.
+#[derive(Clone, Default)]
+pub struct Known(pub Arc<Mutex<BTreeMap<AgreementId, AgreementInForce>>>);
+
+impl Known {
+    pub fn change(&self, change: impl FnOnce(&mut AgreementInForce)) {
+        change(self.0.lock().unwrap().get_mut(&agreement_id()).unwrap());
+    }
+}
+
+impl Agreements for Known {
+    fn agreement(&self, id: &AgreementId) -> Option<AgreementInForce> {
+        self.0.lock().unwrap().get(id).cloned()
+    }
+}
+
+/// What the policy does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Decides by assignee, standing, state of the agreement, purpose and uses.
+    Decide,
+    /// Permits whatever is asked.
+    Permit,
+    /// Can't be evaluated.
+    Fail,
+    /// Refuses without a reason.
+    Mute,
+    /// Refuses with a code that isn't one of the table.
+    Babble,
+}
+
+#[derive(Clone)]
+pub struct Rules(pub Arc<Mutex<Mode>>);
+
+impl Policy for Rules {
+    async fn access(&self, input: &AccessInput) -> Result<Evaluated> {
+        let mode = *self.0.lock().unwrap();
+        let verdict = match mode {
+            Mode::Decide => decide(input),
+            Mode::Permit => Verdict::Permit,
+            Mode::Fail => return Err(Error::new(ErrorCode::EvaluationFailed, "out of fuel")),
+            Mode::Mute => Verdict::Refuse(Vec::new()),
+            Mode::Babble => Verdict::Refuse(vec![Refused { code: "sunshine".to_owned(), clause: "sky".to_owned() }]),
+        };
+        Ok(Evaluated { verdict, module: Digest::of(b"module") })
+    }
+}
+
+fn decide(input: &AccessInput) -> Verdict {
+    let terms = &input.agreement.terms;
+    let grounds = [
+        (input.parties.register_fresh, ErrorCode::RegisterStale, "register"),
+        (input.parties.consumer == Status::Active, ErrorCode::ParticipantSuspended, "parties.consumer"),
+        (input.agreement.finalized, ErrorCode::AgreementNotInForce, "agreement"),
+        (!input.agreement.revoked, ErrorCode::AgreementRevoked, "agreement"),
+        (input.request.issuer == input.agreement.consumer, ErrorCode::AssigneeMismatch, "assignee"),
+        (terms.actions.contains(&input.request.action), ErrorCode::ActionNotAllowed, "actions"),
+        (terms.purposes.contains(&input.request.purpose), ErrorCode::PurposeNotAllowed, "purposes"),
+        (terms.uses_max.is_none_or(|max| input.state.uses < max), ErrorCode::UsesExhausted, "uses_max"),
+    ];
+    let missing: Vec<Refused> = grounds
+        .iter()
+        .filter(|(holds, _, _)| !holds)
+        .map(|(_, code, clause)| Refused { code: code.as_str().to_owned(), clause: (*clause).to_owned() })
+        .collect();
+    if missing.is_empty() { Verdict::Permit } else { Verdict::Refuse(missing) }
+}
+
+/// A log in memory. A record is durable once the test's disk says so.
+#[derive(Default)]
+pub struct Log {
+    pub records: Vec<DecisionRecord>,
+    pub summaries: BTreeMap<(ParticipantId, ErrorCode), u64>,
+    requests: HashSet<Digest>,
+}
+
+#[derive(Default)]
+pub struct Disk {
+    /// Writes fail.
+    pub full: bool,
+    /// Nothing becomes durable.
+    pub held: bool,
+    waiting: Vec<Waker>,
+}
+
+#[derive(Clone, Default)]
+pub struct MemoryLedger {
+    pub log: Arc<Mutex<Log>>,
+    pub disk: Arc<Mutex<Disk>>,
+    turns: Arc<(Mutex<BTreeSet<AgreementId>>, Condvar)>,
+    pub refusals_max: Arc<AtomicI64>,
+}
+
+impl MemoryLedger {
+    /// Lets what was written become durable.
+    pub fn release(&self) {
+        let mut disk = self.disk.lock().unwrap();
+        disk.held = false;
+        disk.waiting.drain(..).for_each(Waker::wake);
+    }
+    pub fn permits(&self) -> usize {
+        self.log.lock().unwrap().records.iter().filter(|r| r.verdict == Verdict::Permit).count()
+    }
+    pub fn last(&self) -> DecisionRecord {
+        self.log.lock().unwrap().records.last().unwrap().clone()
+    }
+    pub fn len(&self) -> usize {
+        self.log.lock().unwrap().records.len()
+    }
+}
+
+/// Given back when it is dropped.
+pub struct Turn {
+    turns: Arc<(Mutex<BTreeSet<AgreementId>>, Condvar)>,
+    agreement: AgreementId,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.turns.0.lock().unwrap().remove(&self.agreement);
+        self.turns.1.notify_all();
+    }
+}
+
+impl Ledger for MemoryLedger {
+    type Turn = Turn;
+
+    async fn turn(&self, agreement: &AgreementId) -> Turn {
+        // Each test's request has its own thread, so waiting may block it.
+        let mut held = self.turns.0.lock().unwrap();
+        while !held.insert(*agreement) {
+            held = self.turns.1.wait(held).unwrap();
+        }
+        Turn { turns: self.turns.clone(), agreement: *agreement }
+    }
+
+    fn state(&self, agreement: &AgreementId, _: Timestamp) -> StateFacts {
+        let log = self.log.lock().unwrap();
+        let charged = log.records.iter().filter(|r| r.request.request.agreement == *agreement);
+        let uses = charged.filter(|r| r.verdict == Verdict::Permit).count() as u64;
+        StateFacts { uses, unacknowledged: 0, unacknowledged_ms: 0 }
+    }
+
+    async fn record(&self, turn: Turn, record: DecisionRecord) -> Result<Recorded> {
+        let index = {
+            if self.disk.lock().unwrap().full {
+                return Err(Error::new(ErrorCode::LogUnavailable, "the log can't be written"));
+            }
+            let mut log = self.log.lock().unwrap();
+            if !log.requests.insert(record.request.digest()) {
+                return Err(Error::new(ErrorCode::RequestRepeated, "this request was answered before"));
+            }
+            log.records.push(record);
+            log.records.len() as u64 - 1
+        };
+        drop(turn);
+        std::future::poll_fn(|context| {
+            let mut disk = self.disk.lock().unwrap();
+            if disk.held {
+                disk.waiting.push(context.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+        Ok(Recorded { index, leaf: leaf(index) })
+    }
+
+    fn refusal_rate_ok(&self, _: &ParticipantId, _: &str, _: Timestamp) -> bool {
+        self.refusals_max.fetch_sub(1, Ordering::SeqCst) > 0
+    }
+
+    fn summarise(&self, peer: &ParticipantId, reason: ErrorCode, _: Digest, _: Timestamp) {
+        *self.log.lock().unwrap().summaries.entry((peer.clone(), reason)).or_default() += 1;
+    }
+}
+
+pub fn leaf(index: u64) -> Digest {
+    Digest::of(&index.to_be_bytes())
+}
+
+pub type TestGate = Gate<Members, Known, Rules, MemoryLedger, Ticking>;
+
+/// A gate of `commune` with one agreement in force, and the handles of its world.
+pub struct World {
+    pub gate: TestGate,
+    pub agreements: Known,
+    pub policy: Rules,
+    pub ledger: MemoryLedger,
+}
+
+pub fn world(uses_max: Option<u64>) -> World {
+    let statuses = BTreeMap::from([
+        (member("commune"), Status::Active),
+        (member("intercommunale"), Status::Active),
+        (member("third"), Status::Active),
+        (member("suspended"), Status::Suspended),
+    ]);
+    world_of(uses_max, Members { statuses, fresh: true })
+}
+
+pub fn world_of(uses_max: Option<u64>, members: Members) -> World {
+    let agreements = Known::default();
+    agreements.0.lock().unwrap().insert(agreement_id(), agreement(uses_max));
+    let policy = Rules(Arc::new(Mutex::new(Mode::Decide)));
+    let ledger = MemoryLedger { refusals_max: Arc::new(AtomicI64::new(1_000)), ..MemoryLedger::default() };
+    let gate =
+        Gate::new(member("commune"), members, agreements.clone(), policy.clone(), ledger.clone(), Ticking::default());
+    World { gate, agreements, policy, ledger }
+}
+
+fn agreement(uses_max: Option<u64>) -> AgreementInForce {
+    let dataset = Dataset {
+        id: DatasetId::parse("building_water").unwrap(),
+        title: "Water".to_owned(),
+        description: "Readings".to_owned(),
+        theme: "ENVI".to_owned(),
+        owner: "Commune".to_owned(),
+        subject_key: SubjectKey::None,
+        regime: Regime::PublicTask,
+        visibility: Visibility::Members,
+        columns: vec![Column {
+            name: "litres".to_owned(),
+            column_type: ColumnType::Number,
+            meaning: "Litres in the hour".to_owned(),
+            unit: "l".to_owned(),
+            protection: ProtectionClass::None,
+        }],
+    };
+    let created = Timestamp::from_millis(0).unwrap();
+    AgreementInForce {
+        id: agreement_id(),
+        provider: member("commune"),
+        consumer: member("intercommunale"),
+        finalized: true,
+        revoked: false,
+        legal_basis: "https://w3id.org/dpv#PublicInterest".to_owned(),
+        terms: Arc::new(Terms {
+            actions: vec![READ.to_owned()],
+            purposes: vec![PURPOSE.to_owned()],
+            legal_basis: None,
+            not_before: None,
+            not_after: None,
+            uses_max,
+            view: View::Rows(RowView {
+                filter: Vec::new(),
+                columns: vec![ViewColumn { name: "litres".to_owned(), mask: None }],
+                rows_max: None,
+            }),
+        }),
+        snapshot: Some(Snapshot::of(dataset.id.clone(), vec![Digest::of(b"part")], 1, created)),
+        dataset: Arc::new(dataset),
+    }
+}
+
+/// A request of the consumer, told from others by its number.
+pub fn request(number: u64) -> VerifiedRequest {
+    let request = ReadRequest {
+        id: format!("request-{number}"),
+        issuer: member("intercommunale"),
+        provider: member("commune"),
+        agreement: agreement_id(),
+        action: READ.to_owned(),
+        purpose: PURPOSE.to_owned(),
+        statement: Digest::of(b"statement"),
+        user: "pseudonym".to_owned(),
+        grant: "leaks".to_owned(),
+        nonce: format!("nonce-{number}"),
+        time: Timestamp::from_millis(0).unwrap(),
+        seen: None,
+        acknowledged: Vec::new(),
+    };
+    VerifiedRequest { request, jws: format!("jws-{number}") }
+}
+
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Runs a future to its end on this thread.
+pub fn run<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Heads of this log that others have seen: those that came back cosigned, and those in the files
+//! that were given to compare with.
+
+use crate::directory::{names, read, whose};
+use crate::limits::{FILES_MAX, HEADS_PER_PARTNER_MAX};
+use crate::register::{Register, log_verifiers};
+use crate::report::of_file;
+use perron_log::limits::NOTE_BYTES_MAX;
+use perron_log::note::NoteError;
+use perron_log::{Checkpoint, Finding, FindingKind, LeafView, OpenedCheckpoint, Verifier, VerifyOptions};
+use perron_model::entry::{AttachmentKind, Body, Entry};
+use perron_model::participant::Participant;
+use perron_model::{Error, ErrorCode, ParticipantId, Result, Timestamp};
+use std::collections::VecDeque;
+use std::path::Path;
+
+/// A head of this log with who has seen it; its log signature verified.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    /// The file that holds it.
+    pub label: String,
+    /// The signed note.
+    pub note: String,
+    /// Entries that it covers.
+    pub size: u64,
+    /// Who has seen it.
+    pub seen: Vec<Seen>,
+}
+
+/// Someone who has seen a head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Who.
+    pub by: String,
+    /// When, by their clock, where it is known.
+    pub at: Option<Timestamp>,
+    /// Is that a time they signed?
+    pub cosigned: bool,
+}
+
+/// All heads that were found, and what was wrong with others.
+#[derive(Debug, Default)]
+pub(crate) struct Heads {
+    pub list: Vec<Head>,
+    pub findings: Vec<Finding>,
+    /// Cosignatures that were checked.
+    pub cosignatures: u64,
+    /// Given files and directories without a head of this log.
+    pub silent: Vec<String>,
+    /// Other organisations whose own log doesn't verify.
+    pub doubtful: Vec<String>,
+}
+
+/// By what heads of the log under verification are opened.
+pub(crate) struct Opener<'a> {
+    register: &'a Register,
+    origin: &'a str,
+    keys: Vec<Verifier>,
+    witnesses: Vec<(ParticipantId, Verifier)>,
+    cosigners: Vec<Verifier>,
+}
+
+impl<'a> Opener<'a> {
+    pub fn new(register: &'a Register, owner: &'a Participant) -> Opener<'a> {
+        let witnesses = register.witnesses();
+        let cosigners = witnesses.iter().map(|(_, v)| v.clone()).collect();
+        Opener { register, origin: &owner.log_origin, keys: log_verifiers(owner), witnesses, cosigners }
+    }
+
+    fn open(&self, note: &str) -> Result<OpenedCheckpoint, NoteError> {
+        Checkpoint::open(note, self.origin, &self.keys, &self.cosigners)
+    }
+
+    /// Whoever cosigned an opened head, with the time that they signed.
+    fn cosigners_of(&self, opened: &OpenedCheckpoint) -> Vec<Seen> {
+        let by = |line: &perron_log::note::VerifiedSignature| {
+            let (who, _) = self.witnesses.iter().find(|(_, v)| v.name() == line.name && v.key_id() == line.key_id)?;
+            let at = line.time_unix_s.and_then(|s| i64::try_from(s).ok()?.checked_mul(1000));
+            Some(Seen { by: who.to_string(), at: at.and_then(|ms| Timestamp::from_millis(ms).ok()), cosigned: true })
+        };
+        opened.verified.iter().filter_map(by).collect()
+    }
+}
+
+impl Heads {
+    /// `trust/cosigned/` of the directory: our own heads as others cosigned them.
+    pub fn take_cosigned(&mut self, directory: &Path, opener: &Opener<'_>) -> Result<()> {
+        let folder = directory.join("trust/cosigned");
+        for name in names(&folder, FILES_MAX)? {
+            let Some(who) = name.strip_suffix(".checkpoint") else { continue };
+            let label = format!("trust/cosigned/{name}");
+            let Some(note) = read_note(&folder.join(&name))? else { continue };
+            match opener.open(&note) {
+                Ok(opened) => {
+                    let seen = opener.cosigners_of(&opened);
+                    self.count(&seen);
+                    if seen.iter().any(|s| s.by == who) {
+                        self.list.push(Head { label, note, size: opened.checkpoint.size, seen });
+                    } else {
+                        let detail = format!("no cosignature of `{who}` is on it");
+                        self.findings.push(of_file(FindingKind::Signature, label, detail));
+                    }
+                }
+                // A head of an earlier generation of this log.
+                Err(NoteError::OtherOrigin { .. }) => {}
+                Err(error) => self.findings.push(unusable(label, &error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// A file or an organisation's directory that was given to compare with.
+    pub fn take_given(&mut self, given: &Path, opener: &Opener<'_>) -> Result<()> {
+        let label = given.display().to_string();
+        let meta = std::fs::metadata(given)
+            .map_err(|e| Error::new(ErrorCode::ConfigInvalid, format!("`{label}` can't be read: {e}")))?;
+        let before = self.list.len();
+        if meta.is_dir() {
+            self.take_partner(given, &label, opener)?;
+        } else {
+            let name = given.file_name().map_or_else(|| label.clone(), |n| n.to_string_lossy().into_owned());
+            self.take_note(given, &label, &name, opener)?;
+        }
+        if self.list.len() == before {
+            self.silent.push(label);
+        }
+        Ok(())
+    }
+
+    fn take_note(&mut self, file: &Path, label: &str, by: &str, opener: &Opener<'_>) -> Result<()> {
+        let Some(note) = read_note(file)? else { return Ok(()) };
+        match opener.open(&note) {
+            Ok(opened) => {
+                let mut seen = opener.cosigners_of(&opened);
+                self.count(&seen);
+                if seen.is_empty() {
+                    seen.push(Seen { by: by.to_owned(), at: None, cosigned: false });
+                }
+                self.list.push(Head { label: label.to_owned(), note, size: opened.checkpoint.size, seen });
+            }
+            Err(NoteError::OtherOrigin { .. }) => {}
+            Err(error) => self.findings.push(unusable(label.to_owned(), &error)),
+        }
+        Ok(())
+    }
+
+    /// Another organisation's directory: the checkpoint of this log in its `trust/kept/`, and
+    /// each that its own log tells of.
+    fn take_partner(&mut self, directory: &Path, label: &str, opener: &Opener<'_>) -> Result<()> {
+        let partner = whose(directory)?;
+        let by = partner.participant.to_string();
+        self.take_logged(directory, label, &by, opener);
+        let name = format!("{}.checkpoint", opener.origin.replace('/', "_"));
+        self.take_note(&directory.join("trust/kept").join(&name), &format!("{label}/trust/kept/{name}"), &by, opener)
+    }
+
+    /// The heads of this log that a partner's own log tells of, with their times by its clock.
+    fn take_logged(&mut self, directory: &Path, label: &str, by: &str, opener: &Opener<'_>) {
+        let Some(partner) = opener.register.participant(by) else { return };
+        let mut heads: VecDeque<(u64, Timestamp, String)> = VecDeque::new();
+        let mut visitor = |view: &LeafView<'_>| {
+            if let Some(head) = kept_in(view, opener.origin) {
+                if heads.len() >= HEADS_PER_PARTNER_MAX {
+                    heads.pop_front();
+                }
+                heads.push_back(head);
+            }
+            Vec::new()
+        };
+        let options =
+            VerifyOptions { origin: partner.log_origin.clone(), keys: log_verifiers(partner), kept: Vec::new() };
+        let verified = perron_log::verify_log_dir(&directory.join("log"), &options, &mut visitor);
+        if !verified.is_ok_and(|report| report.outcome.is_pass()) {
+            self.doubtful.push(by.to_owned());
+            return;
+        }
+        for (index, at, note) in heads {
+            let Ok(opened) = opener.open(&note) else { continue };
+            let seen = vec![Seen { by: by.to_owned(), at: Some(at), cosigned: false }];
+            let label = format!("{label}/log, entry {index}");
+            self.list.push(Head { label, note, size: opened.checkpoint.size, seen });
+        }
+    }
+
+    fn count(&mut self, seen: &[Seen]) {
+        let cosigned = seen.iter().filter(|s| s.cosigned).count();
+        self.cosignatures = self.cosignatures.saturating_add(u64::try_from(cosigned).unwrap_or(u64::MAX));
+    }
+}
+
+/// The checkpoint of a log that an entry tells of: the entry's index, time, and the note.
+fn kept_in(view: &LeafView<'_>, origin: &str) -> Option<(u64, Timestamp, String)> {
+    let entry = Entry::from_bytes(view.leaf).ok()?;
+    let Body::CheckpointKept(kept) = &entry.body else { return None };
+    if kept.origin != origin {
+        return None;
+    }
+    let (_, bytes) = view.attachments().find(|(kind, _)| *kind == AttachmentKind::Checkpoint as u16)?;
+    Some((view.index, entry.time, std::str::from_utf8(bytes).ok()?.to_owned()))
+}
+
+/// Reads a note; a text that is none is found when it is opened.
+pub(crate) fn read_note(file: &Path) -> Result<Option<String>> {
+    let bytes_max = u64::try_from(NOTE_BYTES_MAX).unwrap_or(u64::MAX);
+    Ok(read(file, bytes_max)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+fn unusable(label: String, error: &NoteError) -> Finding {
+    let kind = match error {
+        NoteError::Malformed(_) | NoteError::NotACheckpoint(_) | NoteError::BadName(_) => FindingKind::Encoding,
+        _ => FindingKind::Signature,
+    };
+    of_file(kind, label, format!("it can't be used as a checkpoint of this log: {error}"))
+}

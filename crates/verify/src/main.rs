@@ -1,0 +1,133 @@
+//! `perron-verify`: the auditor's program. It reads a directory and writes nothing but its report.
+
+#![forbid(unsafe_code)]
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use perron_model::participant::PublicKey;
+use perron_verify::words::{Lang, Phrase, word};
+use perron_verify::{AuthoritySource, Finding, Options, Report, verify_with};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Exit code for findings.
+const EXIT_FINDINGS: u8 = 1;
+/// Exit code of a usage error, or of what can't be read (sysexits, EX_USAGE).
+const EXIT_USAGE: u8 = 64;
+
+/// Verifies an organisation's directory: its log, its documents, its signatures, and what others
+/// kept of its log.
+///
+/// Example: perron-verify ./ville --against ./intercommunale --authority 11qYAYKx…
+#[derive(Debug, Parser)]
+#[command(name = "perron-verify", version)]
+struct Args {
+    /// Directory of the organisation, stopped, or a copy of it
+    dir: PathBuf,
+    /// Directory of another organisation, or a checkpoint that someone kept; may be repeated
+    #[arg(long, value_name = "PATH")]
+    against: Vec<PathBuf>,
+    /// The authority's register key (43 characters of base64url) instead of the directory's own
+    #[arg(long, value_name = "KEY", value_parser = |text: &str| PublicKey::try_from(text.to_owned()).map_err(|e| e.detail))]
+    authority: Option<PublicKey>,
+    /// Print the report as JSON, in English
+    #[arg(long)]
+    json: bool,
+    /// Language of the words: fr or en
+    #[arg(long, default_value = "en", env = "PERRON_LANG")]
+    lang: Lang,
+}
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            let helped = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if helped { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) };
+        }
+    };
+    match verify_with(&args.dir, &Options { against: args.against, authority: args.authority }) {
+        Ok(report) => {
+            let text = if args.json { json(&report) } else { in_words(&report, args.lang) };
+            let printed = writeln!(std::io::stdout().lock(), "{text}");
+            if report.is_ok() && printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) }
+        }
+        Err(error) => {
+            let phrase = Phrase::new("error.usage", vec![error.detail.clone().into()]);
+            let _ = writeln!(std::io::stderr().lock(), "{} ({})", phrase.text(args.lang), error.code.as_str());
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn json(report: &Report) -> String {
+    serde_json::to_string_pretty(report).unwrap_or_default()
+}
+
+fn in_words(report: &Report, lang: Lang) -> String {
+    let say = |key: &'static str, part: String| Phrase::new(key, vec![part.into()]).text(lang);
+    let outcome = word(lang, outcome_key(report.outcome)).to_owned();
+    let head =
+        vec![report.participant.as_str().into(), report.space.as_str().into(), report.size.into(), outcome.into()];
+    let mut lines = vec![Phrase::new("line.head", head).text(lang)];
+    let authority = match report.authority.from {
+        AuthoritySource::Given => "line.authority.given",
+        AuthoritySource::Directory => "line.authority.directory",
+    };
+    lines.push(say(authority, report.authority.key.clone()));
+    let signatures: Vec<String> =
+        report.signatures.iter().map(|(kind, count)| format!("{} {count}", word(lang, signature_key(kind)))).collect();
+    lines.push(say("line.signatures", signatures.join(", ")));
+    lines.push(say("line.compared", report.checkpoints_compared.to_string()));
+    if !report.findings.is_empty() {
+        lines.push(word(lang, "line.findings").to_owned());
+        lines.extend(report.findings.iter().map(|finding| line_of(finding, lang)));
+    }
+    if report.findings_left_out > 0 {
+        lines.push(say("line.left_out", report.findings_left_out.to_string()));
+    }
+    let mut list = |title: &'static str, texts: Vec<String>| {
+        lines.push(word(lang, title).to_owned());
+        lines.extend(texts.into_iter().map(|text| format!("  {text}")));
+    };
+    list("line.said", report.statements_in(lang));
+    list("line.unsaid", report.not_shown_in(lang));
+    lines.join("\n")
+}
+
+/// One finding: its stable name, where, what it means, what exactly.
+fn line_of(finding: &Finding, lang: Lang) -> String {
+    let place = |key: &'static str, number: Option<u64>| {
+        number.map_or_else(String::new, |n| format!(", {}", Phrase::new(key, vec![n.into()]).text(lang)))
+    };
+    let (entry, byte) = (place("line.entry", finding.index), place("line.byte", finding.offset));
+    format!("  {} {}{entry}{byte}: {} ({})", finding.kind, finding.path, finding.sentence_in(lang), finding.detail)
+}
+
+/// The catalogue's key of an outcome's name.
+fn outcome_key(outcome: &str) -> &'static str {
+    let keys = [
+        "outcome.ok",
+        "outcome.behind",
+        "outcome.unfinished",
+        "outcome.damaged",
+        "outcome.tampered",
+        "outcome.tail-lost",
+    ];
+    keys.into_iter().find(|key| key.strip_prefix("outcome.") == Some(outcome)).unwrap_or("outcome.tampered")
+}
+
+/// The catalogue's key of a kind of signature.
+fn signature_key(kind: &str) -> &'static str {
+    let keys = [
+        "signature.checkpoint",
+        "signature.cosignature",
+        "signature.register",
+        "signature.envelope",
+        "signature.request",
+        "signature.receipt",
+    ];
+    keys.into_iter().find(|key| key.strip_prefix("signature.") == Some(kind)).unwrap_or("signature.checkpoint")
+}

@@ -1,0 +1,103 @@
+//! Agreements, and the register versions in force.
+
+use super::attached::Attached;
+use super::{Reading, has_room};
+use crate::envelope::{self, Agreed};
+use perron_log::FindingKind;
+use perron_model::Digest;
+use perron_model::entry::{Agreement, AttachmentKind, Entry, RegisterSeen};
+use perron_model::negotiation::Side;
+use perron_model::participant::Participant;
+
+/// An agreement in force, as far as later entries need it.
+pub(super) struct Known {
+    /// Which side this log's owner is.
+    pub side: Side,
+    /// The provider as the envelope tells of it.
+    pub provider: Participant,
+    /// The consumer as the envelope tells of it.
+    pub consumer: Participant,
+    /// Digest of the envelope.
+    pub envelope: Digest,
+}
+
+impl Reading<'_> {
+    pub(super) fn agreement(&mut self, entry: &Entry, body: &Agreement, attached: &mut Attached<'_>) {
+        let in_own_chain = entry.chain.as_ref().is_some_and(|c| c.agreement == body.agreement);
+        self.require(in_own_chain, FindingKind::ChainGap, "the agreement is not in its own chain");
+        if self.agreements.contains_key(&body.agreement) {
+            self.wrong(FindingKind::Order, "the agreement was in force before");
+        }
+        let signed = self.verified.remove(&body.agreement);
+        self.require(
+            signed.is_some(),
+            FindingKind::Order,
+            "no negotiation that both sides signed led to the agreement",
+        );
+        let Some(bytes) = self.bound(attached, AttachmentKind::Envelope, &body.envelope) else { return };
+        let read = envelope::parse(bytes);
+        let read = match read {
+            Ok(envelope) => envelope,
+            Err(error) => return self.wrong(FindingKind::DocumentBytes, format!("the envelope: {}", error.detail)),
+        };
+        self.count_signature("envelope");
+        match envelope::verify(&read, &self.register.authority) {
+            Ok(agreed) => {
+                let same = signed.is_none_or(|s| s == agreed.signed);
+                self.require(
+                    same,
+                    FindingKind::DocumentBytes,
+                    "the envelope's signatures are not those of the negotiation",
+                );
+                self.agreed(body, agreed);
+            }
+            Err(error) => self.wrong(FindingKind::DocumentSignature, format!("the envelope: {}", error.detail)),
+        }
+    }
+
+    /// The entry tells what was agreed, and of this owner.
+    fn agreed(&mut self, body: &Agreement, agreed: Agreed) {
+        let Agreed { payload, id, provider, consumer, .. } = agreed;
+        let (side, side_text, other) = if payload.provider == self.owner.id {
+            (Side::Provider, "provider", &payload.consumer)
+        } else {
+            (Side::Consumer, "consumer", &payload.provider)
+        };
+        let regime = serde_json::to_value(payload.offer.regime).ok();
+        let fits = id == body.agreement
+            && payload.space == self.register.space
+            && (payload.provider == self.owner.id || payload.consumer == self.owner.id)
+            && body.side == side_text
+            && body.counterparty == other.as_str()
+            && body.dataset == payload.offer.dataset.as_str()
+            && body.legal_basis == payload.offer.legal_basis.term
+            && regime.as_ref().and_then(serde_json::Value::as_str) == Some(body.regime.as_str());
+        self.require(fits, FindingKind::DocumentBytes, "the entry says other than the agreement in the envelope");
+        if has_room(&self.agreements, &body.agreement) {
+            let known = Known { side, provider, consumer, envelope: body.envelope };
+            self.agreements.insert(body.agreement, known);
+        } else {
+            self.beyond = self.beyond.saturating_add(1);
+        }
+    }
+
+    /// A register version was taken into use: never an older one, nor two of one number.
+    pub(super) fn register_version(&mut self, seen: &RegisterSeen, attached: &mut Attached<'_>) {
+        if let Some(bytes) = attached.take(AttachmentKind::Register)
+            && Digest::of(bytes) != seen.digest
+        {
+            self.wrong(FindingKind::DocumentBytes, "the attached register version is not the one that it binds");
+        }
+        let now = (seen.version, seen.digest);
+        if let Some(before) = self.register_seen.replace(now) {
+            self.require(before.0 <= now.0, FindingKind::Order, "an older register version was taken into use");
+            self.require(
+                before.0 != now.0 || before.1 == now.1,
+                FindingKind::Order,
+                "there are two registers of this version",
+            );
+        }
+        let differs = self.register.version == seen.version && self.register.digest != seen.digest;
+        self.require(!differs, FindingKind::DocumentBytes, "`trust/register.json` is another register of this version");
+    }
+}

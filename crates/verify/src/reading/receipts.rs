@@ -1,0 +1,102 @@
+//! What a consumer received, with the provider's receipt for it.
+
+use super::Reading;
+use super::attached::Attached;
+use crate::jws;
+use crate::register::log_verifiers;
+use perron_log::merkle::{empty_root, leaf_hash};
+use perron_log::{FindingKind, TlogProof};
+use perron_model::entry::{AttachmentKind, Body, Entry, Outcome, Received};
+use perron_model::limits::MESSAGE_BYTES_MAX;
+use perron_model::participant::Participant;
+use perron_model::request::{ReadRequest, Receipt};
+use perron_model::{Digest, canonical};
+
+/// What is wrong with a receipt.
+type Wrong = (FindingKind, String);
+
+impl Reading<'_> {
+    pub(super) fn received(&mut self, entry: &Entry, body: &Received, attached: &mut Attached<'_>) {
+        let claims = self.request(entry, &body.request, attached);
+        let intended = self.intents.remove(&body.request);
+        self.require(intended, FindingKind::Order, "no earlier intent of this process is about its request");
+        self.own_read(entry, claims.as_ref());
+        let receipt = attached.take(AttachmentKind::Receipt);
+        if receipt.is_some() != body.decision.is_some() {
+            return self.wrong(
+                FindingKind::DocumentBytes,
+                "a provider's decision is named exactly where its receipt is attached",
+            );
+        }
+        let (Some(receipt), Some(claims)) = (receipt, claims) else {
+            return self.require(
+                body.outcome.is_none(),
+                FindingKind::DocumentBytes,
+                "an outcome is named without a receipt",
+            );
+        };
+        self.count_signature("receipt");
+        if let Err((kind, detail)) = self.receipt(body, receipt, &claims) {
+            self.wrong(kind, format!("the receipt: {detail}"));
+        }
+    }
+
+    fn receipt(&self, body: &Received, bytes: &[u8], claims: &ReadRequest) -> Result<(), Wrong> {
+        let other = |detail: &str| (FindingKind::DocumentBytes, detail.to_owned());
+        let receipt: Receipt =
+            canonical::from_bytes(bytes, MESSAGE_BYTES_MAX).map_err(|e| (FindingKind::DocumentBytes, e.detail))?;
+        let salt = decode(&receipt.stream_salt)?;
+        if salt.len() != 16 {
+            return Err(other("the salt of the stream root is not 16 bytes"));
+        }
+        let (decision, leaf) = self.opened(claims, &receipt.decision, &receipt.decision_proof)?;
+        let about = matches!(&decision.body, Body::Decision(d) if d.request == body.request && d.permitted);
+        if !about || body.decision != Some(leaf) {
+            return Err(other("its decision is not the one that permitted this request"));
+        }
+        if receipt.outcome.is_empty() {
+            let none = receipt.outcome_proof.is_empty() && body.outcome.is_none();
+            return if none { Ok(()) } else { Err(other("an outcome is named that it doesn't hold")) };
+        }
+        let (outcome, outcome_leaf) = self.opened(claims, &receipt.outcome, &receipt.outcome_proof)?;
+        match &outcome.body {
+            Body::Outcome(o) if o.decision == leaf && body.outcome == Some(outcome_leaf) => agrees(body, o),
+            _ => Err(other("its outcome is not the one of this decision")),
+        }
+    }
+
+    /// A leaf of the provider's log, in a tree that the provider signed.
+    fn opened(&self, claims: &ReadRequest, leaf: &str, proof: &str) -> Result<(Entry, Digest), Wrong> {
+        let bytes = decode(leaf)?;
+        let hash = leaf_hash(&bytes);
+        let proof = TlogProof::parse(proof).map_err(|e| (FindingKind::DocumentBytes, e.to_string()))?;
+        let known = self.agreements.get(&claims.agreement).map(|k| &k.provider).filter(|p| p.id == claims.provider);
+        let verifies = |p: &Participant| proof.verify(&hash, &p.log_origin, &log_verifiers(p), &[]).map(|_| ());
+        let mut verified = Err("the provider is not in the register".to_owned());
+        for provider in self.register.participant(claims.provider.as_str()).into_iter().chain(known) {
+            verified = verifies(provider).map_err(|e| e.to_string());
+            if verified.is_ok() {
+                break;
+            }
+        }
+        verified.map_err(|detail| (FindingKind::DocumentSignature, detail))?;
+        let entry = Entry::from_bytes(&bytes).map_err(|e| (FindingKind::DocumentBytes, e.detail))?;
+        Ok((entry, Digest::from_bytes(hash.0)))
+    }
+}
+
+/// What was received is what the provider says that it sent.
+fn agrees(body: &Received, outcome: &Outcome) -> Result<(), Wrong> {
+    let same =
+        body.stream_root == outcome.stream_root && body.messages == outcome.messages && body.rows == outcome.rows;
+    let nothing = body.messages > 0 || body.stream_root == Digest::from_bytes(empty_root().0);
+    if same && nothing {
+        Ok(())
+    } else {
+        Err((FindingKind::DocumentBytes, "the provider's outcome isn't what was received".to_owned()))
+    }
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, Wrong> {
+    jws::decode(text).map_err(|e| (FindingKind::DocumentBytes, e.detail))
+}

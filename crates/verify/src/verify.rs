@@ -1,0 +1,287 @@
+//! The verification of one directory, from its register to what may be said of it.
+
+use crate::directory::{Whose, authority_key, register_bytes, whose};
+use crate::kept::{Head, Heads, Opener, Seen};
+use crate::reading::{Read, Reading, check_kept_files};
+use crate::register::{Register, log_verifiers};
+use crate::report::{Authority, AuthoritySource, KeptHead, Report, of_file};
+use crate::words::{Part, Phrase};
+use perron_log::merkle::empty_root;
+use perron_log::{FindingKind, LeafView, Outcome, VerifyError, VerifyOptions};
+use perron_model::participant::{Participant, PublicKey};
+use perron_model::{Error, ErrorCode, Result};
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+
+/// How a directory is verified.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Checkpoint files, or directories of other organisations, to compare with.
+    pub against: Vec<PathBuf>,
+    /// The authority's register key; the directory's own where there is none.
+    pub authority: Option<PublicKey>,
+}
+
+/// Verifies an organisation's stopped directory, or a copy of it, and compares its log with what
+/// others kept of it.
+///
+/// # Errors
+/// Where nothing can be said: no directory of an organisation, or a file that can't be read. What
+/// is wrong with the directory is in the report.
+pub fn verify(directory: &Path, against: &[PathBuf]) -> Result<Report> {
+    verify_with(directory, &Options { against: against.to_vec(), authority: None })
+}
+
+/// As [`verify`], by the options given.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_with(directory: &Path, options: &Options) -> Result<Report> {
+    let whose = whose(directory)?;
+    let (key, from) = match options.authority {
+        Some(key) => (key, AuthoritySource::Given),
+        None => (authority_key(directory)?, AuthoritySource::Directory),
+    };
+    let mut report = empty(&whose, key, from);
+    match register_of(directory, &key, &whose) {
+        Ok(register) => {
+            report.register_version = Some(register.version);
+            report.count_signatures("register", register.signatures);
+            match register.participant(whose.participant.as_str()) {
+                Some(owner) => verify_log(directory, options, &register, owner, &mut report)?,
+                None => no_log(&mut report, FindingKind::DocumentBytes, "it doesn't tell of this organisation"),
+            }
+        }
+        Err((kind, detail)) => no_log(&mut report, kind, &detail),
+    }
+    if from == AuthoritySource::Directory {
+        report.leave_unsaid(Phrase::new("unsaid.authority", Vec::new()));
+    }
+    report.outcome = report.worst.name();
+    Ok(report)
+}
+
+fn empty(whose: &Whose, key: PublicKey, from: AuthoritySource) -> Report {
+    Report {
+        participant: whose.participant.to_string(),
+        space: whose.space.to_string(),
+        origin: String::new(),
+        size: 0,
+        root: empty_root().to_base64(),
+        outcome: Outcome::Ok.name(),
+        authority: Authority { key: key.into(), from },
+        register_version: None,
+        findings: Vec::new(),
+        findings_left_out: 0,
+        entries: BTreeMap::new(),
+        open_reads: 0,
+        signatures: BTreeMap::new(),
+        checkpoints_compared: 0,
+        kept: Vec::new(),
+        statements: Vec::new(),
+        not_shown: Vec::new(),
+        said: Vec::new(),
+        unsaid: Vec::new(),
+        worst: Outcome::Ok,
+    }
+}
+
+fn register_of(
+    directory: &Path,
+    key: &PublicKey,
+    whose: &Whose,
+) -> std::result::Result<Register, (FindingKind, String)> {
+    let bytes = register_bytes(directory).map_err(|e| (FindingKind::DocumentBytes, e.detail))?;
+    let bytes = bytes.ok_or_else(|| (FindingKind::MissingFile, "there is no register".to_owned()))?;
+    let register = Register::open(&bytes, key).map_err(|e| (FindingKind::DocumentSignature, e.detail))?;
+    if register.space == whose.space {
+        Ok(register)
+    } else {
+        Err((FindingKind::DocumentBytes, format!("it is the register of the space `{}`", register.space)))
+    }
+}
+
+/// Without a register there is no key to verify the log by.
+fn no_log(report: &mut Report, kind: FindingKind, detail: &str) {
+    report.add(of_file(kind, "trust/register.json", detail));
+    report.say(Phrase::new("said.nothing", Vec::new()));
+    report.leave_unsaid(Phrase::new("unsaid.log", Vec::new()));
+}
+
+fn verify_log(
+    directory: &Path,
+    options: &Options,
+    register: &Register,
+    owner: &Participant,
+    report: &mut Report,
+) -> Result<()> {
+    report.origin.clone_from(&owner.log_origin);
+    let opener = Opener::new(register, owner);
+    let mut heads = Heads::default();
+    heads.take_cosigned(directory, &opener)?;
+    for given in &options.against {
+        heads.take_given(given, &opener)?;
+    }
+    for finding in std::mem::take(&mut heads.findings) {
+        report.add(finding);
+    }
+    report.count_signatures("cosignature", heads.cosignatures);
+    let log_options = VerifyOptions {
+        origin: owner.log_origin.clone(),
+        keys: log_verifiers(owner),
+        kept: heads.list.iter().map(|h| h.note.clone()).collect(),
+    };
+    let mut reading = Reading::new(register, owner);
+    let mut visitor = |view: &LeafView<'_>| reading.entry(view);
+    let log = match perron_log::verify_log_dir(&directory.join("log"), &log_options, &mut visitor) {
+        Ok(log) => log,
+        Err(VerifyError::NoKeys) => {
+            no_log(report, FindingKind::DocumentBytes, "it tells no log key of this organisation");
+            return Ok(());
+        }
+        Err(VerifyError::Io { source, .. })
+            if source.kind() == std::io::ErrorKind::NotFound && !directory.join("log").is_dir() =>
+        {
+            report.add(of_file(FindingKind::MissingFile, "log", "there is no log"));
+            report.say(Phrase::new("said.nothing", Vec::new()));
+            return Ok(());
+        }
+        Err(error) => return Err(Error::new(ErrorCode::LogUnavailable, error.to_string())),
+    };
+    let read = reading.finish();
+    let is_complete = log.is_complete;
+    take_log(report, log, &heads.list);
+    take_read(directory, register, report, read, is_complete)?;
+    conclude(report, &heads);
+    Ok(())
+}
+
+/// Takes over what the log's own verification found; heads that it contradicts lose their say.
+fn take_log(report: &mut Report, log: perron_log::Report, heads: &[Head]) {
+    let mut contradicted: HashSet<usize> = HashSet::new();
+    for mut finding in log.findings {
+        if let Some(head) = finding.path.strip_prefix("kept ").and_then(|n| n.parse::<usize>().ok()) {
+            contradicted.insert(head);
+            finding.path = heads.get(head).map_or_else(String::new, |h| h.label.clone());
+        } else if finding.path != "log" {
+            finding.path = format!("log/{}", finding.path);
+        }
+        report.add(finding);
+    }
+    report.findings_left_out = report.findings_left_out.saturating_add(log.findings_left_out);
+    report.worst = report.worst.max(log.outcome);
+    (report.size, report.root) = (log.size, log.root.to_base64());
+    report.checkpoints_compared = log.kept_compared;
+    report.count_signatures("checkpoint", log.signatures_checked);
+    let agreeing =
+        heads.iter().enumerate().filter(|(at, h)| !contradicted.contains(at) && h.size > 0 && h.size <= log.size);
+    report.kept = newest_by(agreeing.map(|(_, h)| h));
+}
+
+/// The largest head of each who saw any; of two of one size the one whose time is signed.
+fn newest_by<'a>(heads: impl Iterator<Item = &'a Head>) -> Vec<KeptHead> {
+    let mut newest: BTreeMap<&str, (u64, &Seen)> = BTreeMap::new();
+    for head in heads {
+        for seen in &head.seen {
+            let rank = |size: u64, s: &Seen| (size, s.cosigned, s.at.is_some(), std::cmp::Reverse(s.at));
+            let known = newest.entry(&seen.by).or_insert((head.size, seen));
+            if rank(head.size, seen) > rank(known.0, known.1) {
+                *known = (head.size, seen);
+            }
+        }
+    }
+    let head = |(by, (size, seen)): (&str, (u64, &Seen))| KeptHead {
+        by: by.to_owned(),
+        size,
+        at: seen.at.map(|t| t.to_string()),
+        cosigned: seen.cosigned,
+    };
+    newest.into_iter().map(head).collect()
+}
+
+/// Takes over what the entries say, and compares with them the files that follow from them. A log
+/// that broke off tells of fewer agreements and checkpoints than there were.
+fn take_read(directory: &Path, register: &Register, report: &mut Report, read: Read, is_complete: bool) -> Result<()> {
+    for finding in read.findings {
+        report.add(finding);
+    }
+    for finding in crate::documents::check(directory, &read.envelopes, is_complete)? {
+        report.add(finding);
+    }
+    let files = check_kept_files(directory, register, &read.kept)?;
+    for finding in files.findings {
+        report.add(finding);
+    }
+    if let Some((version, _)) = read.register_seen
+        && version > register.version
+    {
+        let detail = format!("it is version {}, the log tells of version {version}", register.version);
+        report.add(of_file(FindingKind::OlderState, "trust/register.json", detail));
+    }
+    report.entries = read.counts;
+    report.open_reads = read.open_reads;
+    report.count_signatures("checkpoint", files.signatures);
+    for (kind, count) in read.checked {
+        report.count_signatures(kind, count);
+    }
+    if is_complete {
+        for origin in files.ahead {
+            report.leave_unsaid(Phrase::new("unsaid.ahead", vec![origin.into()]));
+        }
+    }
+    if read.open_reads > 0 {
+        report.leave_unsaid(Phrase::new("unsaid.open_reads", vec![read.open_reads.into()]));
+    }
+    if let Some((count, first)) = read.disputed {
+        report.leave_unsaid(Phrase::new("unsaid.disputed", vec![count.into(), first.into()]));
+    }
+    if read.beyond > 0 {
+        report.leave_unsaid(Phrase::new("unsaid.too_many", vec![read.beyond.into()]));
+    }
+    Ok(())
+}
+
+/// Exactly what may be said, and what the given files can't show.
+fn conclude(report: &mut Report, heads: &Heads) {
+    if report.is_ok() {
+        report.say(Phrase::new("said.alone", Vec::new()));
+        for head in report.kept.clone() {
+            let (last, by): (Part, Part) = (head.size.saturating_sub(1).into(), head.by.into());
+            report.say(match head.at {
+                Some(at) => Phrase::new("said.kept", vec![last, at.into(), by]),
+                None => Phrase::new("said.kept_undated", vec![last, by]),
+            });
+        }
+        if let Some(quorum) = quorum(&report.kept, &report.participant) {
+            report.say(quorum);
+        }
+    } else {
+        report.say(Phrase::new("said.nothing", Vec::new()));
+    }
+    if report.kept.is_empty() {
+        report.leave_unsaid(Phrase::new("unsaid.alone", Vec::new()));
+    }
+    for silent in &heads.silent {
+        report.leave_unsaid(Phrase::new("unsaid.nothing_given", vec![silent.as_str().into()]));
+    }
+    for partner in &heads.doubtful {
+        report.leave_unsaid(Phrase::new("unsaid.partner", vec![partner.as_str().into()]));
+    }
+    for key in ["unsaid.later", "unsaid.reads", "unsaid.replay", "unsaid.streams", "unsaid.key_time"] {
+        report.leave_unsaid(Phrase::new(key, Vec::new()));
+    }
+}
+
+/// What two or more others say together, where each signed the time at which it saw the log.
+fn quorum(kept: &[KeptHead], owner: &str) -> Option<Phrase> {
+    let others: Vec<&KeptHead> = kept.iter().filter(|h| h.cosigned && h.by != owner).collect();
+    let times: Vec<&String> = others.iter().filter_map(|h| h.at.as_ref()).collect();
+    if others.len() < 2 || times.len() < others.len() {
+        return None;
+    }
+    let last = others.iter().map(|h| h.size).min()?.saturating_sub(1);
+    let (first, latest) = (times.iter().min()?, times.iter().max()?);
+    let at = if first == latest { (*first).clone() } else { format!("{first} – {latest}") };
+    let names = others.iter().map(|h| h.by.clone()).collect();
+    Some(Phrase::new("said.quorum", vec![Part::Names(names), last.into(), at.into()]))
+}

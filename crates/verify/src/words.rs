@@ -1,0 +1,368 @@
+//! The words of this crate, in English and French: the sentence of each kind of finding, what may
+//! be said of a directory, and the lines that the program prints.
+
+use perron_log::FindingKind;
+
+/// A language of the catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lang {
+    /// English.
+    En,
+    /// French.
+    Fr,
+}
+
+impl std::str::FromStr for Lang {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Lang, String> {
+        match text {
+            "en" => Ok(Lang::En),
+            "fr" => Ok(Lang::Fr),
+            _ => Err("languages are fr and en".to_owned()),
+        }
+    }
+}
+
+/// A text of the catalogue with its parts, to be said in any language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phrase {
+    key: &'static str,
+    parts: Vec<Part>,
+}
+
+/// A part of a phrase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// As it is.
+    Text(String),
+    /// Names, joined as the language joins them.
+    Names(Vec<String>),
+    /// Another text of the catalogue.
+    Word(&'static str),
+}
+
+impl From<String> for Part {
+    fn from(text: String) -> Part {
+        Part::Text(text)
+    }
+}
+impl From<&str> for Part {
+    fn from(text: &str) -> Part {
+        Part::Text(text.to_owned())
+    }
+}
+impl From<u64> for Part {
+    fn from(number: u64) -> Part {
+        Part::Text(number.to_string())
+    }
+}
+
+impl Phrase {
+    /// The phrase of this key, with its parts in the order of `{0}`, `{1}`…
+    pub fn new(key: &'static str, parts: Vec<Part>) -> Phrase {
+        Phrase { key, parts }
+    }
+
+    /// The phrase in a language.
+    pub fn text(&self, lang: Lang) -> String {
+        let mut text = word(lang, self.key).to_owned();
+        for (place, part) in self.parts.iter().enumerate() {
+            let part = match part {
+                Part::Text(text) => text.clone(),
+                Part::Names(names) => join(names, word(lang, "and")),
+                Part::Word(key) => word(lang, key).to_owned(),
+            };
+            text = text.replace(&format!("{{{place}}}"), &part);
+        }
+        text
+    }
+}
+
+fn join(names: &[String], and: &str) -> String {
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} {and} {last}", rest.join(", ")),
+        Some((only, _)) => only.clone(),
+        None => String::new(),
+    }
+}
+
+/// The text of a key; the key itself where there is none.
+pub fn word(lang: Lang, key: &'static str) -> &'static str {
+    let found = TEXTS.iter().find(|(name, _, _)| *name == key);
+    found.map_or(key, |(_, en, fr)| match lang {
+        Lang::En => en,
+        Lang::Fr => fr,
+    })
+}
+
+/// What a kind of finding means, in one sentence; empty for a kind that isn't in the catalogue.
+pub fn sentence(kind: FindingKind, lang: Lang) -> &'static str {
+    let found = SENTENCES.iter().find(|(known, _, _)| *known == kind);
+    found.map_or("", |(_, en, fr)| match lang {
+        Lang::En => en,
+        Lang::Fr => fr,
+    })
+}
+
+/// All keys of the catalogue, with the English and the French text.
+pub const TEXTS: &[(&str, &str, &str)] = &[
+    ("and", "and", "et"),
+    ("to", "to", "à"),
+    (
+        "said.alone",
+        "Nobody without this log's key changed it; its owner could have.",
+        "Personne sans la clé de ce journal ne l'a modifié ; son détenteur l'aurait pu.",
+    ),
+    (
+        "said.kept",
+        "Unchanged up to entry {0} since {1}, as {2} saw it. Later entries are the owner's word.",
+        "Inchangé jusqu'à l'entrée {0} depuis le {1}, tel que {2} l'a vu. Les entrées suivantes n'engagent que la parole du détenteur.",
+    ),
+    (
+        "said.kept_undated",
+        "Unchanged up to entry {0}, as {1} saw it at a time that its file doesn't tell. Later entries are the owner's word.",
+        "Inchangé jusqu'à l'entrée {0}, tel que {1} l'a vu à un moment que son fichier ne dit pas. Les entrées suivantes n'engagent que la parole du détenteur.",
+    ),
+    (
+        "said.quorum",
+        "{0} saw one and the same history up to entry {1} at {2}.",
+        "{0} ont vu une seule et même histoire jusqu'à l'entrée {1} le {2}.",
+    ),
+    (
+        "said.nothing",
+        "Nothing may be said for this directory before its findings are explained.",
+        "Rien ne peut être dit en faveur de ce répertoire avant que les constats soient expliqués.",
+    ),
+    (
+        "unsaid.alone",
+        "Whether the owner rewrote the log: nobody else's checkpoint of it was among the files.",
+        "Si le détenteur a réécrit le journal : aucun jalon gardé par un tiers ne figurait parmi les fichiers.",
+    ),
+    (
+        "unsaid.nothing_given",
+        "What was given to compare with holds no checkpoint of this log: {0}.",
+        "Ce qui a été donné pour comparer ne contient aucun jalon de ce journal : {0}.",
+    ),
+    (
+        "unsaid.later",
+        "Whether anything was appended later, or lay beyond what others saw: a cut of the newest entries shows only against a checkpoint of them.",
+        "Si quelque chose fut ajouté ensuite, ou se trouvait au-delà de ce que d'autres ont vu : une coupe des dernières entrées ne se voit que face à un jalon qui les couvre.",
+    ),
+    (
+        "unsaid.reads",
+        "Whether all reads are in the log, and what became of the data afterwards.",
+        "Si toutes les lectures sont dans le journal, et ce que les données sont devenues ensuite.",
+    ),
+    (
+        "unsaid.replay",
+        "Whether the policies would decide the same again: the inputs are bound and compared, not evaluated.",
+        "Si les politiques décideraient de même : les données d'entrée sont liées et comparées, non évaluées.",
+    ),
+    (
+        "unsaid.streams",
+        "What the answers held: stream roots, statements, summaries of refusals and released tables are commitments whose openings lie elsewhere.",
+        "Ce que contenaient les réponses : racines de flux, requêtes, résumés de refus et tables publiées sont des engagements dont l'ouverture se trouve ailleurs.",
+    ),
+    (
+        "unsaid.key_time",
+        "When a document was signed: a signature by a key that was revoked later says who, not when.",
+        "Quand un document fut signé : une signature d'une clé révoquée plus tard dit qui, non quand.",
+    ),
+    (
+        "unsaid.authority",
+        "Whether the authority's key is the right one: it is the directory's own; compare it with one had from elsewhere (--authority).",
+        "Si la clé de l'autorité est la bonne : c'est celle du répertoire même ; comparez-la à une clé obtenue ailleurs (--authority).",
+    ),
+    (
+        "unsaid.log",
+        "Anything about the log: without a verified register there is no key to verify it by.",
+        "Quoi que ce soit sur le journal : sans registre vérifié, il n'y a pas de clé pour le vérifier.",
+    ),
+    (
+        "unsaid.open_reads",
+        "How {0} permitted reads ended: they have no outcome yet.",
+        "Comment {0} lectures permises ont fini : elles n'ont pas encore d'issue.",
+    ),
+    (
+        "unsaid.disputed",
+        "Who is right in {0} reads, the first at entry {1}: their signed requests tell of entries that this log's chain doesn't have.",
+        "Qui a raison pour {0} lectures, la première à l'entrée {1} : leurs demandes signées parlent d'entrées que la chaîne de ce journal n'a pas.",
+    ),
+    (
+        "unsaid.ahead",
+        "When the kept checkpoint of `{0}` came: it is newer than the log's entries about it.",
+        "Quand le jalon gardé de `{0}` est arrivé : il est plus récent que les entrées du journal à son sujet.",
+    ),
+    (
+        "unsaid.partner",
+        "What `{0}` kept in its own log: that log doesn't verify, and only its newest kept checkpoint was compared.",
+        "Ce que `{0}` a gardé dans son propre journal : ce journal ne se vérifie pas, et seul son dernier jalon gardé fut comparé.",
+    ),
+    (
+        "unsaid.too_many",
+        "The chains of {0} entries: more agreements, negotiations or open reads than are followed at a time.",
+        "Les chaînes de {0} entrées : plus d'accords, de négociations ou de lectures ouvertes que n'en suit une vérification.",
+    ),
+    ("line.head", "`{0}` in `{1}`: {2} entries, {3}", "`{0}` dans `{1}` : {2} entrées, {3}"),
+    ("line.authority.given", "authority's key {0} (given)", "clé de l'autorité {0} (donnée)"),
+    (
+        "line.authority.directory",
+        "authority's key {0} (the directory's own)",
+        "clé de l'autorité {0} (celle du répertoire)",
+    ),
+    ("line.signatures", "signatures checked: {0}", "signatures vérifiées : {0}"),
+    ("line.compared", "checkpoints of others compared: {0}", "jalons de tiers comparés : {0}"),
+    ("line.findings", "findings:", "constats :"),
+    ("line.left_out", "{0} further findings are not shown", "{0} autres constats ne sont pas montrés"),
+    ("line.entry", "entry {0}", "entrée {0}"),
+    ("line.byte", "byte {0}", "octet {0}"),
+    ("line.said", "what may be said:", "ce qui peut être dit :"),
+    ("line.unsaid", "what these files can't show:", "ce que ces fichiers ne montrent pas :"),
+    ("outcome.ok", "nothing found", "rien à constater"),
+    ("outcome.behind", "derived files lag behind", "des fichiers dérivés sont en retard"),
+    ("outcome.unfinished", "an interrupted write", "une écriture interrompue"),
+    ("outcome.damaged", "DAMAGED", "ENDOMMAGÉ"),
+    ("outcome.tampered", "TAMPERED", "FALSIFIÉ"),
+    ("outcome.tail-lost", "ENTRIES ARE GONE", "DES ENTRÉES ONT DISPARU"),
+    ("signature.checkpoint", "checkpoints", "jalons"),
+    ("signature.cosignature", "cosignatures", "cosignatures"),
+    ("signature.register", "register", "registre"),
+    ("signature.envelope", "agreements", "accords"),
+    ("signature.request", "read requests", "demandes de lecture"),
+    ("signature.receipt", "receipts", "reçus"),
+    ("error.usage", "can't verify: {0}", "vérification impossible : {0}"),
+];
+
+type Sentence = (FindingKind, &'static str, &'static str);
+
+/// The sentence of each kind of finding, in English and French.
+pub const SENTENCES: [Sentence; FindingKind::ALL.len()] = [
+    (
+        FindingKind::SegmentBytes,
+        "A segment's bytes are not a record that follows the one before.",
+        "Les octets d'un segment ne forment pas un enregistrement qui suit le précédent.",
+    ),
+    (
+        FindingKind::EntryEncoding,
+        "An entry is not in the one canonical encoding of an entry.",
+        "Une entrée n'est pas dans l'unique encodage canonique d'une entrée.",
+    ),
+    (
+        FindingKind::TreeRoot,
+        "A signed checkpoint is not that of the entries before it.",
+        "Un jalon signé n'est pas celui des entrées qui le précèdent.",
+    ),
+    (
+        FindingKind::ChainGap,
+        "The chain of an agreement lacks an entry, or has one that doesn't follow.",
+        "Il manque une entrée à la chaîne d'un accord, ou l'une d'elles ne suit pas.",
+    ),
+    (
+        FindingKind::Order,
+        "An entry stands where it can't stand, or contradicts the entries before it.",
+        "Une entrée se trouve où elle ne peut être, ou contredit les entrées qui la précèdent.",
+    ),
+    (
+        FindingKind::TimeBackwards,
+        "An entry is older than the one before it, and no clock jump is logged.",
+        "Une entrée est plus ancienne que la précédente, sans saut d'horloge consigné.",
+    ),
+    (
+        FindingKind::Signature,
+        "A checkpoint's signature does not verify, or is by a key that is not the right one.",
+        "La signature d'un jalon ne se vérifie pas, ou vient d'une clé qui n'est pas la bonne.",
+    ),
+    (
+        FindingKind::Encoding,
+        "A text is not in its one canonical spelling.",
+        "Un texte n'est pas dans son unique graphie canonique.",
+    ),
+    (
+        FindingKind::TileBytes,
+        "A tile or entry bundle is not that of the entries.",
+        "Une tuile ou un paquet d'entrées n'est pas celui des entrées.",
+    ),
+    (FindingKind::StrayFile, "A file lies where none has business.", "Un fichier se trouve où aucun n'a sa place."),
+    (FindingKind::MissingFile, "A file that should be there is not.", "Un fichier qui devrait être là n'y est pas."),
+    (
+        FindingKind::Truncated,
+        "The segments end before what was published.",
+        "Les segments finissent avant ce qui fut publié.",
+    ),
+    (
+        FindingKind::Fork,
+        "Two signed checkpoints of one log contradict each other.",
+        "Deux jalons signés d'un même journal se contredisent.",
+    ),
+    (
+        FindingKind::Rewrite,
+        "The log is not what it was when a kept checkpoint was signed.",
+        "Le journal n'est plus ce qu'il était quand un jalon gardé fut signé.",
+    ),
+    (
+        FindingKind::OlderState,
+        "Something kept has seen more than there is: this is an older state.",
+        "Un jalon gardé a vu davantage que ce qui est là : c'est un état ancien.",
+    ),
+    (
+        FindingKind::DocumentBytes,
+        "A document is not the one that its entry binds, or says other than its entry.",
+        "Un document n'est pas celui que lie son entrée, ou dit autre chose que son entrée.",
+    ),
+    (
+        FindingKind::DocumentSignature,
+        "A document's signature does not verify, or is not by who had to sign.",
+        "La signature d'un document ne se vérifie pas, ou n'est pas de qui devait signer.",
+    ),
+    (
+        FindingKind::TornTail,
+        "The last record is not whole, and nothing has seen it whole.",
+        "Le dernier enregistrement n'est pas entier, et rien ne l'a vu entier.",
+    ),
+    (
+        FindingKind::Unfinished,
+        "A publication was interrupted; opening the log mends it.",
+        "Une publication fut interrompue ; ouvrir le journal y remédie.",
+    ),
+    (
+        FindingKind::Behind,
+        "The published checkpoint is older than the segments; opening the log mends it.",
+        "Le jalon publié est plus ancien que les segments ; ouvrir le journal y remédie.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placeholders(text: &str) -> Vec<&str> {
+        let mut found: Vec<&str> = text.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect();
+        found.sort_unstable();
+        found
+    }
+
+    #[test]
+    fn both_languages_are_complete_with_the_same_placeholders() {
+        for (at, (key, en, fr)) in TEXTS.iter().enumerate() {
+            assert!(!en.trim().is_empty() && !fr.trim().is_empty(), "{key}");
+            assert_eq!(placeholders(en), placeholders(fr), "{key}");
+            assert!(TEXTS.iter().skip(at + 1).all(|(other, _, _)| other != key), "{key} stands twice");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_finding_has_its_sentence_in_both_languages() {
+        for kind in FindingKind::ALL {
+            assert_eq!(SENTENCES.iter().filter(|(k, _, _)| *k == kind).count(), 1, "{kind}");
+            assert!(sentence(kind, Lang::En).ends_with('.') && sentence(kind, Lang::Fr).ends_with('.'), "{kind}");
+        }
+    }
+
+    #[test]
+    fn names_are_joined_as_each_language_joins_them() {
+        let names = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let phrase = Phrase::new("said.quorum", vec![Part::Names(names), 4.into(), "T".into()]);
+        assert!(phrase.text(Lang::En).starts_with("a, b and c saw"));
+        assert!(phrase.text(Lang::Fr).starts_with("a, b et c ont vu"));
+    }
+}

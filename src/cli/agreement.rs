@@ -15,7 +15,7 @@ pub fn run(verb: AgreementVerb, output: &Output) -> Result<()> {
         AgreementVerb::Show { dir, agreement } => {
             let envelope = client::execute(&dir.dir, &Command::AgreementShow { id: agreement })?;
             // The bytes as they are signed and kept: they can be verified as printed.
-            println!("{envelope}");
+            println!("{}", String::from_utf8_lossy(&perron_model::canonical::to_bytes(&envelope)?));
             Ok(())
         }
         AgreementVerb::Verify { file, authority } => {

@@ -155,30 +155,49 @@ impl Node {
             messages: u64::try_from(messages.len()).unwrap_or(u64::MAX),
             stream_root: stream_root::stream_root(&[0; 16], messages),
             refused: refused.map(|r| r.as_str().to_owned()),
+            receipt: None,
         };
+        let mut contradiction = None;
         if let Some(parts) = receipt {
-            let salt = <[u8; 16]>::try_from(parts.stream_salt.as_slice()).map_err(|_| Error::malformed("the salt of a receipt is 16 bytes"))?;
-            entry.stream_root = stream_root::stream_root(&salt, messages);
-            let opened = open_receipt(&sent.provider, sent.digest, &parts)?;
-            if let Some(outcome) = &opened.outcome
-                && (outcome.stream_root != entry.stream_root || outcome.messages != entry.messages)
-            {
-                return Err(Error::new(ErrorCode::LogDamaged, "the provider's outcome isn't what was received"));
+            // What the provider gave is kept even where it doesn't hold: that is when it is needed.
+            attachments.push((AttachmentKind::Receipt, canonical::to_bytes(&kept_receipt(&parts))?));
+            entry.receipt = attachments.last().map(|(_, bytes)| Digest::of(bytes));
+            match self.judge(sent, messages, &parts, &mut entry) {
+                Ok(()) => {}
+                Err(error) => {
+                    entry.refused = Some(error.code.as_str().to_owned());
+                    contradiction = Some(error);
+                }
             }
-            entry.decision = Some(opened.decision_leaf);
-            entry.outcome = opened.outcome_leaf;
-            entry.rows = opened.outcome.map_or(0, |o| o.rows);
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let kept = Receipt {
-                decision: URL_SAFE_NO_PAD.encode(&parts.decision),
-                outcome: URL_SAFE_NO_PAD.encode(&parts.outcome),
-                decision_proof: text(&parts.decision_proof),
-                outcome_proof: text(&parts.outcome_proof),
-                stream_salt: URL_SAFE_NO_PAD.encode(&parts.stream_salt),
-            };
-            attachments.push((AttachmentKind::Receipt, canonical::to_bytes(&kept)?));
         }
-        self.ledger.append(Draft { body: Body::Received(entry), chain: Some(sent.agreement), attachments }).await.map(|_| ())
+        self.ledger.append(Draft { body: Body::Received(entry), chain: Some(sent.agreement), attachments }).await?;
+        contradiction.map_or(Ok(()), Err)
+    }
+
+    /// Does the receipt hold, and is its outcome what was received?
+    fn judge(&self, sent: &Sent, messages: &[[u8; 32]], parts: &ReceiptParts, entry: &mut Received) -> Result<()> {
+        let salt = <[u8; 16]>::try_from(parts.stream_salt.as_slice()).map_err(|_| Error::malformed("the salt of a receipt is 16 bytes"))?;
+        entry.stream_root = stream_root::stream_root(&salt, messages);
+        let opened = open_receipt(&sent.provider, sent.digest, parts)?;
+        entry.decision = Some(opened.decision_leaf);
+        entry.outcome = opened.outcome_leaf;
+        let Some(outcome) = opened.outcome else { return Ok(()) };
+        entry.rows = outcome.rows;
+        if outcome.stream_root != entry.stream_root || outcome.messages != entry.messages {
+            return Err(Error::new(ErrorCode::LogDamaged, "the provider's outcome isn't what was received"));
+        }
+        Ok(())
+    }
+}
+
+fn kept_receipt(parts: &ReceiptParts) -> Receipt {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Receipt {
+        decision: URL_SAFE_NO_PAD.encode(&parts.decision),
+        outcome: URL_SAFE_NO_PAD.encode(&parts.outcome),
+        decision_proof: text(&parts.decision_proof),
+        outcome_proof: text(&parts.outcome_proof),
+        stream_salt: URL_SAFE_NO_PAD.encode(&parts.stream_salt),
     }
 }
 

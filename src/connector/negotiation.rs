@@ -341,10 +341,18 @@ impl Node {
     pub(crate) async fn rejected(&self, pid: &str, error: &Error) -> Result<()> {
         let _guard = self.negotiating.lock().await;
         let Some(found) = self.state.negotiation(pid) else { return Ok(()) };
+        let Ok(state) = next(Some(found.state), found.side.other(), Message::Terminate) else {
+            // In an end state, or where the other side may not end it, there is nothing left to
+            // send: the message is dropped, the state stays.
+            if let Some(message) = &found.outgoing {
+                self.state.delivered(pid, &message.message_id, "")?;
+            }
+            return Ok(());
+        };
         let reason = Some(format!("{}: {}", error.code, error.detail));
         let mut message = self.message(Message::Terminate, found.side, &found.counterparty, pid, found.their_pid.clone(), None, None, reason);
         message.message_id = format!("refused-{}", message.message_id).chars().take(64).collect();
-        self.write_step(pid, &found.counterparty, found.side, found.side.other(), Phase::Terminated, &message, None).await
+        self.write_step(pid, &found.counterparty, found.side, found.side.other(), state, &message, None).await
     }
 }
 

@@ -6,7 +6,7 @@ use crate::connector::reads::Running;
 use crate::connector::state::State;
 use crate::connector::users::Users;
 use crate::connector::witness::Kept;
-use crate::ledger::{Draft, Ledger, LogIdentity, Opened, SystemClock};
+use crate::ledger::{Draft, Ledger, LogIdentity, SystemClock};
 use crate::policy::Policies;
 use crate::query::{QueryEngine, QuerySettings, Releases};
 use crate::settings::Settings;
@@ -67,7 +67,6 @@ pub struct Node {
     pub(crate) schema_grants: Mutex<std::collections::HashSet<(ParticipantId, Digest, u64)>>,
     pub(crate) released: Mutex<std::collections::HashSet<(Digest, Digest)>>,
     pub(crate) mask_secret: [u8; 32],
-    pub(crate) opened: Opened,
 }
 
 impl Node {
@@ -86,6 +85,7 @@ impl Node {
         let kept = Kept::open(&data.join("trust"))?;
         let heads = kept.heads_of(&own.log_origin)?;
         let (ledger, opened) = Ledger::open(&data, identity, &heads, clock.clone(), state.clone())?;
+        tracing::info!(entries = opened.size, recovered = opened.recovered, unfinished = opened.unfinished, "the log is open");
         let sets = Arc::new(Sets::open(&data.join("sets"))?);
         let releases = Arc::new(Releases::open(&data.join("released"))?);
         let engine = QueryEngine::new(sets.clone(), releases.clone(), QuerySettings::default())?;
@@ -122,7 +122,6 @@ impl Node {
             negotiating: tokio::sync::Mutex::new(()),
             schema_grants: Mutex::default(),
             released: Mutex::default(),
-            opened,
         })
     }
 
@@ -144,7 +143,8 @@ impl Node {
     pub async fn note_register(&self) -> Result<()> {
         let register = self.register.load();
         let body = Body::RegisterSeen(perron_model::entry::RegisterSeen { version: register.version(), digest: register.digest() });
-        self.ledger.append(Draft::plain(body)).await.map(|_| ())
+        let attachments = vec![(AttachmentKind::Register, register.signed().register.into_bytes())];
+        self.ledger.append(Draft { body, chain: None, attachments }).await.map(|_| ())
     }
 
     /// Now, by the one clock.

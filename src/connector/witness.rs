@@ -13,15 +13,14 @@ use perron_model::entry::{AttachmentKind, Body, CheckpointKept};
 use perron_model::participant::{KeyUse, Participant};
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 /// Checkpoints in files: `trust/kept/` those of others, `trust/cosigned/` ours as others signed.
 #[derive(Debug)]
 pub struct Kept {
     kept: PathBuf,
     cosigned: PathBuf,
-    // Check and keep are one step: two heads of one log are compared in an order.
-    order: Mutex<()>,
+    // Check, keep and log are one step: two heads of one log are compared in an order.
+    order: tokio::sync::Mutex<()>,
 }
 
 fn file_name(name: &str) -> String {
@@ -35,7 +34,7 @@ impl Kept {
         for directory in [&kept, &cosigned] {
             std::fs::create_dir_all(directory).map_err(|_| Error::new(ErrorCode::DiskFull, "a directory can't be made"))?;
         }
-        Ok(Kept { kept, cosigned, order: Mutex::new(()) })
+        Ok(Kept { kept, cosigned, order: tokio::sync::Mutex::new(()) })
     }
 
     /// The newest checkpoint held of a log, with its note.
@@ -134,15 +133,13 @@ impl Node {
         let text = std::str::from_utf8(&head.note).map_err(|_| Error::malformed("a checkpoint is UTF-8"))?;
         let opened = Checkpoint::open(text, &participant.log_origin, &log_verifiers(participant), &[]).map_err(|e| Error::new(ErrorCode::SignatureInvalid, format!("the checkpoint of `{}`: {e}", participant.id)))?;
         let checkpoint = opened.checkpoint;
-        {
-            let _order = self.kept.order.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((held, _)) = self.kept.held(&participant.log_origin)? {
-                if !extends(&held, &checkpoint, &head.consistency)? {
-                    return Ok(checkpoint);
-                }
+        let _order = self.kept.order.lock().await;
+        if let Some((held, _)) = self.kept.held(&participant.log_origin)? {
+            if !extends(&held, &checkpoint, &head.consistency)? {
+                return Ok(checkpoint);
             }
-            self.kept.keep(&participant.log_origin, text)?;
         }
+        self.kept.keep(&participant.log_origin, text)?;
         let body = Body::CheckpointKept(CheckpointKept { origin: checkpoint.origin.clone(), size: checkpoint.size, root: Digest::from_bytes(checkpoint.root.0) });
         self.ledger.append(Draft { body, chain: None, attachments: vec![(AttachmentKind::Checkpoint, head.note.clone())] }).await?;
         Ok(checkpoint)

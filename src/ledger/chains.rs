@@ -43,12 +43,11 @@ impl Chains {
         }
     }
 
-    /// Takes the next position of a chain for an entry that is about to be written.
-    pub fn position(&mut self, agreement: AgreementId) -> ChainPosition {
-        let chain = self.chain(agreement);
-        let position = ChainPosition { agreement, number: chain.next, previous: chain.last };
-        chain.next = chain.next.saturating_add(1);
-        position
+    /// The next position of a chain, for an entry that is about to be written. It is taken once
+    /// the entry is durable (`follow`).
+    pub fn position(&self, agreement: AgreementId) -> ChainPosition {
+        let (number, previous) = self.0.get(&agreement).map_or((0, None), |c| (c.next, c.last));
+        ChainPosition { agreement, number, previous }
     }
 
     /// Follows an entry of the log: its place in its chain. While the log is read at start the

@@ -1,6 +1,6 @@
 //! The ledger as the gate's port: turns, counters, decisions in their order.
 
-use crate::ledger::writer::{Draft, Ledger, random_16};
+use crate::ledger::writer::{Draft, Job, Ledger, random_16};
 use perron_gate::{DecisionRecord, Recorded};
 use perron_model::decision::{StateFacts, Verdict};
 use perron_model::entry::{AttachmentKind, Body, Decision};
@@ -20,19 +20,27 @@ impl perron_gate::Ledger for Ledger {
     }
 
     async fn record(&self, turn: Self::Turn, record: DecisionRecord) -> Result<Recorded> {
-        self.0.nonces.spend(&record.request.request.nonce)?;
         let agreement = record.request.request.agreement;
-        let permitted = record.verdict == Verdict::Permit;
-        if permitted || record.chained {
+        let (permitted, chained, uses) = (record.verdict == Verdict::Permit, record.chained, record.uses);
+        let nonce = record.request.request.nonce.clone();
+        let acknowledged: Vec<Digest> = record.request.request.acknowledged.iter().map(|a| a.decision).collect();
+        let draft = draft(record)?;
+        let unavailable = || Error::new(ErrorCode::LogUnavailable, "the log can't be written, so nothing leaves");
+        // The place in the queue comes first: from here on nothing waits until the decision has
+        // its place in the order, so a caller that goes away can't charge a use without an entry.
+        let place = self.0.queue.reserve().await.map_err(|_| unavailable())?;
+        self.0.nonces.spend(&nonce)?;
+        if chained {
             let mut chains = self.0.chains.lock().unwrap_or_else(PoisonError::into_inner);
             if permitted {
-                chains.chain(agreement).uses = record.uses;
+                chains.chain(agreement).uses = uses;
             }
-            chains.acknowledge(agreement, record.request.request.acknowledged.iter().map(|a| a.decision));
+            chains.acknowledge(agreement, acknowledged.into_iter());
         }
-        let answer = self.enqueue(draft(record)?).await?;
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        place.send(Job::Write { draft, reply });
         drop(turn);
-        answer.await.map_err(|_| Error::new(ErrorCode::LogUnavailable, "the log can't be written, so nothing leaves"))?
+        answer.await.map_err(|_| unavailable())?
     }
 
     fn refusal_rate_ok(&self, peer: &ParticipantId, user: &str, now: Timestamp) -> bool {

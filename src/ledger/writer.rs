@@ -180,6 +180,9 @@ impl Ledger {
     /// Writes the outcome of a permitted read; a read of which nothing left gives its use back.
     pub async fn outcome(&self, agreement: AgreementId, mut outcome: Outcome) -> Result<perron_gate::Recorded> {
         let turn = self.turn_of(&agreement).lock_owned().await;
+        // The place in the queue comes first: between the counter and the queue nothing waits, so
+        // a caller that goes away can't move one without the other.
+        let place = self.0.queue.reserve().await.map_err(|_| gone())?;
         {
             let mut chains = self.0.chains.lock().unwrap_or_else(PoisonError::into_inner);
             let chain = chains.chain(agreement);
@@ -188,7 +191,8 @@ impl Ledger {
             }
             outcome.uses = chain.uses;
         }
-        let answer = self.enqueue(Draft { body: Body::Outcome(outcome), chain: Some(agreement), attachments: Vec::new() }).await?;
+        let (reply, answer) = oneshot::channel();
+        place.send(Job::Write { draft: Draft { body: Body::Outcome(outcome), chain: Some(agreement), attachments: Vec::new() }, reply });
         drop(turn);
         answer.await.map_err(|_| gone())?
     }
@@ -346,6 +350,8 @@ impl Writer {
         let mut replies = Vec::with_capacity(batch.len());
         let mut prepared: Vec<Prepared> = Vec::with_capacity(batch.len());
         let mut leaves = Vec::with_capacity(batch.len());
+        // A batch that doesn't become durable leaves no trace in what the next one builds on.
+        let before = (self.last_leaf, self.last_time);
         for (draft, reply) in batch {
             match self.prepare(inner, draft, &mut prepared, &mut leaves) {
                 Ok(()) => replies.push(reply),
@@ -377,6 +383,7 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
+                (self.last_leaf, self.last_time) = before;
                 inner.failed.send_replace(true);
                 for reply in replies.into_iter().flatten() {
                     let _ = reply.send(Err(error.clone()));
@@ -399,9 +406,10 @@ impl Writer {
     }
 
     fn place(&mut self, inner: &Inner, draft: Draft, prepared: &mut Vec<Prepared>, leaves: &mut Vec<NewEntry>) -> Result<()> {
+        let blind = random_16()?;
         let index = self.log.size().saturating_add(u64::try_from(leaves.len()).unwrap_or(u64::MAX));
         let chain = draft.chain.map(|agreement| {
-            let mut chains = inner.chains.lock().unwrap_or_else(PoisonError::into_inner);
+            let chains = inner.chains.lock().unwrap_or_else(PoisonError::into_inner);
             // Entries of this batch are not followed yet: their places are taken here.
             let newest = prepared.iter().rev().find_map(|(e, leaf, _)| e.chain.as_ref().filter(|c| c.agreement == agreement).map(|c| (c.number, *leaf)));
             match newest {
@@ -414,7 +422,7 @@ impl Writer {
             index,
             time: self.last_time,
             previous: self.last_leaf,
-            blind: random_16()?.into(),
+            blind: blind.into(),
             chain,
             trace: None,
             on_behalf_of: None,

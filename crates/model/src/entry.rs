@@ -377,6 +377,9 @@ pub struct Received {
     /// Stable code of the refusal or error, if it was one.
     #[n(6)]
     pub refused: Option<String>,
+    /// Digest of the attached receipt, where the provider gave one.
+    #[n(7)]
+    pub receipt: Option<Digest>,
 }
 
 /// See [`Body::Release`].
@@ -509,7 +512,7 @@ pub enum AttachmentKind {
     NegotiationMessage = 5,
     /// The canonical document of an administrative change.
     Document = 6,
-    /// A register version.
+    /// A register version: its compact JWS.
     Register = 7,
     /// A read's receipt, as its provider gave it (`request::Receipt`, JSON).
     Receipt = 8,

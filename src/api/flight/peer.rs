@@ -63,8 +63,15 @@ impl FlightService for PeerFlight {
         }
         let read = pb::Read::decode(bytes).map_err(|_| to_status(&Error::new(ErrorCode::TicketInvalid, "the ticket is not a read")))?;
         let incoming = IncomingRead { request: read.request, statement: read.statement, salt: read.salt, checkpoint: read.checkpoint };
-        let serving = self.0.node.serve(&peer, incoming).await.map_err(|d| denied_to_status(&d))?;
-        Ok(Response::new(answer(self.0.node.clone(), peer, serving)))
+        // In a task of its own: a caller that goes away between decision and outcome must not leave
+        // a permit without an outcome.
+        let node = self.0.node.clone();
+        let admitted = tokio::spawn(async move {
+            let serving = node.serve(&peer, incoming).await?;
+            Ok::<_, perron_gate::Denied>(answer(node, peer, serving))
+        });
+        let admitted = admitted.await.map_err(|_| to_status(&Error::new(ErrorCode::Internal, "a read ended unexpectedly")))?;
+        Ok(Response::new(admitted.map_err(|d| denied_to_status(&d))?))
     }
 
     async fn handshake(&self, _: Request<Streaming<HandshakeRequest>>) -> Result<Response<Self::HandshakeStream>, Status> {

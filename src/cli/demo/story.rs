@@ -168,7 +168,7 @@ fn negotiate(world: &mut World, teller: &mut Teller<'_>) -> Result<Agreements> {
     teller.step("verify-agreement", || {
         let envelope = world.of(Who::Inter, "agreement", "show", &[&totals])?;
         let file = world.path("agreement.json");
-        std::fs::write(&file, envelope.to_string()).map_err(|_| wrong("a file can't be written"))?;
+        std::fs::write(&file, perron_model::canonical::to_bytes(&envelope)?).map_err(|_| wrong("a file can't be written"))?;
         let key = world.dir(Who::Inter).join("trust/authority.key").display().to_string();
         let verified = world.run(&["agreement", "verify", &file, "--authority", &key])?;
         if field(&verified, "agreement")? == totals { Ok(((), format!("{} → {}", field(&verified, "provider")?, field(&verified, "consumer")?))) } else { Err(wrong("another agreement")) }
@@ -245,8 +245,8 @@ fn read(world: &mut World, teller: &mut Teller<'_>, agreements: &Agreements) -> 
 /// An agreement that is valid for five seconds: read within them, refused after them.
 fn expired(world: &mut World, teller: &mut Teller<'_>) -> Result<()> {
     let template = std::fs::read_to_string(world.data("policies/five_seconds.json")).map_err(|_| wrong("a policy can't be read"))?;
-    // The window begins to run while the two sides still sign: it ends five seconds after.
-    let end = crate::ledger::SystemClock.now().plus_millis((SHORT_S + 3) * 1000);
+    // The five seconds run while the two sides still sign.
+    let end = crate::ledger::SystemClock.now().plus_millis(SHORT_S * 1000);
     let file = world.path("five_seconds.json");
     std::fs::write(&file, template.replace("END", &end.to_string())).map_err(|_| wrong("a file can't be written"))?;
     world.of(Who::Inter, "offer", "add", &["five_seconds", "--dataset", "building_water", "--policy", &file, "--legal-basis", LEGAL_BASIS, "--legal-text", "Essai (exemple)", "--automatic", "--to", "malmedy"])?;

@@ -22,6 +22,13 @@ impl Reading<'_> {
         self.require(intended, FindingKind::Order, "no earlier intent of this process is about its request");
         self.own_read(entry, claims.as_ref());
         let receipt = attached.take(AttachmentKind::Receipt);
+        if receipt.map(Digest::of) != body.receipt {
+            return self.wrong(FindingKind::DocumentBytes, "the attached receipt is not the one that it binds");
+        }
+        // A receipt that didn't hold was kept, and the entry says that it was refused.
+        if body.refused.is_some() {
+            return;
+        }
         if receipt.is_some() != body.decision.is_some() {
             return self.wrong(
                 FindingKind::DocumentBytes,

@@ -59,5 +59,8 @@ fn words(value: &Json) -> String {
 fn verify(directory: &std::path::Path, against: &[std::path::PathBuf], output: &Output) -> Result<()> {
     let report = perron_verify::verify(directory, against)?;
     output.answer(&serde_json::to_value(&report).map_err(|_| Error::new(ErrorCode::Internal, "the report can't be written"))?);
-    if report.is_ok() { Ok(()) } else { Err(Error::new(ErrorCode::LogDamaged, "the directory doesn't verify; the findings say where")) }
+    if report.is_ok() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorCode::LogDamaged, format!("the directory doesn't verify: {}", report.kinds().join(", "))))
 }

@@ -102,6 +102,7 @@ fn facts(body: &Body) -> (&'static str, Json) {
         Body::Received(b) => ("received", json!({"request": b.request, "decision": b.decision, "outcome": b.outcome, "rows": b.rows, "messages": b.messages, "refused": b.refused})),
         Body::Release(b) => ("release", json!({"dataset": b.dataset, "snapshot": b.snapshot, "table": b.table, "groups": b.groups, "suppressed": b.suppressed})),
         Body::SchemaGrant(b) => ("schema-grant", json!({"peer": b.peer, "hour": b.hour})),
+        Body::PlanRefusal(b) => ("plan-refusal", json!({"peer": b.peer, "reason": b.reason, "clause": b.clause})),
         Body::RefusalSummary(b) => ("refusal-summary", json!({"peer": b.peer, "reason": b.reason, "minute": b.minute, "count": b.count})),
         Body::CheckpointKept(b) => ("checkpoint-kept", json!({"origin": b.origin, "size": b.size, "root": b.root})),
         Body::StaffRefusal(b) => ("staff-refusal", json!({"user": b.user, "action": b.action, "reason": b.reason, "purpose": b.purpose})),

@@ -8,7 +8,7 @@ use crate::trust::jws;
 use datafusion::arrow::datatypes::SchemaRef;
 use perron_gate::{AccessGrant, Denied, Stop, VerifiedRequest};
 use perron_log::TlogProof;
-use perron_model::entry::{Body, Outcome, OutcomeStatus, SchemaGrant};
+use perron_model::entry::{Body, Outcome, OutcomeStatus, PlanRefusal, SchemaGrant};
 use perron_model::limits::REQUEST_BYTES_MAX;
 use perron_model::participant::KeyUse;
 use perron_model::policy::View;
@@ -108,9 +108,37 @@ impl Node {
         if let View::Aggregates(_) = grant.view().as_ref() {
             self.release_if_new(agreement).await?;
         }
-        let schema = self.engine.schema(&grant, statement).await?;
+        let schema = match self.engine.schema(&grant, statement).await {
+            Ok(schema) => schema,
+            Err(error) => return Err(self.refuse_plan(peer, agreement, statement, error).await),
+        };
         let nonce = self.ledger.nonces().issue(peer, *agreement, now)?;
         Ok((schema, nonce))
+    }
+
+    /// A statement that asks for what the view doesn't give is logged like any refusal, within
+    /// the same rates; one that is only mistyped, or that failed here, is not.
+    async fn refuse_plan(&self, peer: &ParticipantId, agreement: &AgreementId, statement: &str, error: Error) -> Denied {
+        let clause = match error.code {
+            ErrorCode::ColumnNotGranted => "view.columns",
+            ErrorCode::TableNotGranted => "dataset",
+            ErrorCode::FunctionNotAllowed | ErrorCode::StatementNotAllowed => "view",
+            _ => return error.into(),
+        };
+        let now = self.now();
+        let recorded = async {
+            let statement = Digest::salted(&random_16()?, statement.as_bytes());
+            if !perron_gate::Ledger::refusal_rate_ok(&self.ledger, peer, "", now) {
+                perron_gate::Ledger::summarise(&self.ledger, peer, error.code, statement, now);
+                return Ok(None);
+            }
+            let body = Body::PlanRefusal(PlanRefusal { peer: peer.to_string(), reason: error.code.as_str().to_owned(), clause: Some(clause.to_owned()), statement });
+            self.ledger.append(Draft { body, chain: Some(*agreement), attachments: Vec::new() }).await.map(Some)
+        };
+        match recorded.await {
+            Ok(recorded) => Denied { error, clause: Some(clause.to_owned()), recorded },
+            Err(failure) => failure.into(),
+        }
     }
 
     /// Decides about an execution and begins it. A permit is durable before a row is read.

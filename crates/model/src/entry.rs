@@ -104,6 +104,9 @@ pub enum Body {
     /// A peer may see a view's schema for an hour.
     #[n(25)]
     SchemaGrant(#[n(0)] SchemaGrant),
+    /// A statement was refused before its execution: nothing of it ran.
+    #[n(26)]
+    PlanRefusal(#[n(0)] PlanRefusal),
     /// Refusals too many or too broken for an entry each.
     #[n(30)]
     RefusalSummary(#[n(0)] RefusalSummary),
@@ -413,6 +416,24 @@ pub struct SchemaGrant {
     /// Hour, counted from the epoch.
     #[n(1)]
     pub hour: u64,
+}
+
+/// See [`Body::PlanRefusal`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PlanRefusal {
+    /// Who asked.
+    #[n(0)]
+    pub peer: String,
+    /// Stable code.
+    #[n(1)]
+    pub reason: String,
+    /// Clause of the agreement's terms that refused, where one did.
+    #[n(2)]
+    pub clause: Option<String>,
+    /// Salted digest of the statement: what it named can't be guessed from it.
+    #[n(3)]
+    pub statement: Digest,
 }
 
 /// See [`Body::RefusalSummary`].

@@ -237,8 +237,8 @@ fn read(world: &mut World, teller: &mut Teller<'_>, agreements: &Agreements) -> 
     teller.step("query-log", || {
         let entries = world.of(Who::Commune, "audit", "list", &[])?;
         let kinds = |kind: &str| rows(&entries).into_iter().filter(|e| e.get("kind").and_then(Json::as_str) == Some(kind)).count();
-        let (permits, outcomes, intents) = (kinds("permit"), kinds("outcome"), kinds("intent"));
-        if permits >= 1 && outcomes >= 1 && intents >= 1 { Ok(((), format!("{permits} permit, {outcomes} outcome, {intents} intent"))) } else { Err(wrong("the log lacks an entry")) }
+        let (permits, outcomes, refusals, intents) = (kinds("permit"), kinds("outcome"), kinds("plan-refusal"), kinds("intent"));
+        if permits >= 1 && outcomes >= 1 && refusals >= 1 && intents >= 1 { Ok(((), format!("{permits} permit, {outcomes} outcome, {refusals} plan-refusal, {intents} intent"))) } else { Err(wrong("the log lacks an entry")) }
     })
 }
 
@@ -277,6 +277,7 @@ fn check(world: &mut World, teller: &mut Teller<'_>) -> Result<()> {
         world.stop()?;
         Ok(((), "autorite, malmedy, intercommunale".to_owned()))
     })?;
+    let names = |detail: String, finding: &str| if detail.contains(finding) { Ok(((), detail)) } else { Err(wrong(format!("`{finding}` isn't among the findings: {detail}"))) };
     let verify = |world: &World, directory: &str, against: Option<&str>| {
         let mut args = vec!["audit", "verify", directory];
         if let Some(other) = against {
@@ -296,7 +297,7 @@ fn check(world: &mut World, teller: &mut Teller<'_>) -> Result<()> {
         copy(&world.dir(Who::Commune), &edited)?;
         forger::edit(&edited)?;
         let detail = world.refused(verify(world, &world.path("edited"), None), ErrorCode::LogDamaged)?;
-        Ok(((), detail))
+        names(detail, "segment-bytes")
     })?;
     teller.step("forger", || {
         let forged = world.directory.join("forged");
@@ -305,7 +306,7 @@ fn check(world: &mut World, teller: &mut Teller<'_>) -> Result<()> {
         // Alone, the forged directory holds together: its owner's key signed it.
         verify(world, &world.path("forged"), None)?;
         let detail = world.refused(verify(world, &world.path("forged"), Some(&inter)), ErrorCode::LogDamaged)?;
-        Ok(((), detail))
+        names(detail, "rewrite")
     })?;
     teller.say("demo.forger-explained", &[]);
     Ok(())

@@ -232,6 +232,7 @@ impl<'a> Reading<'a> {
             | Body::Intent(_)
             | Body::Received(_)
             | Body::SchemaGrant(_)
+            | Body::PlanRefusal(_)
             | Body::Release(_) => true,
             Body::Decision(decision) => decision.permitted,
             _ => false,
@@ -301,6 +302,7 @@ impl<'a> Reading<'a> {
             }
             Body::Release(_) => "release",
             Body::SchemaGrant(_) => "schema-grant",
+            Body::PlanRefusal(_) => "plan-refusal",
             Body::RefusalSummary(_) => "refusal-summary",
             Body::CheckpointKept(kept) => {
                 self.checkpoint_kept(kept, attached);

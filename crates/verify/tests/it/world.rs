@@ -285,7 +285,9 @@ pub fn consumer_book(ville: &Party, inter: &Party, space: &Space, deal: &Deal, l
         outcome_proof: proof(decided + 1),
         stream_salt: URL_SAFE_NO_PAD.encode(SALT),
     };
+    let receipt = canonical::to_bytes(&receipt).unwrap();
     let received = entry::Received {
+        receipt: Some(Digest::of(&receipt)),
         request: asked.digest(),
         decision: Some(provider.lines[decided].leaf()),
         outcome: Some(provider.lines[decided + 1].leaf()),
@@ -294,12 +296,13 @@ pub fn consumer_book(ville: &Party, inter: &Party, space: &Space, deal: &Deal, l
         stream_root: stream_root(3),
         refused: None,
     };
-    let with_receipt = [attached, vec![(AttachmentKind::Receipt, canonical::to_bytes(&receipt).unwrap())]].concat();
+    let with_receipt = [attached, vec![(AttachmentKind::Receipt, receipt)]].concat();
     book.push(Body::Received(received), Some(deal.id), with_receipt);
     let asked = ask(inter, ville, deal.id, 1001);
     let attached = vec![(AttachmentKind::Request, asked.jws.clone().into_bytes())];
     book.push(Body::Intent(entry::Intent { request: asked.digest(), ..intent }), Some(deal.id), attached.clone());
     let refused = entry::Received {
+        receipt: None,
         request: asked.digest(),
         decision: None,
         outcome: None,

@@ -79,7 +79,7 @@ impl Config {
     /// Writes the configuration.
     pub fn save(&self, directory: &Path) -> Result<()> {
         let text = toml::to_string_pretty(self).map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the configuration can't be written"))?;
-        crate::connector::state::write_file(&directory.join(FILE), text.as_bytes())
+        crate::files::write_file(&directory.join(FILE), text.as_bytes())
     }
 }
 

@@ -6,7 +6,7 @@ use crate::cli::init::{AUTHORITY_KEY, CA, CERTIFICATE, facts, make_directories};
 use crate::cli::serve::lock;
 use crate::cli::{Output, client};
 use crate::connector::authority::{MEMBERSHIP_MS, REGISTER_FILE};
-use crate::connector::state::write_file;
+use crate::files::write_file;
 use crate::ledger::SystemClock;
 use crate::settings::{Config, Listen};
 use crate::trust::authority::AuthorityRegister;

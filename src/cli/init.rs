@@ -3,7 +3,7 @@
 use crate::cli::args::{Facts, InitArgs, JoinArgs};
 use crate::cli::serve::lock;
 use crate::cli::{Output, client};
-use crate::connector::state::write_file;
+use crate::files::write_file;
 use crate::ledger::SystemClock;
 use crate::settings::{AuthorityAddress, Config, Listen};
 use crate::trust::enrolment::{EnrolmentAnswer, EnrolmentRequest, Facts as ParticipantFacts};

@@ -11,7 +11,7 @@ use crate::cli::{Output, init};
 use crate::connector::Node;
 use crate::connector::authority::Authority;
 use crate::connector::node::Parts;
-use crate::connector::state::write_file;
+use crate::files::write_file;
 use crate::policy::Policies;
 use crate::settings::{Config, Settings};
 use crate::trust::dialer::{Dialer, Endpoint};

@@ -1,6 +1,6 @@
 //! The data space's authority: enrolment, standing, renewal, the register signed anew.
 
-use crate::connector::state::write_file;
+use crate::files::write_file;
 use crate::trust::ca::SpaceCa;
 use crate::trust::enrolment::{EnrolmentAnswer, EnrolmentRequest};
 use crate::trust::authority::AuthorityRegister;

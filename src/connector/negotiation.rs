@@ -284,11 +284,12 @@ impl Node {
     fn write_document(&self, id: &AgreementId, bytes: &[u8]) -> Result<()> {
         let directory = self.data.join("documents");
         std::fs::create_dir_all(&directory).map_err(|_| Error::new(ErrorCode::DiskFull, "the documents' directory can't be made"))?;
-        crate::connector::state::write_file(&directory.join(format!("{id}.json")), bytes)
+        crate::files::write_file(&directory.join(format!("{id}.json")), bytes)
     }
 
     /// Writes documents that a crash left out.
     pub fn restore_documents(&self) -> Result<()> {
+        crate::files::remove_temporary(&self.data.join("documents"));
         for KeptAgreement { id, envelope, .. } in self.state.agreements() {
             if !self.data.join("documents").join(format!("{id}.json")).exists() {
                 self.write_document(&id, &canonical::to_bytes(&envelope)?)?;

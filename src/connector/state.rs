@@ -14,22 +14,7 @@ use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result,
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
-
-/// Writes a file so that after a crash it holds the old or the new bytes.
-pub fn write_file(file: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |_| Error::new(ErrorCode::DiskFull, "a file can't be written");
-    let temporary = file.with_extension("new");
-    let mut out = std::fs::File::create(&temporary).map_err(failed)?;
-    out.write_all(bytes).and_then(|()| out.sync_all()).map_err(failed)?;
-    std::fs::rename(&temporary, file).map_err(failed)?;
-    if let Some(parent) = file.parent() {
-        std::fs::File::open(parent).and_then(|d| d.sync_all()).map_err(failed)?;
-    }
-    Ok(())
-}
 
 /// How requests for an offer are decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

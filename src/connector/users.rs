@@ -119,7 +119,7 @@ impl Users {
             return Err(Error::new(ErrorCode::TooLarge, format!("more than {USERS_MAX} users")));
         }
         next.push(user);
-        crate::connector::state::write_file(&self.file, &canonical::to_bytes(&next)?)?;
+        crate::files::write_file(&self.file, &canonical::to_bytes(&next)?)?;
         *users = next;
         Ok(document)
     }
@@ -146,7 +146,7 @@ impl Users {
         }
         let made = random_text()?;
         user.pseudonyms.insert(key, made.clone());
-        crate::connector::state::write_file(&self.file, &canonical::to_bytes(&next)?)?;
+        crate::files::write_file(&self.file, &canonical::to_bytes(&next)?)?;
         *users = next;
         Ok(made)
     }

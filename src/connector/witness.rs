@@ -5,7 +5,7 @@
 
 use crate::connector::node::Node;
 use crate::connector::peers::Head;
-use crate::connector::state::write_file;
+use crate::files::write_file;
 use crate::ledger::Draft;
 use perron_log::merkle::{Hash, verify_consistency};
 use perron_log::{Checkpoint, Cosigner, KeyKind, Verifier};
@@ -50,7 +50,7 @@ impl Kept {
     pub fn heads_of(&self, origin: &str) -> Result<Vec<Checkpoint>> {
         let entries = std::fs::read_dir(&self.cosigned).map_err(|_| Error::new(ErrorCode::LogDamaged, "the cosigned checkpoints can't be read"))?;
         let mut heads = Vec::new();
-        for entry in entries.flatten() {
+        for entry in entries.flatten().filter(|e| e.file_name().to_string_lossy().ends_with(".checkpoint")) {
             let note = std::fs::read_to_string(entry.path()).map_err(|_| Error::new(ErrorCode::LogDamaged, "a cosigned checkpoint can't be read"))?;
             let head = parse(&note)?;
             if head.origin == origin {

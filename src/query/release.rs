@@ -18,9 +18,8 @@
 
 use super::errors;
 use super::view::ViewTable;
-use crate::source::{
-    Part, PartCache, PartWriter, Sets, arrow_type, create_directory, dataset_schema, remove_temporary, write_atomically,
-};
+use crate::files::{create_directory, remove_temporary, write_atomically};
+use crate::source::{Part, PartCache, PartWriter, Sets, arrow_type, dataset_schema};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};

@@ -293,7 +293,7 @@ fn csv_error(e: &::csv::Error) -> Error {
         ErrorKind::Io(e) if e.kind() == io::ErrorKind::FileTooLarge => {
             format!("a line is longer than {CSV_LINE_BYTES_MAX} bytes, or a quote is never closed")
         }
-        ErrorKind::Io(e) => return super::files::io_error(e),
+        ErrorKind::Io(e) => return crate::files::io_error(e),
         _ => format!("line {line} can't be read"),
     };
     Error::new(ErrorCode::SourceInvalid, detail)

@@ -5,7 +5,6 @@
 //! of parts; it never changes. This room knows nothing of policies.
 
 mod csv;
-mod files;
 mod parquet;
 mod part;
 mod schema;
@@ -13,7 +12,6 @@ mod sets;
 mod values;
 
 pub use csv::{CsvFormat, Encoding};
-pub(crate) use files::{create_directory, remove_temporary, write_atomically};
 pub use part::Part;
 pub(crate) use part::{PartCache, PartWriter};
 pub use schema::{arrow_type, dataset_schema};

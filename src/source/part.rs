@@ -1,6 +1,6 @@
 //! Parts: immutable Parquet files named by their SHA-256.
 
-use super::files::{io_error, sync_directory, temporary_name};
+use crate::files::{io_error, sync_directory, temporary_name};
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use ::parquet::basic::Compression;

@@ -11,7 +11,7 @@
 //! crash before it leaves files that nothing names.
 
 use super::csv::CsvRows;
-use super::files::{create_directory, io_error, remove_temporary, sync_directory, write_atomically};
+use crate::files::{create_directory, io_error, remove_temporary, sync_directory, write_atomically};
 use super::parquet::ParquetRows;
 use super::part::{Part, PartCache, PartWriter};
 use super::schema::dataset_schema;

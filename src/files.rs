@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 static TEMPORARY: AtomicU64 = AtomicU64::new(0);
 
 /// Ending of files that are being written; what a crash leaves of them is removed at the start.
-pub(crate) const TEMPORARY_ENDING: &str = ".tmp";
+pub const TEMPORARY_ENDING: &str = ".tmp";
 
 /// Writes `bytes` to `name` within `directory`: temporary file, fsync, rename, fsync of the
 /// directory.
-pub(crate) fn write_atomically(directory: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+pub fn write_atomically(directory: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let temporary = directory.join(temporary_name());
     let write = || -> io::Result<()> {
         let mut file = File::create_new(&temporary)?;
@@ -28,18 +28,28 @@ pub(crate) fn write_atomically(directory: &Path, name: &str, bytes: &[u8]) -> Re
     })
 }
 
+/// As `write_atomically`, for a file by its path.
+pub fn write_file(file: &Path, bytes: &[u8]) -> Result<()> {
+    let name = file.file_name().and_then(|n| n.to_str()).ok_or_else(|| Error::malformed("the path names no file"))?;
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    write_atomically(directory, name, bytes)
+}
+
 /// A name for a file being written, unlike any other of this process.
-pub(crate) fn temporary_name() -> String {
+pub fn temporary_name() -> String {
     format!("{}-{}{TEMPORARY_ENDING}", std::process::id(), TEMPORARY.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Makes the names in `directory` durable.
-pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
 /// Creates `directory` and makes its name durable.
-pub(crate) fn create_directory(directory: &Path) -> Result<()> {
+pub fn create_directory(directory: &Path) -> Result<()> {
     let create = || -> io::Result<()> {
         std::fs::create_dir_all(directory)?;
         match directory.parent() {
@@ -51,7 +61,7 @@ pub(crate) fn create_directory(directory: &Path) -> Result<()> {
 }
 
 /// Removes what a crash left of files being written.
-pub(crate) fn remove_temporary(directory: &Path) {
+pub fn remove_temporary(directory: &Path) {
     let Ok(entries) = std::fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         if entry.file_name().to_string_lossy().ends_with(TEMPORARY_ENDING) {
@@ -61,11 +71,11 @@ pub(crate) fn remove_temporary(directory: &Path) {
 }
 
 /// A failure of the file layer, without names of the machine.
-pub(crate) fn io_error(e: &io::Error) -> Error {
+pub fn io_error(e: &io::Error) -> Error {
     match e.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Error::new(ErrorCode::DiskFull, "no space is left for the set")
+            Error::new(ErrorCode::DiskFull, "no space is left on the disk")
         }
-        kind => Error::new(ErrorCode::Internal, format!("a file of the set can't be read or written: {kind}")),
+        kind => Error::new(ErrorCode::Internal, format!("a file can't be read or written: {kind}")),
     }
 }

@@ -12,6 +12,7 @@ pub mod reads;
 pub mod state;
 pub mod tasks;
 pub mod users;
+pub mod watching;
 pub mod witness;
 
 pub use node::Node;

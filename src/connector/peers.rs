@@ -114,4 +114,27 @@ pub trait Peers: Send + Sync {
     /// Shows ours to the peer, as a witness; gives its cosignature lines, or the size it holds
     /// where that isn't `old_size`.
     async fn show(&self, peer: &ParticipantId, old_size: u64, head: Head) -> Result<std::result::Result<Vec<u8>, u64>>;
+    /// Messages of a peer for us, who can't be dialled: those that wait, then each new one.
+    async fn watch(&self, peer: &ParticipantId) -> Result<BoxStream<'static, Result<Watched>>>;
+    /// Tells the peer what became of a watched message.
+    async fn acknowledge(&self, peer: &ParticipantId, message_id: &str, taken: &Result<RemoteState>) -> Result<()>;
+}
+
+/// A message that came over a watch; which side sent a `terminate` its negotiation tells.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// The kind.
+    pub message: perron_model::negotiation::Message,
+    /// The sender's id of the message.
+    pub message_id: String,
+    /// The consumer's number of the negotiation.
+    pub consumer_pid: String,
+    /// The provider's number.
+    pub provider_pid: String,
+    /// The offer, in `request` and `offer`.
+    pub offer: Option<Offer>,
+    /// The signed agreement, in `agree` and `verify`.
+    pub agreement: Option<perron_model::agreement::JwsJson>,
+    /// Why, in `terminate`.
+    pub reason: Option<String>,
 }

@@ -35,8 +35,8 @@ impl Node {
 
     /// Starts the tasks of a node; they end with `stop`.
     pub fn spawn_tasks(self: &Arc<Self>, stop: tokio_util::sync::CancellationToken) {
-        let tasks: [futures::future::BoxFuture<'static, ()>; 4] =
-            [Box::pin(negotiate(self.clone())), Box::pin(publish(self.clone())), Box::pin(exchange(self.clone())), Box::pin(watch_register(self.clone()))];
+        let tasks: [futures::future::BoxFuture<'static, ()>; 5] =
+            [Box::pin(crate::connector::watching::watch(self.clone())), Box::pin(negotiate(self.clone())), Box::pin(publish(self.clone())), Box::pin(exchange(self.clone())), Box::pin(watch_register(self.clone()))];
         for task in tasks {
             let stop = stop.clone();
             tokio::spawn(async move {
@@ -56,8 +56,9 @@ async fn negotiate(node: Arc<Node>) {
     loop {
         changes.borrow_and_update();
         for negotiation in node.state.negotiations() {
-            let to_send = negotiation.outgoing.is_some();
-            let to_react = !to_send && negotiation.state.waits_for() == Some(negotiation.side);
+            // Whoever can't be dialled watches, and gets its messages there.
+            let to_send = negotiation.outgoing.is_some() && node.is_dialable(&negotiation.counterparty);
+            let to_react = negotiation.outgoing.is_none() && negotiation.state.waits_for() == Some(negotiation.side);
             if !(to_send || to_react) || !busy.lock().unwrap_or_else(PoisonError::into_inner).insert(negotiation.pid.clone()) {
                 continue;
             }
@@ -119,7 +120,7 @@ async fn deliver(node: &Node, negotiation: Negotiation) -> bool {
 }
 
 /// Errors after which the same message may yet be taken.
-const fn is_for_now(code: ErrorCode) -> bool {
+pub(crate) const fn is_for_now(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::PeerUnavailable

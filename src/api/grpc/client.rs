@@ -7,7 +7,7 @@ use crate::api::pb::catalog_service_client::CatalogServiceClient;
 use crate::api::pb::ledger_service_client::LedgerServiceClient;
 use crate::api::pb::negotiation_service_client::NegotiationServiceClient;
 use crate::api::pb::register_service_client::RegisterServiceClient;
-use crate::connector::peers::{CatalogueItem, Head, OutgoingRead, Peers, Planned, ReadEvent, RemoteState, WireMessage};
+use crate::connector::peers::{CatalogueItem, Head, OutgoingRead, Peers, Planned, ReadEvent, RemoteState, Watched, WireMessage};
 use crate::trust::dialer::{Dialer, Purpose};
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{FlightDescriptor, Ticket};
@@ -171,5 +171,20 @@ impl Peers for GrpcPeers {
         let consistency = convert::consistency(&head);
         let answer = call(client.add_checkpoint(pb::AddCheckpointRequest { old_size, consistency, checkpoint: head.note })).await?;
         Ok(if answer.cosignatures.is_empty() { Err(answer.held_size) } else { Ok(answer.cosignatures) })
+    }
+
+    async fn watch(&self, peer: &ParticipantId) -> Result<BoxStream<'static, Result<Watched>>> {
+        let mut client = NegotiationServiceClient::new(self.channel(peer)).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let stream = client.watch(pb::WatchRequest {}).await.map_err(|s| from_status(&s))?.into_inner();
+        Ok(stream.map(|m| m.map_err(|s| from_status(&s)).and_then(convert::watched_from_wire)).boxed())
+    }
+
+    async fn acknowledge(&self, peer: &ParticipantId, message_id: &str, taken: &Result<RemoteState>) -> Result<()> {
+        let mut client = NegotiationServiceClient::new(self.channel(peer)).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let (state, refused, detail) = match taken {
+            Ok(state) => (convert::state_to_wire(state), String::new(), String::new()),
+            Err(error) => (None, error.code.as_str().to_owned(), error.detail.clone()),
+        };
+        call(client.acknowledge(pb::AcknowledgeRequest { message_id: message_id.to_owned(), state, refused, detail })).await.map(|_| ())
     }
 }

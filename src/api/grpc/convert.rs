@@ -1,7 +1,7 @@
 //! Between the wire's messages and the model's.
 
 use crate::api::pb;
-use crate::connector::peers::{CatalogueItem, Head, ReceiptParts, RemoteState};
+use crate::connector::peers::{CatalogueItem, Head, ReceiptParts, RemoteState, Watched};
 use perron_model::agreement::Offer;
 use perron_model::limits::DOCUMENT_BYTES_MAX;
 use perron_model::negotiation::{Message, NegotiationMessage, State};
@@ -101,4 +101,46 @@ pub fn receipt_to_wire(parts: ReceiptParts) -> pb::Receipt {
 /// A receipt from the wire.
 pub fn receipt_from_wire(receipt: pb::Receipt) -> ReceiptParts {
     ReceiptParts { decision: receipt.decision, outcome: receipt.outcome, decision_proof: receipt.decision_proof, outcome_proof: receipt.outcome_proof, stream_salt: receipt.stream_salt }
+}
+
+/// A message for a watcher on the wire.
+pub fn watched_to_wire(message: &NegotiationMessage) -> Result<pb::WatchResponse> {
+    use pb::watch_response::Message as Wire;
+    let envelope = envelope(message);
+    let offer = message.offer.as_ref().map(canonical::to_bytes).transpose()?.unwrap_or_default();
+    let agreement = message.agreement.as_ref().map(canonical::to_bytes).transpose()?.unwrap_or_default();
+    let reason = message.reason.clone().unwrap_or_default();
+    let wire = match message.message {
+        Message::Request => Wire::Request(pb::RequestRequest { envelope, offer }),
+        Message::Offer => Wire::Offer(pb::OfferRequest { envelope, offer }),
+        Message::Accept => Wire::Accept(pb::AcceptRequest { envelope }),
+        Message::Agree => Wire::Agree(pb::AgreeRequest { envelope, agreement }),
+        Message::Verify => Wire::Verify(pb::VerifyRequest { envelope, agreement }),
+        Message::Finalize => Wire::Finalize(pb::FinalizeRequest { envelope }),
+        Message::Terminate => Wire::Terminate(pb::TerminateRequest { envelope, reason }),
+    };
+    Ok(pb::WatchResponse { message: Some(wire) })
+}
+
+/// A message that came over a watch.
+pub fn watched_from_wire(response: pb::WatchResponse) -> Result<Watched> {
+    use pb::watch_response::Message as Wire;
+    let (kind, envelope, content) = match response.message.ok_or_else(|| lacking("content"))? {
+        Wire::Request(m) => (Message::Request, m.envelope, Content::Offer(m.offer)),
+        Wire::Offer(m) => (Message::Offer, m.envelope, Content::Offer(m.offer)),
+        Wire::Accept(m) => (Message::Accept, m.envelope, Content::Nothing),
+        Wire::Agree(m) => (Message::Agree, m.envelope, Content::Agreement(m.agreement)),
+        Wire::Verify(m) => (Message::Verify, m.envelope, Content::Agreement(m.agreement)),
+        Wire::Finalize(m) => (Message::Finalize, m.envelope, Content::Nothing),
+        Wire::Terminate(m) => (Message::Terminate, m.envelope, Content::Reason(m.reason)),
+    };
+    let envelope = envelope.ok_or_else(|| lacking("envelope"))?;
+    let mut watched = Watched { message: kind, message_id: envelope.message_id, consumer_pid: envelope.consumer_pid, provider_pid: envelope.provider_pid, offer: None, agreement: None, reason: None };
+    match content {
+        Content::Nothing => {}
+        Content::Offer(bytes) => watched.offer = Some(offer(&bytes)?),
+        Content::Agreement(bytes) => watched.agreement = Some(canonical::from_bytes(&bytes, DOCUMENT_BYTES_MAX)?),
+        Content::Reason(text) => watched.reason = Some(text.chars().take(2000).collect()),
+    }
+    Ok(watched)
 }

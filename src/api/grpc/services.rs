@@ -13,6 +13,7 @@ use crate::connector::authority::Authority;
 use crate::connector::peers::Head;
 use perron_model::negotiation::Message;
 use perron_model::{DatasetId, Digest, Error, ErrorCode, ParticipantId, Result};
+use futures::StreamExt;
 use std::sync::Arc;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
@@ -127,6 +128,25 @@ impl NegotiationService for Services {
         let by_provider = self.node.is_consumer_of(&peer, &mine);
         let state = self.take(&peer, Message::Terminate, by_provider, m.envelope, Content::Reason(m.reason)).await?;
         Ok(Response::new(pb::TerminateResponse { state }))
+    }
+    type WatchStream = std::pin::Pin<Box<dyn Stream<Item = Result<pb::WatchResponse, Status>> + Send>>;
+
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let peer = self.caller(&request)?;
+        let messages = self.node.messages_for(&peer).map(|m| convert::watched_to_wire(&m).map_err(|e| to_status(&e)));
+        Ok(Response::new(Box::pin(messages)))
+    }
+    async fn acknowledge(&self, request: Request<pb::AcknowledgeRequest>) -> Result<Response<pb::AcknowledgeResponse>, Status> {
+        let peer = self.caller(&request)?;
+        let m = request.into_inner();
+        let taken = if m.refused.is_empty() {
+            convert::state_from_wire(m.state)
+        } else {
+            let code = ErrorCode::parse(&m.refused).unwrap_or(ErrorCode::Internal);
+            Err(Error::new(code, m.detail.chars().take(2000).collect::<String>()))
+        };
+        self.node.acknowledged(&peer, &m.message_id, taken).await.map_err(|e| to_status(&e))?;
+        Ok(Response::new(pb::AcknowledgeResponse {}))
     }
     async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::GetResponse>, Status> {
         let peer = self.caller(&request)?;

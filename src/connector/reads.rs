@@ -269,22 +269,25 @@ impl Node {
                 return Ok(());
             }
         }
-        let known = self.releases.list(agreement)?.iter().any(|r| r.snapshot == snapshot);
-        let computed = if known { None } else { Some(self.engine.release(&grant, *agreement).await) };
-        match computed {
+        match self.engine.release(&grant, *agreement).await {
+            Ok(_) => {}
             // Every period of this snapshot was released before: nothing replaces them.
-            None | Some(Err(Error { code: ErrorCode::ReleaseExists, .. })) => {}
-            Some(Err(error)) => return Err(error),
-            Some(Ok(released)) => {
-                let body = Body::Release(perron_model::entry::Release {
-                    dataset: grant.dataset().id.to_string(),
-                    snapshot,
-                    table: released.table,
-                    groups: released.groups,
-                    suppressed: released.suppressed,
-                });
-                self.ledger.append(Draft { body, chain: Some(*agreement), attachments: Vec::new() }).await?;
+            Err(Error { code: ErrorCode::ReleaseExists, .. }) => {}
+            Err(error) => return Err(error),
+        }
+        // A crash may have come between a table and its entry: whatever lacks one gets it now.
+        for released in self.releases.list(agreement)? {
+            if self.state.is_released(agreement, &released.table)? {
+                continue;
             }
+            let body = Body::Release(perron_model::entry::Release {
+                dataset: grant.dataset().id.to_string(),
+                snapshot: released.snapshot,
+                table: released.table,
+                groups: released.groups,
+                suppressed: released.suppressed,
+            });
+            self.ledger.append(Draft { body, chain: Some(*agreement), attachments: Vec::new() }).await?;
         }
         self.released.lock().unwrap_or_else(PoisonError::into_inner).insert((*agreement, snapshot));
         Ok(())

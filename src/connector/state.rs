@@ -119,6 +119,7 @@ const AGREEMENTS: &str = "agreements";
 const REQUESTS: &str = "requests";
 const OUTCOMES: &str = "outcomes";
 const HELD: &str = "held";
+const RELEASES: &str = "releases";
 
 impl State {
     /// Loads the fold from the store.
@@ -189,6 +190,11 @@ impl State {
     pub fn decision_of(&self, request: &Digest) -> Result<Option<u64>> {
         Ok(self.store.get(REQUESTS, request.as_bytes())?.and_then(|v| <[u8; 8]>::try_from(v).ok()).map(u64::from_be_bytes))
     }
+    /// Has the release of this table under this agreement its entry?
+    pub fn is_released(&self, agreement: &AgreementId, table: &Digest) -> Result<bool> {
+        let key = [agreement.as_bytes().as_slice(), table.as_bytes()].concat();
+        Ok(self.store.get(RELEASES, &key)?.is_some())
+    }
     /// Position of the outcome of a decision.
     pub fn outcome_of(&self, decision: &Digest) -> Result<Option<u64>> {
         Ok(self.store.get(OUTCOMES, decision.as_bytes())?.and_then(|v| <[u8; 8]>::try_from(v).ok()).map(u64::from_be_bytes))
@@ -231,6 +237,10 @@ impl State {
             }
             Body::Outcome(outcome) => {
                 self.store.apply(vec![Change::Put { tree: OUTCOMES, key: outcome.decision.as_bytes().to_vec(), value: entry.index.to_be_bytes().to_vec() }])?;
+            }
+            Body::Release(release) => {
+                let key = release_key(entry, &release.table);
+                self.store.apply(vec![Change::Put { tree: RELEASES, key, value: entry.index.to_be_bytes().to_vec() }])?;
             }
             Body::Received(received) => self.take_received(entry, received, attachments)?,
             _ => {}
@@ -343,6 +353,11 @@ fn load<T: DeserializeOwned>(store: &Store, tree: &'static str) -> Result<Vec<T>
 fn document<T: DeserializeOwned>(attachments: &[(AttachmentKind, Vec<u8>)], kind: AttachmentKind) -> Result<T> {
     let (_, bytes) = attachments.iter().find(|(k, _)| *k == kind).ok_or_else(|| Error::new(ErrorCode::LogDamaged, "an entry lacks its attachment"))?;
     serde_json::from_slice(bytes).map_err(|_| Error::new(ErrorCode::LogDamaged, "an entry's attachment can't be read"))
+}
+
+fn release_key(entry: &Entry, table: &Digest) -> Vec<u8> {
+    let agreement = entry.chain.as_ref().map(|c| c.agreement.as_bytes().to_vec()).unwrap_or_default();
+    [agreement.as_slice(), table.as_bytes()].concat()
 }
 
 fn document_text(attachments: &[(AttachmentKind, Vec<u8>)], kind: AttachmentKind) -> Result<String> {

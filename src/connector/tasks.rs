@@ -4,7 +4,7 @@ use crate::connector::node::Node;
 use crate::connector::state::Negotiation;
 use perron_gate::Register;
 use perron_model::limits::{OUTBOX_BACKOFF_MS_MAX, OUTBOX_BACKOFF_MS_MIN};
-use perron_model::participant::Status;
+use perron_model::participant::{Role, Status};
 use perron_model::{ErrorCode, ParticipantId};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,13 @@ pub struct Wanted {
 impl Node {
     /// Asks that heads be exchanged with a peer soon.
     pub(crate) fn heads_wanted(&self, peer: &ParticipantId) {
-        self.wanted.peers.lock().unwrap_or_else(PoisonError::into_inner).insert(peer.clone());
+        let register = self.register.load();
+        // The authority is witness to all: it sees what a partner sees.
+        let authority = register.participants().find(|p| p.roles.contains(&Role::Authority) && p.id != self.me);
+        let mut peers = self.wanted.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.insert(peer.clone());
+        peers.extend(authority.map(|a| a.id.clone()));
+        drop(peers);
         self.wanted.told.notify_one();
     }
 

@@ -106,10 +106,13 @@ impl Users {
 
     /// Adds a user, or replaces the grants of one of that name. Gives the digest that the log
     /// gets: salted, for a name is guessable.
-    pub fn put(&self, user: User) -> Result<Digest> {
+    pub fn put(&self, mut user: User) -> Result<Digest> {
         let salt = crate::ledger::random_16()?;
-        let document = Digest::salted(&salt, &canonical::to_bytes(&user)?);
         let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
+        // Whoever keeps their name keeps their pseudonyms: what they did stays theirs.
+        if let Some(known) = users.iter().find(|u| u.name == user.name) {
+            user.pseudonyms.clone_from(&known.pseudonyms);
+        }
         let taken = users.iter().any(|u| u.credential == user.credential && u.name != user.name);
         if taken {
             return Err(Error::new(ErrorCode::AlreadyExists, "another user shows themselves in the same way"));
@@ -119,6 +122,7 @@ impl Users {
             return Err(Error::new(ErrorCode::TooLarge, format!("more than {USERS_MAX} users")));
         }
         next.push(user);
+        let document = Digest::salted(&salt, &canonical::to_bytes(&next)?);
         crate::files::write_file(&self.file, &canonical::to_bytes(&next)?)?;
         *users = next;
         Ok(document)

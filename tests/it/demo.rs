@@ -7,13 +7,38 @@ use std::process::{Command, Output, Stdio};
 
 /// Steps that the demonstration has to show, in this order.
 const STEPS: &[&str] = &[
-    "authority", "enrol", "publish-household", "publish-buildings", "catalogue", "negotiate-rows", "negotiate-totals", "counter-offer", "signed", "verify-agreement", "users", "night-flows", "totals",
-    "refused-household", "refused-purpose", "refused-expired", "query-log", "stopped", "verify-provider", "verify-consumer", "edit-found", "forger",
+    "authority",
+    "enrol",
+    "publish-household",
+    "publish-buildings",
+    "catalogue",
+    "negotiate-rows",
+    "negotiate-totals",
+    "counter-offer",
+    "signed",
+    "verify-agreement",
+    "users",
+    "night-flows",
+    "totals",
+    "refused-household",
+    "refused-purpose",
+    "refused-expired",
+    "query-log",
+    "stopped",
+    "verify-provider",
+    "verify-consumer",
+    "edit-found",
+    "forger",
 ];
 
 fn perron() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_perron"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("PERRON_DIR").env_remove("PERRON_LANG").env_remove("PERRON_DEMO_DATA").stdin(Stdio::null());
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("PERRON_DIR")
+        .env_remove("PERRON_LANG")
+        .env_remove("PERRON_DEMO_DATA")
+        .stdin(Stdio::null());
     command
 }
 
@@ -34,7 +59,12 @@ fn field<'a>(line: &'a Json, name: &str) -> &'a str {
 }
 
 fn shown(output: &Output) -> String {
-    format!("{}\n{}\n{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 fn verified(command: &mut Command) -> String {
@@ -63,7 +93,8 @@ fn every_step_holds_and_both_directories_verify() {
     }
     assert!(!names.contains(&"summary"), "the summary comes once, last");
 
-    let (provider, consumer) = (PathBuf::from(field(summary, "provider_dir")), PathBuf::from(field(summary, "consumer_dir")));
+    let (provider, consumer) =
+        (PathBuf::from(field(summary, "provider_dir")), PathBuf::from(field(summary, "consumer_dir")));
     for (own, other) in [(&provider, &consumer), (&consumer, &provider)] {
         let report = verified(Command::new(perron_verify()).arg("--json").arg(own).arg("--against").arg(other));
         let report: Json = serde_json::from_str(&report).unwrap();
@@ -81,7 +112,13 @@ fn every_step_holds_and_both_directories_verify() {
 fn without_one_of_its_processes_it_fails() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("demo");
-    let mut demo = perron().args(["--json", "demo", "--dir"]).arg(&dir).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut demo = perron()
+        .args(["--json", "demo", "--dir"])
+        .arg(&dir)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let mut told = Vec::new();
     let mut killed = false;
     for line in BufReader::new(demo.stdout.take().unwrap()).lines() {

@@ -6,8 +6,23 @@ use perron_model::ErrorCode;
 
 /// Names of gRPC's status codes, by number.
 const GRPC: [&str; 17] = [
-    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
-    "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
 ];
 
 fn rows(lang: Lang) -> Vec<String> {
@@ -34,7 +49,11 @@ fn the_reference_shows_the_table_of_errors() {
         }
         let shown: Vec<&str> = shown.lines().filter(is_row).collect();
         let differing: Vec<&String> = expected.iter().filter(|e| !shown.contains(&e.as_str())).collect();
-        assert!(differing.is_empty(), "{page} lacks:\n{}", differing.iter().map(|s| s.as_str()).collect::<Vec<_>>().join("\n"));
+        assert!(
+            differing.is_empty(),
+            "{page} lacks:\n{}",
+            differing.iter().map(|s| s.as_str()).collect::<Vec<_>>().join("\n")
+        );
         assert_eq!(shown, expected, "{page} has more than the table, or another order");
     }
 }

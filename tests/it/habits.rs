@@ -9,7 +9,9 @@ const LINES_MAX: usize = 600;
 const MACROS: &[&str] = &["panic", "todo", "unimplemented", "unreachable", "dbg"];
 const METHODS: &[&str] = &["unwrap", "expect", "unwrap_err", "expect_err", "unwrap_unchecked", "get_unchecked"];
 /// Words before a bracket that don't make it an index.
-const WORDS: &[&str] = &["return", "in", "else", "match", "mut", "dyn", "as", "if", "break", "move", "ref", "const", "let", "impl", "where"];
+const WORDS: &[&str] = &[
+    "return", "in", "else", "match", "mut", "dyn", "as", "if", "break", "move", "ref", "const", "let", "impl", "where",
+];
 /// Where a program may wait for a time rather than for an event, and why.
 const SLEEPS: &[(&str, &str)] = &[
     ("src/connector/tasks.rs", "what didn't arrive is sent again later and later"),
@@ -134,7 +136,8 @@ fn nothing_that_can_fail_is_assumed() {
 
 #[test]
 fn files_can_be_read_in_one_go() {
-    let long: Vec<String> = shipped().iter().filter(|f| f.lines > LINES_MAX).map(|f| format!("{}: {} lines", f.path, f.lines)).collect();
+    let long: Vec<String> =
+        shipped().iter().filter(|f| f.lines > LINES_MAX).map(|f| format!("{}: {} lines", f.path, f.lines)).collect();
     assert!(long.is_empty(), "over {LINES_MAX} lines:\n{}", long.join("\n"));
 }
 
@@ -153,13 +156,43 @@ fn broken_habits_are_found() {
         broken(&File { path: "x.rs".into(), lines: 1, syntax: syn::parse_file(&text).unwrap() }).len()
     };
     for bad in [
-        "a.first().unwrap()", "a.first().expect(\"b\")", "a.iter().map(Option::unwrap)", "panic!()", "todo!()", "unimplemented!()", "unreachable!()", "std::panic!()",
-        "a[0]", "a[..2]", "&a[1..]", "f()[0]", "println!(\"{}\", a[0])", "json!({\"b\": a.first().unwrap()})", "vec![a[0]]", "matches!(a[0], 1)", "println!(\"{}\", x?[0])", "g!(f()[1])",
-        "std::thread::sleep(d)", "tokio::time::sleep(d).await", "select! { _ = sleep(d) => {} }",
+        "a.first().unwrap()",
+        "a.first().expect(\"b\")",
+        "a.iter().map(Option::unwrap)",
+        "panic!()",
+        "todo!()",
+        "unimplemented!()",
+        "unreachable!()",
+        "std::panic!()",
+        "a[0]",
+        "a[..2]",
+        "&a[1..]",
+        "f()[0]",
+        "println!(\"{}\", a[0])",
+        "json!({\"b\": a.first().unwrap()})",
+        "vec![a[0]]",
+        "matches!(a[0], 1)",
+        "println!(\"{}\", x?[0])",
+        "g!(f()[1])",
+        "std::thread::sleep(d)",
+        "tokio::time::sleep(d).await",
+        "select! { _ = sleep(d) => {} }",
     ] {
         assert_eq!(of(bad), 1, "{bad}");
     }
-    for good in ["a.get(0)", "vec![1, 2]", "&a[..]", "let b: [u8; 2] = [1, 2];", "json!({\"a\": [1]})", "matches!(a, [1, ..])", "a.unwrap_or(1)", "#[allow(x)] let _ = 1;", "for _ in [1] {}", "assert!(a.is_empty())", "g!(x: &'a [u8], return [1])"] {
+    for good in [
+        "a.get(0)",
+        "vec![1, 2]",
+        "&a[..]",
+        "let b: [u8; 2] = [1, 2];",
+        "json!({\"a\": [1]})",
+        "matches!(a, [1, ..])",
+        "a.unwrap_or(1)",
+        "#[allow(x)] let _ = 1;",
+        "for _ in [1] {}",
+        "assert!(a.is_empty())",
+        "g!(x: &'a [u8], return [1])",
+    ] {
         assert_eq!(of(good), 0, "{good}");
     }
 }

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod demo;
+mod dialling;
 mod errors;
 mod habits;
 mod rooms;

@@ -1,2 +1,12 @@
+//! What has to hold of the whole: the habits of the source, the order of the rooms, the map, the
+//! table of errors, and the program itself.
+
+mod architecture;
+mod demo;
+mod dialling;
 mod edits;
+mod errors;
+mod habits;
+mod rooms;
+mod source;
 mod tutorial;

@@ -1,0 +1,282 @@
+"""Unmodified clients of Flight SQL against the demonstration left running.
+
+pyarrow.flight, ADBC's Flight SQL driver and the Arrow Flight SQL JDBC driver each run what the
+agreements permit and what they refuse; a refusal is known by its stable code.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import traceback
+import urllib.parse
+
+import adbc_driver_flightsql.dbapi as adbc
+import adbc_driver_manager
+import pyarrow.flight as flight
+from adbc_driver_flightsql import DatabaseOptions
+
+PERRON = os.environ["PERRON"]
+ROWS = "https://w3id.org/dpv#ImprovePublicServices"
+TOTALS = "https://w3id.org/dpv#PublicBenefit"
+MARKETING = "https://w3id.org/dpv#Marketing"
+GROUPS = 27
+START_S = 120
+JAVA_S = 60
+
+
+def answer(*arguments):
+    out = subprocess.run([PERRON, "--json", *arguments], capture_output=True, text=True, check=True, timeout=30)
+    return [json.loads(line) for line in out.stdout.splitlines()]
+
+
+class Side:
+    """An organisation's Flight SQL port, with one user's token and the agreement of a set."""
+
+    def __init__(self, directory, token, dataset, purpose):
+        self.port = tomllib.loads((directory / "perron.toml").read_text())["listen"]["flight"].rsplit(":", 1)[1]
+        self.token = token.read_text().strip()
+        self.purpose = purpose
+        listed = answer("agreement", "list", "--dir", str(directory))
+        listed = listed[0] if len(listed) == 1 and isinstance(listed[0], list) else listed
+        self.agreement = next(a for a in listed if dataset in json.dumps(a))
+        self.agreement = self.agreement.get("agreement") or self.agreement["id"]
+
+
+class Refused(Exception):
+    """What a client shows of a refusal: its message, and the status details as they came."""
+
+    def __init__(self, message, details):
+        super().__init__(f"{message} [{details!r}]")
+        self.details = details
+
+
+# --- pyarrow.flight, which has no Flight SQL of its own: two protobuf messages, by hand ---------
+
+def varint(number):
+    out = b""
+    while number > 127:
+        out, number = out + bytes([number & 127 | 128]), number >> 7
+    return out + bytes([number])
+
+
+def member(number, value):
+    return bytes([number << 3 | 2]) + varint(len(value)) + value
+
+
+def command(kind, message):
+    return member(1, b"type.googleapis.com/arrow.flight.protocol.sql." + kind.encode()) + member(2, message)
+
+
+def headers(side, token, agreement, purpose):
+    found = []
+    if token:
+        found.append((b"authorization", b"Bearer " + token.encode()))
+    if agreement:
+        found.append((b"perron-agreement", agreement.encode()))
+    if purpose:
+        found.append((b"perron-purpose", purpose.encode()))
+    return found
+
+
+class PyArrow:
+    name = "pyarrow"
+
+    def run(self, side, sql, token, agreement, purpose):
+        options = flight.FlightCallOptions(headers=headers(side, token, agreement, purpose), timeout=30)
+        with flight.connect(f"grpc://127.0.0.1:{side.port}") as client:
+            try:
+                descriptor = flight.FlightDescriptor.for_command(command("CommandStatementQuery", member(1, sql.encode())))
+                info = client.get_flight_info(descriptor, options)
+                return client.do_get(info.endpoints[0].ticket, options).read_all().to_pylist()
+            except flight.FlightError as error:
+                raise Refused(str(error), error.extra_info) from error
+            except Exception as error:  # gRPC's other statuses come as Arrow's own errors
+                raise Refused(str(error), getattr(error, "extra_info", b"")) from error
+
+
+class Adbc:
+    name = "adbc"
+
+    def run(self, side, sql, token, agreement, purpose):
+        prefix = DatabaseOptions.RPC_CALL_HEADER_PREFIX.value
+        options = {}
+        if token:
+            options[DatabaseOptions.AUTHORIZATION_HEADER.value] = f"Bearer {token}"
+        if agreement:
+            options[prefix + "perron-agreement"] = agreement
+        if purpose:
+            options[prefix + "perron-purpose"] = purpose
+        try:
+            with adbc.connect(f"grpc://127.0.0.1:{side.port}", db_kwargs=options) as connection:
+                with connection.cursor() as cursor:
+                    cursor.execute(sql)
+                    return cursor.fetch_arrow_table().to_pylist()
+        except adbc_driver_manager.Error as error:
+            raise Refused(str(error), b" ".join(v for _, v in error.details or [])) from error
+
+
+class Jdbc:
+    def __init__(self, mode):
+        self.mode, self.name = mode, f"jdbc-{mode}"
+
+    def run(self, side, sql, token, agreement, purpose):
+        properties = {"useEncryption": "false", "token": token, "perron-agreement": agreement, "perron-purpose": purpose}
+        given = "&".join(f"{k}={urllib.parse.quote(v, safe='')}" for k, v in properties.items() if v)
+        url = f"jdbc:arrow-flight-sql://127.0.0.1:{side.port}?{given}"
+        java = ["java", "--add-opens=java.base/java.nio=ALL-UNNAMED", "-cp", os.environ["PERRON_JAVA_CLASSES"], "Query"]
+        out = subprocess.run([*java, self.mode, url, sql], capture_output=True, text=True, timeout=JAVA_S, check=False)
+        lines = [line.split("\t") for line in out.stdout.splitlines()]
+        if lines and lines[-1][0] == "refused":
+            raise Refused(lines[-1][1], lines[-1][1].encode())
+        assert lines and lines[-1] == ["end"], out.stdout + out.stderr
+        return [tuple(line[1:]) for line in lines if line[0] == "row"]
+
+
+# --- what is run ---------------------------------------------------------------------------------
+
+def values(rows):
+    return [tuple(row.values()) if isinstance(row, dict) else row for row in rows]
+
+
+def permitted(client, commune, inter):
+    def rows(side, sql):
+        return values(client.run(side, sql, side.token, side.agreement, side.purpose))
+
+    def count():
+        (found,) = rows(commune, "SELECT count(*) AS n FROM building_water")
+        assert int(found[0]) > 1000, found
+
+    def many_rows():
+        found = rows(commune, "SELECT * FROM building_water")
+        (counted,) = rows(commune, "SELECT count(*) AS n FROM building_water")
+        assert len(found) == int(counted[0]), (len(found), counted)
+
+    def no_rows():
+        assert rows(commune, "SELECT meter FROM building_water WHERE meter = 'none'") == []
+
+    def totals():
+        found = rows(inter, "SELECT sector, households FROM household_water")
+        assert len(found) == GROUPS and all(int(n) >= 10 for _, n in found), found
+
+    def types():
+        (found,) = rows(commune, "SELECT meter, litres, start_local FROM building_water WHERE litres IS NOT NULL ORDER BY start_local LIMIT 1")
+        assert len(found) == 3 and all(v is not None for v in found), found
+
+    return [count, many_rows, no_rows, totals, types]
+
+
+def refusals(client, commune, inter):
+    good = "SELECT count(*) AS n FROM household_water"
+    cases = [
+        ("one_household", "column_not_granted", {"sql": "SELECT household, litres FROM household_water LIMIT 1"}),
+        ("no_such_column", "column_not_granted", {"sql": "SELECT nothing FROM household_water"}),
+        ("other_table", "table_not_granted", {"sql": "SELECT 1 FROM building_water"}),
+        ("schema_of_the_engine", "table_not_granted", {"sql": "SELECT 1 FROM information_schema.tables"}),
+        ("other_purpose", "purpose_not_granted", {"purpose": MARKETING}),
+        ("other_agreement", "agreement_not_granted", {"agreement": commune.agreement}),
+        ("no_agreement", "malformed", {"agreement": None}),
+        ("no_purpose", "malformed", {"purpose": None}),
+        ("anonymous", "unauthenticated", {"token": None}),
+        ("wrong_token", "unauthenticated", {"token": "x" * 43}),
+        ("ddl", "statement_not_allowed", {"sql": "CREATE TABLE t AS SELECT 1"}),
+        ("dml", "statement_not_allowed", {"sql": "DELETE FROM household_water"}),
+        ("two_statements", "statement_not_allowed", {"sql": f"{good}; {good}"}),
+        ("not_sql", "statement_invalid", {"sql": "SELECT FROM WHERE"}),
+        ("function", "function_not_allowed", {"sql": "SELECT version() FROM household_water"}),
+    ]
+
+    def case(name, code, changed):
+        def refused():
+            asked = {"sql": good, "token": inter.token, "agreement": inter.agreement, "purpose": inter.purpose} | changed
+            try:
+                rows = client.run(inter, **asked)
+            except Refused as error:
+                assert code.encode() in (error.details or b""), f"`{code}` isn't in {error}"
+                return
+            raise AssertionError(f"should be refused with `{code}`: {str(rows)[:200]}")
+        refused.__name__ = f"refused_{name}"
+        return refused
+
+    return [case(*c) for c in cases]
+
+
+def prepared_twice(commune, _inter):
+    """ADBC prepares, then runs twice; a parameter is refused."""
+    prefix = DatabaseOptions.RPC_CALL_HEADER_PREFIX.value
+    options = {DatabaseOptions.AUTHORIZATION_HEADER.value: f"Bearer {commune.token}", prefix + "perron-agreement": commune.agreement, prefix + "perron-purpose": commune.purpose}
+    with adbc.connect(f"grpc://127.0.0.1:{commune.port}", db_kwargs=options) as connection, connection.cursor() as cursor:
+        statement = cursor.adbc_statement
+        statement.set_sql_query("SELECT count(*) AS n FROM building_water")
+        statement.prepare()
+        for _ in range(2):
+            stream, _ = statement.execute_query()
+            import pyarrow
+            found = pyarrow.RecordBatchReader._import_from_c(stream.address).read_all().to_pylist()
+            assert found[0]["n"] > 1000, found
+
+
+def ticket_serves_once(commune, _inter):
+    options = flight.FlightCallOptions(headers=headers(commune, commune.token, commune.agreement, commune.purpose), timeout=30)
+    with flight.connect(f"grpc://127.0.0.1:{commune.port}") as client:
+        descriptor = flight.FlightDescriptor.for_command(command("CommandStatementQuery", member(1, b"SELECT count(*) AS n FROM building_water")))
+        ticket = client.get_flight_info(descriptor, options).endpoints[0].ticket
+        client.do_get(ticket, options).read_all()
+        try:
+            client.do_get(ticket, options).read_all()
+        except Exception as error:
+            assert b"ticket_invalid" in (getattr(error, "extra_info", b"") or b""), error
+            return
+        raise AssertionError("a ticket served twice")
+
+
+def cases(commune, inter):
+    for client in [PyArrow(), Adbc(), Jdbc("plain"), Jdbc("prepared")]:
+        wanted = permitted(client, commune, inter) + refusals(client, commune, inter)
+        if isinstance(client, Jdbc):
+            # Each is a start of Java: those that matter.
+            few = {"many_rows", "totals", "types", "refused_one_household", "refused_other_purpose", "refused_anonymous", "refused_ddl"}
+            wanted = [w for w in wanted if w.__name__ in few]
+        for test in wanted:
+            yield f"{client.name}::{test.__name__}", test
+    for test in [prepared_twice, ticket_serves_once]:
+        yield test.__name__, lambda test=test: test(commune, inter)
+
+
+def main():
+    passed, failed = 0, 0
+    with tempfile.TemporaryDirectory(prefix="perron-clients-") as folder:
+        directory = pathlib.Path(folder) / "demo"
+        # A session of its own: the connectors that stay are ended with it.
+        demo = subprocess.Popen([PERRON, "--json", "demo", "--serve", "--dir", str(directory)], stdout=subprocess.PIPE, text=True, start_new_session=True)
+        try:
+            steps, _ = demo.communicate(timeout=START_S)
+            assert demo.returncode == 0, f"the demonstration failed:\n{steps}"
+            commune = Side(directory / "commune", directory / "anne.token", "building_water", ROWS)
+            inter = Side(directory / "inter", directory / "bruno.token", "household_water", TOTALS)
+            for name, test in cases(commune, inter):
+                begun = time.monotonic()
+                try:
+                    test()
+                    passed += 1
+                    print(f"test {name} ... ok ({time.monotonic() - begun:.2f} s)", flush=True)
+                except Exception:
+                    failed += 1
+                    print(f"test {name} ... FAILED\n{traceback.format_exc(limit=3)}", flush=True)
+        finally:
+            try:
+                os.killpg(demo.pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+            time.sleep(1)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

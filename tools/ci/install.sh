@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Installs what the tests need beside the compilers. A program that has to be on the machine and
+# isn't is a failure that names its package.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tools/ci/versions.sh
+
+missing=0
+need() {
+    command -v "$1" >/dev/null || { echo "\`$1\` is missing: apt-get install $2" >&2; missing=1; }
+}
+need cc gcc
+need perl perl
+need go golang-go
+need javac openjdk-17-jdk-headless
+need mvn maven
+need python3 "python3 python3-venv"
+if [ "$missing" -ne 0 ]; then exit 1; fi
+
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: apt-get install python3" >&2; exit 1; }
+python3 -c 'import ensurepip' 2>/dev/null || { echo "Python's ensurepip is missing: apt-get install python3-venv" >&2; exit 1; }
+
+if [ ! -e "$PYTHON_ENVIRONMENT/complete" ]; then
+    rm -rf "$PYTHON_ENVIRONMENT"
+    python3 -m venv "$PYTHON_ENVIRONMENT"
+    "$PYTHON_ENVIRONMENT/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: -r tests/clients/requirements.txt
+    touch "$PYTHON_ENVIRONMENT/complete"
+fi

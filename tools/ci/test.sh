@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# All tests, with a count. Ends non-zero if anything failed, after having run everything.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+. tools/ci/versions.sh
+
+tools/ci/install.sh || exit 1
+log=$(mktemp -d)
+trap 'rm -rf "$log"' EXIT
+failed=()
+
+echo "== policies"
+policies/build.sh --check 2>&1 | tee "$log/policies" || failed+=(policies)
+
+echo "== cargo test"
+cargo build --locked --workspace --bins || failed+=(build)
+cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log/cargo" || failed+=(cargo)
+
+echo "== clients"
+tests/clients/run.sh 2>&1 | tee "$log/clients" || failed+=(clients)
+
+# `test result: ok. 12 passed; 0 failed; 0 ignored; …`, `PASS: 12/12`, `12 passed, 0 failed`
+count() { awk "$1" "$log"/* ; }
+passed=$(count '/^test result:/ { for (i = 2; i <= NF; i++) if ($i ~ /^passed/) n += $(i-1) } /^PASS: [0-9]+\// { split($2, p, "/"); n += p[1] } /^[0-9]+ passed, [0-9]+ failed$/ { n += $1 } END { print n + 0 }')
+broken=$(count '/^test result:/ { for (i = 2; i <= NF; i++) if ($i ~ /^failed/) n += $(i-1) } /^FAIL: [0-9]+\// { split($2, p, "/"); n += p[1] } /^[0-9]+ passed, [0-9]+ failed$/ { n += $3 } END { print n + 0 }')
+# What failed before it could count is one failure.
+if [ "$broken" -eq 0 ] && [ ${#failed[@]} -gt 0 ]; then broken=${#failed[@]}; fi
+if [ "$passed" -eq 0 ]; then failed+=("no test ran"); fi
+
+[ ${#failed[@]} -eq 0 ] || echo "FAILED: ${failed[*]}"
+mkdir -p "$PERRON_TOOLS"
+echo "$passed passed, $broken failed" | tee "$PERRON_COUNTS"
+[ ${#failed[@]} -eq 0 ]

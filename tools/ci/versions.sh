@@ -1,0 +1,6 @@
+# Versions of the programs that tests and checks use, and where they are kept. Sourced.
+export PERRON_TOOLS="${PERRON_TOOLS:-${HOME:-/tmp}/.cache/perron-tools}"
+export PERRON_COUNTS="$PERRON_TOOLS/counts"
+CARGO_DENY_VERSION=0.20.2
+BUF_VERSION=1.75.0
+PYTHON_ENVIRONMENT="$PERRON_TOOLS/python-pyarrow-26.0.1-adbc-1.13.0"

@@ -58,12 +58,15 @@ impl Config {
     /// `PERRON__SECTION__KEY` of the environment overrides.
     pub fn load(directory: &Path) -> Result<Config> {
         let invalid = |detail: String| Error::new(ErrorCode::ConfigInvalid, detail);
-        let text = std::fs::read_to_string(directory.join(FILE)).map_err(|_| invalid(format!("no `{FILE}` can be read in this directory; `perron join` makes one")))?;
-        let mut value: toml::Table = toml::from_str(&text).map_err(|e| invalid(format!("`{FILE}`: {}", e.message())))?;
+        let text = std::fs::read_to_string(directory.join(FILE))
+            .map_err(|_| invalid(format!("no `{FILE}` can be read in this directory; `perron join` makes one")))?;
+        let mut value: toml::Table =
+            toml::from_str(&text).map_err(|e| invalid(format!("`{FILE}`: {}", e.message())))?;
         for (name, text) in std::env::vars().filter(|(n, _)| n.starts_with("PERRON__")) {
             override_with(&mut value, &name, text).map_err(invalid)?;
         }
-        let config: Config = value.try_into().map_err(|e: toml::de::Error| invalid(format!("`{FILE}`: {}", e.message())))?;
+        let config: Config =
+            value.try_into().map_err(|e: toml::de::Error| invalid(format!("`{FILE}`: {}", e.message())))?;
         config.check()
     }
 
@@ -71,14 +74,18 @@ impl Config {
         if let Some(flight) = self.listen.flight
             && !flight.ip().is_loopback()
         {
-            return Err(Error::new(ErrorCode::ConfigInvalid, "`listen.flight` has to be a loopback address: its users show themselves by a token"));
+            return Err(Error::new(
+                ErrorCode::ConfigInvalid,
+                "`listen.flight` has to be a loopback address: its users show themselves by a token",
+            ));
         }
         Ok(self)
     }
 
     /// Writes the configuration.
     pub fn save(&self, directory: &Path) -> Result<()> {
-        let text = toml::to_string_pretty(self).map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the configuration can't be written"))?;
+        let text = toml::to_string_pretty(self)
+            .map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the configuration can't be written"))?;
         crate::files::write_file(&directory.join(FILE), text.as_bytes())
     }
 }
@@ -110,7 +117,12 @@ mod tests {
     fn unknown_keys_and_open_flight_ports_are_refused() {
         let good = "participant = \"a\"\nspace = \"s\"\n[listen]\npeers = \"127.0.0.1:1\"\n";
         assert!(load(good).is_ok());
-        for bad in [format!("colour = \"red\"\n{good}"), format!("{good}flight = \"0.0.0.0:2\"\n"), good.replace("127.0.0.1:1", "here"), String::new()] {
+        for bad in [
+            format!("colour = \"red\"\n{good}"),
+            format!("{good}flight = \"0.0.0.0:2\"\n"),
+            good.replace("127.0.0.1:1", "here"),
+            String::new(),
+        ] {
             assert_eq!(load(&bad).unwrap_err().code, ErrorCode::ConfigInvalid, "{bad}");
         }
     }

@@ -38,5 +38,6 @@ pub fn run(verb: AgreementVerb, output: &Output) -> Result<()> {
 /// The authority's key: 43 characters, or a file that holds them.
 fn authority_key(text: &str) -> Result<PublicKey> {
     let text = if Path::new(text).is_file() { client::read(Path::new(text))? } else { text.to_owned() };
-    PublicKey::try_from(text.trim().to_owned()).map_err(|e| Error::new(ErrorCode::KeyInvalid, format!("the authority's key: {}", e.detail)))
+    PublicKey::try_from(text.trim().to_owned())
+        .map_err(|e| Error::new(ErrorCode::KeyInvalid, format!("the authority's key: {}", e.detail)))
 }

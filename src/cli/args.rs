@@ -37,10 +37,14 @@ pub enum Noun {
     #[command(after_help = "Example: perron demo --dir /tmp/perron-demo --lang fr")]
     Demo(DemoArgs),
     /// Makes an organisation's keys and the request that its authority enrols.
-    #[command(after_help = "Example: perron init --dir commune --space eau --name commune --title \"Commune\" --enterprise 0207.400.022 --nis 63049 --endpoint 127.0.0.1:7411")]
+    #[command(
+        after_help = "Example: perron init --dir commune --space eau --name commune --title \"Commune\" --enterprise 0207.400.022 --nis 63049 --endpoint 127.0.0.1:7411"
+    )]
     Init(InitArgs),
     /// Turns the authority's answer into a working configuration.
-    #[command(after_help = "Example: perron join --dir commune answer.jws --authority THUMBPRINT --listen 127.0.0.1:7411")]
+    #[command(
+        after_help = "Example: perron join --dir commune answer.jws --authority THUMBPRINT --listen 127.0.0.1:7411"
+    )]
     Join(JoinArgs),
     /// Serves an organisation's directory.
     #[command(after_help = "Example: perron serve --dir commune")]
@@ -69,7 +73,9 @@ pub enum Noun {
     #[command(subcommand)]
     Agreement(AgreementVerb),
     /// Runs a statement under an agreement, for a purpose.
-    #[command(after_help = "Example: perron query --agreement ID --purpose https://w3id.org/dpv#ServiceProvision \"SELECT count(*) FROM water\"")]
+    #[command(
+        after_help = "Example: perron query --agreement ID --purpose https://w3id.org/dpv#ServiceProvision \"SELECT count(*) FROM water\""
+    )]
     Query(QueryArgs),
     /// The log.
     #[command(subcommand)]
@@ -195,7 +201,9 @@ pub enum AuthorityVerb {
 #[derive(Debug, Subcommand)]
 pub enum UserVerb {
     /// Adds a user, or replaces the grants of one.
-    #[command(after_help = "Example: perron user add anne --role analyst --purpose https://w3id.org/dpv#ServiceProvision --agreement ID --token")]
+    #[command(
+        after_help = "Example: perron user add anne --role analyst --purpose https://w3id.org/dpv#ServiceProvision --agreement ID --token"
+    )]
     Add {
         #[command(flatten)]
         dir: Dir,
@@ -266,7 +274,9 @@ pub enum DatasetVerb {
 #[derive(Debug, Subcommand)]
 pub enum OfferVerb {
     /// Publishes an offer of a set under a policy.
-    #[command(after_help = "Example: perron offer add totals --dataset household_water --policy totals.json --legal-basis https://w3id.org/dpv#PublicInterest --legal-text \"Décret du …\"")]
+    #[command(
+        after_help = "Example: perron offer add totals --dataset household_water --policy totals.json --legal-basis https://w3id.org/dpv#PublicInterest --legal-text \"Décret du …\""
+    )]
     Add {
         #[command(flatten)]
         dir: Dir,

@@ -18,7 +18,10 @@ pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
         }
         AuditVerb::Show { dir, index } => {
             let entries = client::execute(&dir.dir, &Command::AuditList { from: index, count: 1 })?;
-            let entry = entries.as_array().and_then(|e| e.first()).ok_or_else(|| Error::new(ErrorCode::NotFound, "the log has no entry of this number"))?;
+            let entry = entries
+                .as_array()
+                .and_then(|e| e.first())
+                .ok_or_else(|| Error::new(ErrorCode::NotFound, "the log has no entry of this number"))?;
             print_entry(entry, output);
             output.answer(entry);
             Ok(())
@@ -34,7 +37,9 @@ fn print_entry(entry: &Json, output: &Output) {
         println!("{entry}");
         return;
     }
-    let field = |name: &str| entry.get(name).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).unwrap_or_default();
+    let field = |name: &str| {
+        entry.get(name).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).unwrap_or_default()
+    };
     let facts: Vec<(String, String)> = entry
         .get("facts")
         .and_then(Json::as_object)
@@ -58,7 +63,9 @@ fn words(value: &Json) -> String {
 
 fn verify(directory: &std::path::Path, against: &[std::path::PathBuf], output: &Output) -> Result<()> {
     let report = perron_verify::verify(directory, against)?;
-    output.answer(&serde_json::to_value(&report).map_err(|_| Error::new(ErrorCode::Internal, "the report can't be written"))?);
+    output.answer(
+        &serde_json::to_value(&report).map_err(|_| Error::new(ErrorCode::Internal, "the report can't be written"))?,
+    );
     if report.is_ok() {
         return Ok(());
     }

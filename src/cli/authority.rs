@@ -22,15 +22,24 @@ pub fn run(verb: AuthorityVerb, output: &Output) -> Result<()> {
     match verb {
         AuthorityVerb::Init { dir, facts, listen } => init(&dir, &facts, listen, output),
         AuthorityVerb::Enrol { dir, request, out } => {
-            let answer = client::execute(&dir.dir, &Command::AuthorityEnrol { request: client::read(&request)?.trim().to_owned() })?;
+            let answer = client::execute(
+                &dir.dir,
+                &Command::AuthorityEnrol { request: client::read(&request)?.trim().to_owned() },
+            )?;
             let answer = answer.as_str().ok_or_else(|| Error::malformed("the answer is not a text"))?;
             write_file(&out, answer.as_bytes())?;
             output.say("authority.enrolled", &[("file", &out.display().to_string())]);
             Ok(())
         }
-        AuthorityVerb::Suspend { dir, participant } => client::print(&dir.dir, &Command::AuthorityStatus { participant, status: Status::Suspended }, output),
-        AuthorityVerb::Reinstate { dir, participant } => client::print(&dir.dir, &Command::AuthorityStatus { participant, status: Status::Active }, output),
-        AuthorityVerb::Revoke { dir, participant } => client::print(&dir.dir, &Command::AuthorityStatus { participant, status: Status::Revoked }, output),
+        AuthorityVerb::Suspend { dir, participant } => {
+            client::print(&dir.dir, &Command::AuthorityStatus { participant, status: Status::Suspended }, output)
+        }
+        AuthorityVerb::Reinstate { dir, participant } => {
+            client::print(&dir.dir, &Command::AuthorityStatus { participant, status: Status::Active }, output)
+        }
+        AuthorityVerb::Revoke { dir, participant } => {
+            client::print(&dir.dir, &Command::AuthorityStatus { participant, status: Status::Revoked }, output)
+        }
         AuthorityVerb::List(dir) => client::print(&dir.dir, &Command::AuthorityList, output),
     }
 }
@@ -57,7 +66,12 @@ fn init(dir: &Dir, given: &Facts, listen: std::net::SocketAddr, output: &Output)
     write_file(&trust.join(CERTIFICATE), certificate.pem.as_bytes())?;
     write_file(&trust.join(AUTHORITY_KEY), String::from(keys.public(KeyUse::Register)?).as_bytes())?;
     write_file(&trust.join(REGISTER_FILE), &canonical::to_bytes(&signed)?)?;
-    let config = Config { participant: given.name.clone(), space: space.clone(), listen: Listen { peers: listen, flight: None }, authority: None };
+    let config = Config {
+        participant: given.name.clone(),
+        space: space.clone(),
+        listen: Listen { peers: listen, flight: None },
+        authority: None,
+    };
     config.save(directory)?;
     let thumbprint = keys.public(KeyUse::Register)?.thumbprint().to_string();
     output.say("authority.made", &[("space", space.as_str()), ("thumbprint", &thumbprint)]);

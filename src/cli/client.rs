@@ -17,7 +17,10 @@ pub const SOCKET: &str = "perron.sock";
 
 /// A runtime for one command.
 pub fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| Error::new(ErrorCode::Internal, "no runtime can be started"))
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|_| Error::new(ErrorCode::Internal, "no runtime can be started"))
 }
 
 /// Connects to the process that serves a directory.
@@ -34,9 +37,14 @@ pub async fn connect(directory: &Path) -> Result<Channel> {
 /// Gives a command, and its answer.
 pub fn execute(directory: &Path, command: &Command) -> Result<Json> {
     runtime()?.block_on(async {
-        let mut client = AdminServiceClient::new(connect(directory).await?).max_decoding_message_size(16 * MESSAGE_BYTES_MAX);
-        let bytes = serde_json::to_vec(command).map_err(|_| Error::new(ErrorCode::Internal, "a command can't be written"))?;
-        let answer = client.execute(pb::ExecuteRequest { command: bytes, language: String::new() }).await.map_err(|s| from_status(&s))?;
+        let mut client =
+            AdminServiceClient::new(connect(directory).await?).max_decoding_message_size(16 * MESSAGE_BYTES_MAX);
+        let bytes =
+            serde_json::to_vec(command).map_err(|_| Error::new(ErrorCode::Internal, "a command can't be written"))?;
+        let answer = client
+            .execute(pb::ExecuteRequest { command: bytes, language: String::new() })
+            .await
+            .map_err(|s| from_status(&s))?;
         serde_json::from_slice(&answer.into_inner().answer).map_err(|_| Error::malformed("an answer can't be read"))
     })
 }
@@ -49,7 +57,8 @@ pub fn print(directory: &Path, command: &Command, output: &Output) -> Result<()>
 
 /// Reads a file that the user named.
 pub fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|_| Error::new(ErrorCode::NotFound, format!("`{}` can't be read", path.display())))
+    std::fs::read_to_string(path)
+        .map_err(|_| Error::new(ErrorCode::NotFound, format!("`{}` can't be read", path.display())))
 }
 
 /// Reads an ODRL policy that the user named: a member stated twice is refused, not dropped.

@@ -23,7 +23,9 @@ struct Description {
 
 fn described(description: &Path, file: &Path) -> Result<(Dataset, SourceFile)> {
     let text = client::read(description)?;
-    let read: Description = toml::from_str(&text).map_err(|e| Error::new(ErrorCode::DescriptionIncomplete, format!("`{}`: {}", description.display(), e.message())))?;
+    let read: Description = toml::from_str(&text).map_err(|e| {
+        Error::new(ErrorCode::DescriptionIncomplete, format!("`{}`: {}", description.display(), e.message()))
+    })?;
     Ok((read.dataset, SourceFile { path: client::absolute(file)?, format: read.format, columns: read.columns }))
 }
 

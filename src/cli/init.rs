@@ -24,7 +24,8 @@ pub const AUTHORITY_KEY: &str = "authority.key";
 /// Makes the directories of an organisation.
 pub fn make_directories(directory: &Path) -> Result<()> {
     for part in ["", "trust"] {
-        std::fs::create_dir_all(directory.join(part)).map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the directory can't be made"))?;
+        std::fs::create_dir_all(directory.join(part))
+            .map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the directory can't be made"))?;
     }
     Ok(())
 }
@@ -44,7 +45,9 @@ pub fn facts(facts: &Facts, roles: Vec<Role>) -> Result<ParticipantFacts> {
 
 /// The authority's public key as this directory keeps it.
 pub fn read_authority_key(directory: &Path) -> Result<PublicKey> {
-    let text = std::fs::read_to_string(directory.join("trust").join(AUTHORITY_KEY)).map_err(|_| Error::new(ErrorCode::ConfigInvalid, "`trust/authority.key` can't be read; `perron join` makes it"))?;
+    let text = std::fs::read_to_string(directory.join("trust").join(AUTHORITY_KEY)).map_err(|_| {
+        Error::new(ErrorCode::ConfigInvalid, "`trust/authority.key` can't be read; `perron join` makes it")
+    })?;
     PublicKey::try_from(text.trim().to_owned())
 }
 
@@ -54,7 +57,8 @@ pub fn init(args: &InitArgs, output: &Output) -> Result<()> {
     make_directories(directory)?;
     let _lock = lock(directory)?;
     let keys = KeySet::create(&directory.join("keys"))?;
-    let request = EnrolmentRequest::new(&args.facts.space, facts, &keys, SystemClock.now())?.sign(keys.signing_key(KeyUse::Agreement)?)?;
+    let request = EnrolmentRequest::new(&args.facts.space, facts, &keys, SystemClock.now())?
+        .sign(keys.signing_key(KeyUse::Agreement)?)?;
     let file = args.out.clone().unwrap_or_else(|| directory.join("request.jws"));
     write_file(&file, request.as_bytes())?;
     output.say("init.done", &[("file", &file.display().to_string())]);
@@ -69,8 +73,12 @@ pub fn join(args: &JoinArgs, output: &Output) -> Result<()> {
     let (answer, register) = (enrolled.answer, enrolled.register);
     let me = answer.participant.clone();
     let authority = register.participants().find(|p| p.roles.contains(&Role::Authority));
-    let authority = authority.ok_or_else(|| Error::new(ErrorCode::RegisterInvalid, "the register holds no authority"))?;
-    let endpoint = authority.endpoint.clone().ok_or_else(|| Error::new(ErrorCode::RegisterInvalid, "the register tells no endpoint of the authority"))?;
+    let authority =
+        authority.ok_or_else(|| Error::new(ErrorCode::RegisterInvalid, "the register holds no authority"))?;
+    let endpoint = authority
+        .endpoint
+        .clone()
+        .ok_or_else(|| Error::new(ErrorCode::RegisterInvalid, "the register tells no endpoint of the authority"))?;
     let trust = directory.join("trust");
     write_file(&trust.join(AUTHORITY_KEY), String::from(answer.authority).as_bytes())?;
     write_file(&trust.join(CA), answer.ca.as_bytes())?;

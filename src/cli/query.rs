@@ -26,7 +26,11 @@ async fn fetch(args: &QueryArgs) -> Result<Vec<RecordBatch>> {
         flight.set_token(client::read(file)?.trim().to_owned());
     }
     let info = flight.execute(args.statement.clone(), None).await.map_err(|e| flight_error(&e))?;
-    let ticket = info.endpoint.first().and_then(|e| e.ticket.clone()).ok_or_else(|| Error::malformed("the answer has no ticket"))?;
+    let ticket = info
+        .endpoint
+        .first()
+        .and_then(|e| e.ticket.clone())
+        .ok_or_else(|| Error::malformed("the answer has no ticket"))?;
     let stream = flight.do_get(ticket).await.map_err(|e| flight_error(&e))?;
     stream.try_collect().await.map_err(|e| flight_error(&e))
 }
@@ -80,8 +84,12 @@ fn write(batches: &[RecordBatch], kind: QueryOutput, args: &QueryArgs) -> Result
         }
         QueryOutput::Parquet => {
             let file = args.to.as_ref().ok_or_else(|| Error::malformed("--to names the file of the Parquet answer"))?;
-            let schema = batches.first().map(RecordBatch::schema).ok_or_else(|| Error::new(ErrorCode::QueryFailed, "the answer has no row to write"))?;
-            let out = std::fs::File::create(file).map_err(|_| Error::new(ErrorCode::NotFound, format!("`{}` can't be written", file.display())))?;
+            let schema = batches
+                .first()
+                .map(RecordBatch::schema)
+                .ok_or_else(|| Error::new(ErrorCode::QueryFailed, "the answer has no row to write"))?;
+            let out = std::fs::File::create(file)
+                .map_err(|_| Error::new(ErrorCode::NotFound, format!("`{}` can't be written", file.display())))?;
             let written = parquet::arrow::ArrowWriter::try_new(out, schema, None).and_then(|mut w| {
                 batches.iter().try_for_each(|b| w.write(b))?;
                 w.close()

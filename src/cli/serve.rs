@@ -20,7 +20,9 @@ use crate::trust::register::{RegisterHandle, VerifiedRegister};
 use crate::trust::renewal::RenewalRequest;
 use crate::trust::tls::{ReloadableTls, TlsIdentity, install_provider};
 use futures::StreamExt;
-use perron_model::limits::{CERTIFICATE_LIFE_S, DOCUMENT_BYTES_MAX, OUTBOX_BACKOFF_MS_MAX, OUTBOX_BACKOFF_MS_MIN, REGISTER_RESIGN_S};
+use perron_model::limits::{
+    CERTIFICATE_LIFE_S, DOCUMENT_BYTES_MAX, OUTBOX_BACKOFF_MS_MAX, OUTBOX_BACKOFF_MS_MIN, REGISTER_RESIGN_S,
+};
 use perron_model::register::SignedRegister;
 use perron_model::{Error, ErrorCode, Result, canonical};
 use serde_json::json;
@@ -42,20 +44,30 @@ const RENEWAL_CHECK: Duration = Duration::from_secs(3600);
 pub fn run(args: &Dir, output: &Output) -> Result<()> {
     install_provider();
     init_tracing();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|_| Error::new(ErrorCode::Internal, "no runtime can be started"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|_| Error::new(ErrorCode::Internal, "no runtime can be started"))?;
     let served = runtime.block_on(serve(&args.dir, output));
     runtime.shutdown_timeout(Duration::from_secs(2));
     served
 }
 
 fn init_tracing() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PERRON_TRACE").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,h2=warn,sled=warn,wasmtime=warn,cranelift=warn,datafusion=warn"));
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PERRON_TRACE").unwrap_or_else(|_| {
+        tracing_subscriber::EnvFilter::new("info,h2=warn,sled=warn,wasmtime=warn,cranelift=warn,datafusion=warn")
+    });
     let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
 
 /// Takes the directory for this process; another that has it keeps it.
 pub fn lock(directory: &Path) -> Result<File> {
-    let file = File::options().create(true).truncate(false).write(true).open(directory.join("lock")).map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the directory can't be locked"))?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(directory.join("lock"))
+        .map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the directory can't be locked"))?;
     file.try_lock().map_err(|_| Error::new(ErrorCode::DirectoryLocked, "another process holds this directory"))?;
     Ok(file)
 }
@@ -75,12 +87,17 @@ fn open(directory: &Path, config: Config) -> Result<Running> {
     let keys = Arc::new(KeySet::load(&directory.join("keys"))?);
     let trust = directory.join("trust");
     let key = init::read_authority_key(directory)?;
-    let bytes = std::fs::read(trust.join(crate::connector::authority::REGISTER_FILE)).map_err(|_| Error::new(ErrorCode::RegisterInvalid, "`trust/register.json` can't be read"))?;
-    let signed: SignedRegister = serde_json::from_slice(&bytes).map_err(|_| Error::new(ErrorCode::RegisterInvalid, "`trust/register.json` is not a register"))?;
+    let bytes = std::fs::read(trust.join(crate::connector::authority::REGISTER_FILE))
+        .map_err(|_| Error::new(ErrorCode::RegisterInvalid, "`trust/register.json` can't be read"))?;
+    let signed: SignedRegister = serde_json::from_slice(&bytes)
+        .map_err(|_| Error::new(ErrorCode::RegisterInvalid, "`trust/register.json` is not a register"))?;
     let register = Arc::new(RegisterHandle::new(VerifiedRegister::verify(&signed, &key, None)?));
     let identity = TlsIdentity::load(&config.space, &trust.join(init::CERTIFICATE), keys.tls(), &trust.join(init::CA))?;
     if *identity.participant() != config.participant {
-        return Err(Error::new(ErrorCode::CertificateInvalid, format!("the certificate is not `{}`'s", config.participant)));
+        return Err(Error::new(
+            ErrorCode::CertificateInvalid,
+            format!("the certificate is not `{}`'s", config.participant),
+        ));
     }
     let tls = Arc::new(ReloadableTls::new(identity));
     let mut fixed = BTreeMap::new();
@@ -91,14 +108,27 @@ fn open(directory: &Path, config: Config) -> Result<Running> {
     let peers = Arc::new(GrpcPeers::new(dialer));
     let policies = Arc::new(Policies::load(&directory.join("cache"))?);
     let settings = Settings { participant: config.participant.clone(), data: directory.to_owned() };
-    let parts = Parts { settings, keys: keys.clone(), register: register.clone(), authority: key, space: config.space.clone(), peers: peers.clone(), policies };
+    let parts = Parts {
+        settings,
+        keys: keys.clone(),
+        register: register.clone(),
+        authority: key,
+        space: config.space.clone(),
+        peers: peers.clone(),
+        policies,
+    };
     let node = Arc::new(Node::open(parts)?);
-    let authority = if keys.is_authority() { Some(Arc::new(Authority::open(directory, &config.space, &config.participant, keys.clone(), register.clone())?)) } else { None };
+    let authority = if keys.is_authority() {
+        Some(Arc::new(Authority::open(directory, &config.space, &config.participant, keys.clone(), register.clone())?))
+    } else {
+        None
+    };
     Ok(Running { node, authority, peers, tls, register, keys, config })
 }
 
 async fn serve(directory: &Path, output: &Output) -> Result<()> {
-    let directory = &directory.canonicalize().map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the directory doesn't exist"))?;
+    let directory =
+        &directory.canonicalize().map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the directory doesn't exist"))?;
     let config = Config::load(directory)?;
     let _lock = lock(directory)?;
     let running = {
@@ -118,7 +148,9 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
     running.node.spawn_tasks(stop.clone());
     spawn_trust(&running, directory, &stop);
     let services = Services { node: running.node.clone(), authority: running.authority.clone() };
-    let owner = std::fs::metadata(directory).map(|m| m.uid()).map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the directory can't be looked at"))?;
+    let owner = std::fs::metadata(directory)
+        .map(|m| m.uid())
+        .map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the directory can't be looked at"))?;
     let admin = Admin { node: running.node.clone(), authority: running.authority.clone(), owner };
     let local = LocalFlight::new(running.node.clone());
     let mut servers = tokio::task::JoinSet::new();
@@ -127,7 +159,10 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
     if let Some(listener) = flight_listener {
         servers.spawn(server::serve_flight(listener, local, serving.clone()));
     }
-    println!("{}", json!({"serving": config.participant, "peers": config.listen.peers, "flight": config.listen.flight}));
+    println!(
+        "{}",
+        json!({"serving": config.participant, "peers": config.listen.peers, "flight": config.listen.flight})
+    );
     let _ = output;
     let ended = wait_for_end(&running.node, &mut servers).await;
     tracing::info!("stopping");
@@ -163,13 +198,22 @@ fn spawn_trust(running: &Running, directory: &Path, stop: &CancellationToken) {
     let file = directory.join("trust").join(crate::connector::authority::REGISTER_FILE);
     let task: futures::future::BoxFuture<'static, ()> = match (&running.authority, &running.config.authority) {
         (Some(authority), _) => Box::pin(resign(running.node.clone(), authority.clone())),
-        (None, Some(address)) => Box::pin(follow(running.peers.clone(), address.participant.clone(), running.register.clone(), file)),
+        (None, Some(address)) => {
+            Box::pin(follow(running.peers.clone(), address.participant.clone(), running.register.clone(), file))
+        }
         (None, None) => return,
     };
     let renewal: Option<futures::future::BoxFuture<'static, ()>> = running.config.authority.as_ref().map(|address| {
-        let (peers, tls, keys, node, config) = (running.peers.clone(), running.tls.clone(), running.keys.clone(), running.node.clone(), running.config.clone());
+        let (peers, tls, keys, node, config) = (
+            running.peers.clone(),
+            running.tls.clone(),
+            running.keys.clone(),
+            running.node.clone(),
+            running.config.clone(),
+        );
         let (to, directory) = (address.participant.clone(), directory.to_owned());
-        Box::pin(async move { renew(&peers, &to, &tls, &keys, &node, &config, &directory).await }) as futures::future::BoxFuture<'static, ()>
+        Box::pin(async move { renew(&peers, &to, &tls, &keys, &node, &config, &directory).await })
+            as futures::future::BoxFuture<'static, ()>
     });
     for task in std::iter::once(task).chain(renewal) {
         let stop = stop.clone();
@@ -193,14 +237,21 @@ async fn resign(node: Arc<Node>, authority: Arc<Authority>) {
 }
 
 /// Follows the authority's register; each version is on disk before it is in use.
-async fn follow(peers: Arc<GrpcPeers>, authority: perron_model::ParticipantId, register: Arc<RegisterHandle>, file: std::path::PathBuf) {
+async fn follow(
+    peers: Arc<GrpcPeers>,
+    authority: perron_model::ParticipantId,
+    register: Arc<RegisterHandle>,
+    file: std::path::PathBuf,
+) {
     let mut wait_ms = OUTBOX_BACKOFF_MS_MIN;
     loop {
         if let Ok(mut versions) = peers.watch_register(&authority).await {
             while let Some(Ok(bytes)) = versions.next().await {
                 match take_register(&bytes, &register, &file) {
                     Ok(()) => wait_ms = OUTBOX_BACKOFF_MS_MIN,
-                    Err(error) => tracing::error!(code = error.code.as_str(), "a register version was refused: {}", error.detail),
+                    Err(error) => {
+                        tracing::error!(code = error.code.as_str(), "a register version was refused: {}", error.detail)
+                    }
                 }
             }
         }
@@ -218,7 +269,15 @@ fn take_register(bytes: &[u8], register: &RegisterHandle, file: &Path) -> Result
 }
 
 /// Renews the certificate once two thirds of its life are over.
-async fn renew(peers: &GrpcPeers, authority: &perron_model::ParticipantId, tls: &ReloadableTls, keys: &KeySet, node: &Node, config: &Config, directory: &Path) {
+async fn renew(
+    peers: &GrpcPeers,
+    authority: &perron_model::ParticipantId,
+    tls: &ReloadableTls,
+    keys: &KeySet,
+    node: &Node,
+    config: &Config,
+    directory: &Path,
+) {
     let mut ticks = tokio::time::interval(RENEWAL_CHECK);
     loop {
         ticks.tick().await;
@@ -230,7 +289,8 @@ async fn renew(peers: &GrpcPeers, authority: &perron_model::ParticipantId, tls: 
         let renewed = async {
             let request = RenewalRequest::sign(&config.space, &config.participant, keys, now)?;
             let chain = peers.renew(authority, request).await?;
-            let ca = std::fs::read_to_string(directory.join("trust").join(init::CA)).map_err(|_| Error::new(ErrorCode::ConfigInvalid, "`trust/ca.pem` can't be read"))?;
+            let ca = std::fs::read_to_string(directory.join("trust").join(init::CA))
+                .map_err(|_| Error::new(ErrorCode::ConfigInvalid, "`trust/ca.pem` can't be read"))?;
             let identity = TlsIdentity::new(&config.space, &chain, keys.tls(), &ca)?;
             write_file(&directory.join("trust").join(init::CERTIFICATE), chain.as_bytes())?;
             tls.replace(identity)?;
@@ -239,7 +299,9 @@ async fn renew(peers: &GrpcPeers, authority: &perron_model::ParticipantId, tls: 
         };
         match renewed.await {
             Ok(()) => tracing::info!("the certificate was renewed"),
-            Err(error) => tracing::warn!(code = error.code.as_str(), "the certificate can't be renewed now: {}", error.detail),
+            Err(error) => {
+                tracing::warn!(code = error.code.as_str(), "the certificate can't be renewed now: {}", error.detail)
+            }
         }
     }
 }

@@ -22,7 +22,11 @@ pub fn run(verb: UserVerb, output: &Output) -> Result<()> {
                     made = Some(text);
                     Credential::Token(digest)
                 }
-                (None, None, false) => return Err(Error::malformed("one of --uid, --certificate and --token says how the user shows who they are")),
+                (None, None, false) => {
+                    return Err(Error::malformed(
+                        "one of --uid, --certificate and --token says how the user shows who they are",
+                    ));
+                }
             };
             client::execute(&dir.dir, &Command::UserAdd { name, roles, purposes, agreements, credential })?;
             match made {

@@ -18,7 +18,8 @@ impl Node {
 
     /// All users, without their credentials.
     pub fn user_list(&self) -> Json {
-        let shown = |u: User| json!({"name": u.name, "roles": u.roles, "purposes": u.purposes, "agreements": u.agreements});
+        let shown =
+            |u: User| json!({"name": u.name, "roles": u.roles, "purposes": u.purposes, "agreements": u.agreements});
         Json::Array(self.users.list().into_iter().map(shown).collect())
     }
 
@@ -58,7 +59,10 @@ impl Node {
 
     /// An agreement's envelope, as signed.
     pub fn envelope(&self, id: &AgreementId) -> Result<Envelope> {
-        self.state.agreement(id).map(|a| a.envelope).ok_or_else(|| Error::new(ErrorCode::NotFound, "no agreement of this name"))
+        self.state
+            .agreement(id)
+            .map(|a| a.envelope)
+            .ok_or_else(|| Error::new(ErrorCode::NotFound, "no agreement of this name"))
     }
 
     /// Members of the register in use.
@@ -72,7 +76,10 @@ impl Node {
     pub fn audit_list(&self, from: u64, count: u64) -> Result<Json> {
         let reader = self.ledger.reader();
         let end = reader.size().min(from.saturating_add(count));
-        (from..end).map(|index| self.leaf(index).and_then(|leaf| describe(&leaf))).collect::<Result<Vec<_>>>().map(Json::Array)
+        (from..end)
+            .map(|index| self.leaf(index).and_then(|leaf| describe(&leaf)))
+            .collect::<Result<Vec<_>>>()
+            .map(Json::Array)
     }
 }
 
@@ -91,22 +98,45 @@ fn facts(body: &Body) -> (&'static str, Json) {
         Body::Stop(b) => ("stop", json!({"reason": b.reason})),
         Body::Recovery(b) => ("recovery", json!({"offset": b.offset, "length": b.length, "digest": b.digest})),
         Body::ClockJump(b) => ("clock-jump", json!({"from": b.from, "to": b.to})),
-        Body::Negotiation(b) => ("negotiation", json!({"negotiation": b.id, "with": b.counterparty, "side": b.side, "by": b.by, "message": b.message, "state": b.state, "decided_by": b.decided_by})),
-        Body::Agreement(b) => ("agreement", json!({"agreement": b.agreement, "with": b.counterparty, "side": b.side, "dataset": b.dataset, "legal_basis": b.legal_basis, "regime": b.regime})),
-        Body::Intent(b) => ("intent", json!({"request": b.request, "user": b.user, "purpose": b.purpose, "provider": b.provider})),
+        Body::Negotiation(b) => (
+            "negotiation",
+            json!({"negotiation": b.id, "with": b.counterparty, "side": b.side, "by": b.by, "message": b.message, "state": b.state, "decided_by": b.decided_by}),
+        ),
+        Body::Agreement(b) => (
+            "agreement",
+            json!({"agreement": b.agreement, "with": b.counterparty, "side": b.side, "dataset": b.dataset, "legal_basis": b.legal_basis, "regime": b.regime}),
+        ),
+        Body::Intent(b) => {
+            ("intent", json!({"request": b.request, "user": b.user, "purpose": b.purpose, "provider": b.provider}))
+        }
         Body::Decision(b) => (
             if b.permitted { "permit" } else { "refusal" },
             json!({"request": b.request, "consumer": b.consumer, "user": b.user, "purpose": b.purpose, "legal_basis": b.legal_basis, "reasons": b.reasons, "clauses": b.clauses, "snapshot": b.snapshot, "uses": b.uses, "register": b.register, "module": b.module}),
         ),
-        Body::Outcome(b) => ("outcome", json!({"decision": b.decision, "status": format!("{:?}", b.status), "reason": b.reason, "rows": b.rows, "bytes": b.bytes, "messages": b.messages, "stream_root": b.stream_root})),
-        Body::Received(b) => ("received", json!({"request": b.request, "decision": b.decision, "outcome": b.outcome, "rows": b.rows, "messages": b.messages, "refused": b.refused})),
-        Body::Release(b) => ("release", json!({"dataset": b.dataset, "snapshot": b.snapshot, "table": b.table, "groups": b.groups, "suppressed": b.suppressed})),
+        Body::Outcome(b) => (
+            "outcome",
+            json!({"decision": b.decision, "status": format!("{:?}", b.status), "reason": b.reason, "rows": b.rows, "bytes": b.bytes, "messages": b.messages, "stream_root": b.stream_root}),
+        ),
+        Body::Received(b) => (
+            "received",
+            json!({"request": b.request, "decision": b.decision, "outcome": b.outcome, "rows": b.rows, "messages": b.messages, "refused": b.refused}),
+        ),
+        Body::Release(b) => (
+            "release",
+            json!({"dataset": b.dataset, "snapshot": b.snapshot, "table": b.table, "groups": b.groups, "suppressed": b.suppressed}),
+        ),
         Body::SchemaGrant(b) => ("schema-grant", json!({"peer": b.peer, "hour": b.hour})),
         Body::PlanRefusal(b) => ("plan-refusal", json!({"peer": b.peer, "reason": b.reason, "clause": b.clause})),
-        Body::RefusalSummary(b) => ("refusal-summary", json!({"peer": b.peer, "reason": b.reason, "minute": b.minute, "count": b.count})),
+        Body::RefusalSummary(b) => {
+            ("refusal-summary", json!({"peer": b.peer, "reason": b.reason, "minute": b.minute, "count": b.count}))
+        }
         Body::CheckpointKept(b) => ("checkpoint-kept", json!({"origin": b.origin, "size": b.size, "root": b.root})),
-        Body::StaffRefusal(b) => ("staff-refusal", json!({"user": b.user, "action": b.action, "reason": b.reason, "purpose": b.purpose})),
-        Body::Administration(b) => ("administration", json!({"action": b.action, "actor": b.actor, "document": b.document})),
+        Body::StaffRefusal(b) => {
+            ("staff-refusal", json!({"user": b.user, "action": b.action, "reason": b.reason, "purpose": b.purpose}))
+        }
+        Body::Administration(b) => {
+            ("administration", json!({"action": b.action, "actor": b.actor, "document": b.document}))
+        }
         Body::RegisterSeen(b) => ("register-seen", json!({"version": b.version, "digest": b.digest})),
     }
 }

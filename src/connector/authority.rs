@@ -1,9 +1,9 @@
 //! The data space's authority: enrolment, standing, renewal, the register signed anew.
 
 use crate::files::write_file;
+use crate::trust::authority::AuthorityRegister;
 use crate::trust::ca::SpaceCa;
 use crate::trust::enrolment::{EnrolmentAnswer, EnrolmentRequest};
-use crate::trust::authority::AuthorityRegister;
 use crate::trust::keys::{KeySet, SigningKey};
 use crate::trust::register::RegisterHandle;
 use crate::trust::renewal::RenewalRequest;
@@ -33,11 +33,26 @@ pub struct Authority {
 
 impl Authority {
     /// Opens the authority's part of a directory.
-    pub fn open(data: &Path, space: &SpaceId, me: &ParticipantId, keys: Arc<KeySet>, handle: Arc<RegisterHandle>) -> Result<Authority> {
-        let pem = std::fs::read_to_string(data.join("trust/ca.pem")).map_err(|_| Error::new(ErrorCode::ConfigInvalid, "`trust/ca.pem` can't be read"))?;
+    pub fn open(
+        data: &Path,
+        space: &SpaceId,
+        me: &ParticipantId,
+        keys: Arc<KeySet>,
+        handle: Arc<RegisterHandle>,
+    ) -> Result<Authority> {
+        let pem = std::fs::read_to_string(data.join("trust/ca.pem"))
+            .map_err(|_| Error::new(ErrorCode::ConfigInvalid, "`trust/ca.pem` can't be read"))?;
         let ca = SpaceCa::load(space, keys.ca()?, &pem)?;
         let register = AuthorityRegister::open(&handle.load().signed(), handle.load().authority())?;
-        Ok(Authority { space: space.clone(), keys, ca, register: Mutex::new(register), handle, file: data.join("trust").join(REGISTER_FILE), me: me.clone() })
+        Ok(Authority {
+            space: space.clone(),
+            keys,
+            ca,
+            register: Mutex::new(register),
+            handle,
+            file: data.join("trust").join(REGISTER_FILE),
+            me: me.clone(),
+        })
     }
 
     /// The register in force, signed (JSON).

@@ -24,12 +24,27 @@ impl Node {
     }
 
     /// Appends to a set, or replaces its rows.
-    pub async fn update_dataset(&self, actor: &str, id: DatasetId, source: SourceFile, replace: bool) -> Result<Snapshot> {
+    pub async fn update_dataset(
+        &self,
+        actor: &str,
+        id: DatasetId,
+        source: SourceFile,
+        replace: bool,
+    ) -> Result<Snapshot> {
         let sets = self.sets.clone();
         let now = self.now();
         let name = id.clone();
-        let snapshot = blocking(move || if replace { sets.replace(&name, &source, now) } else { sets.append(&name, &source, now) }).await?;
-        self.administer(if replace { "dataset.replace" } else { "dataset.append" }, actor, canonical::to_bytes(&snapshot)?).await?;
+        let snapshot =
+            blocking(
+                move || if replace { sets.replace(&name, &source, now) } else { sets.append(&name, &source, now) },
+            )
+            .await?;
+        self.administer(
+            if replace { "dataset.replace" } else { "dataset.append" },
+            actor,
+            canonical::to_bytes(&snapshot)?,
+        )
+        .await?;
         Ok(snapshot)
     }
 
@@ -42,8 +57,20 @@ impl Node {
     /// Publishes an offer. Its policy is parsed against the set here: a term that nothing would
     /// enforce is refused now, by name.
     #[allow(clippy::too_many_arguments, reason = "an offer has these parts")]
-    pub async fn add_offer(&self, actor: &str, id: DatasetId, dataset: &DatasetId, policy: Json, legal_basis: LegalBasis, approval: Approval, consumer: Option<ParticipantId>) -> Result<Offer> {
-        let (described, _) = self.sets.current(dataset).ok_or_else(|| Error::new(ErrorCode::NotFound, format!("no set `{dataset}` is published")))?;
+    pub async fn add_offer(
+        &self,
+        actor: &str,
+        id: DatasetId,
+        dataset: &DatasetId,
+        policy: Json,
+        legal_basis: LegalBasis,
+        approval: Approval,
+        consumer: Option<ParticipantId>,
+    ) -> Result<Offer> {
+        let (described, _) = self
+            .sets
+            .current(dataset)
+            .ok_or_else(|| Error::new(ErrorCode::NotFound, format!("no set `{dataset}` is published")))?;
         let terms = odrl::parse(&policy, &described, consumer.as_ref())?;
         odrl::check_legal_basis(&terms, &legal_basis.term)?;
         if self.state.offer(&id).is_some_and(|o| o.open) {
@@ -64,10 +91,20 @@ impl Node {
             .list()
             .into_iter()
             .filter(|(dataset, _)| dataset.visibility.allows(peer))
-            .filter(|(dataset, _)| words.is_empty() || [&dataset.title, &dataset.description, &dataset.theme].iter().any(|t| t.to_lowercase().contains(&words)))
+            .filter(|(dataset, _)| {
+                words.is_empty()
+                    || [&dataset.title, &dataset.description, &dataset.theme]
+                        .iter()
+                        .any(|t| t.to_lowercase().contains(&words))
+            })
             .map(|(dataset, _)| {
-                let of_set = |o: &&PublishedOffer| o.open && o.offer.dataset == dataset.id && o.consumer.as_ref().is_none_or(|c| c == peer);
-                CatalogueItem { offers: offers.iter().filter(of_set).map(|o| o.offer.clone()).collect(), dataset: dataset.as_ref().clone() }
+                let of_set = |o: &&PublishedOffer| {
+                    o.open && o.offer.dataset == dataset.id && o.consumer.as_ref().is_none_or(|c| c == peer)
+                };
+                CatalogueItem {
+                    offers: offers.iter().filter(of_set).map(|o| o.offer.clone()).collect(),
+                    dataset: dataset.as_ref().clone(),
+                }
             })
             .collect()
     }
@@ -81,5 +118,7 @@ impl Node {
 
 /// Runs what blocks beside the tasks that must not wait.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::new(ErrorCode::Internal, "the work ended unexpectedly"))?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::new(ErrorCode::Internal, "the work ended unexpectedly"))?
 }

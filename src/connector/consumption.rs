@@ -73,7 +73,12 @@ impl Node {
         };
         let code = reasons.first().map_or(ErrorCode::EvaluationFailed, perron_model::decision::Refused::error_code);
         let pseudonym = self.users.pseudonym(&user.name, None)?;
-        let body = Body::StaffRefusal(StaffRefusal { user: pseudonym, action: action.to_owned(), reason: code.as_str().to_owned(), purpose: wanted.map(|w| w.purpose.clone()) });
+        let body = Body::StaffRefusal(StaffRefusal {
+            user: pseudonym,
+            action: action.to_owned(),
+            reason: code.as_str().to_owned(),
+            purpose: wanted.map(|w| w.purpose.clone()),
+        });
         self.ledger.append(Draft::plain(body)).await?;
         Err(Error::new(code, staff_detail(code, action, wanted)))
     }
@@ -90,13 +95,22 @@ impl Node {
     }
 
     /// Executes a planned statement: intent in our log, signed request, answer, receipt.
-    pub async fn execute_for(self: &Arc<Self>, user: &User, planned: PlannedRead) -> Result<BoxStream<'static, Result<WireMessage>>> {
+    pub async fn execute_for(
+        self: &Arc<Self>,
+        user: &User,
+        planned: PlannedRead,
+    ) -> Result<BoxStream<'static, Result<WireMessage>>> {
         self.require_staff(user, "query", Some(&planned.wanted)).await?;
         let kept = self.consumed(&planned.wanted.agreement)?;
         let provider = self.in_force(&kept.payload.provider)?;
         let (request, salt) = self.sign_request(user, &planned, &kept)?;
         let digest = Digest::of(request.as_bytes());
-        let body = Body::Intent(Intent { request: digest, user: self.users.pseudonym(&user.name, Some(&provider.id))?, purpose: planned.wanted.purpose.clone(), provider: provider.id.to_string() });
+        let body = Body::Intent(Intent {
+            request: digest,
+            user: self.users.pseudonym(&user.name, Some(&provider.id))?,
+            purpose: planned.wanted.purpose.clone(),
+            provider: provider.id.to_string(),
+        });
         let attachments = vec![(AttachmentKind::Request, request.clone().into_bytes())];
         let intent = self.ledger.append(Draft { body, chain: Some(kept.id), attachments }).await?;
         let outgoing = OutgoingRead {
@@ -119,7 +133,10 @@ impl Node {
     }
 
     fn consumed(&self, agreement: &AgreementId) -> Result<KeptAgreement> {
-        self.state.agreement(agreement).filter(|a| a.side == Side::Consumer).ok_or_else(|| Error::new(ErrorCode::AgreementNotInForce, "no agreement of this name is in force"))
+        self.state
+            .agreement(agreement)
+            .filter(|a| a.side == Side::Consumer)
+            .ok_or_else(|| Error::new(ErrorCode::AgreementNotInForce, "no agreement of this name is in force"))
     }
 
     fn sign_request(&self, user: &User, planned: &PlannedRead, kept: &KeptAgreement) -> Result<(String, [u8; 16])> {
@@ -140,12 +157,19 @@ impl Node {
             seen: held.seen,
             acknowledged: held.unacknowledged,
         };
-        let signed = jws::sign_compact(self.keys.signing_key(KeyUse::Request)?, REQUEST_TYP, &canonical::to_bytes(&request)?)?;
+        let signed =
+            jws::sign_compact(self.keys.signing_key(KeyUse::Request)?, REQUEST_TYP, &canonical::to_bytes(&request)?)?;
         Ok((signed, salt))
     }
 
     /// Writes our own entry of what came, with the provider's receipt once it verified.
-    async fn received(&self, sent: &Sent, messages: &[[u8; 32]], receipt: Option<ReceiptParts>, refused: Option<ErrorCode>) -> Result<()> {
+    async fn received(
+        &self,
+        sent: &Sent,
+        messages: &[[u8; 32]],
+        receipt: Option<ReceiptParts>,
+        refused: Option<ErrorCode>,
+    ) -> Result<()> {
         let mut attachments = vec![(AttachmentKind::Request, sent.request.clone().into_bytes())];
         let mut entry = Received {
             request: sent.digest,
@@ -176,7 +200,8 @@ impl Node {
 
     /// Does the receipt hold, and is its outcome what was received?
     fn judge(&self, sent: &Sent, messages: &[[u8; 32]], parts: &ReceiptParts, entry: &mut Received) -> Result<()> {
-        let salt = <[u8; 16]>::try_from(parts.stream_salt.as_slice()).map_err(|_| Error::malformed("the salt of a receipt is 16 bytes"))?;
+        let salt = <[u8; 16]>::try_from(parts.stream_salt.as_slice())
+            .map_err(|_| Error::malformed("the salt of a receipt is 16 bytes"))?;
         entry.stream_root = stream_root::stream_root(&salt, messages);
         let opened = open_receipt(&sent.provider, sent.digest, parts)?;
         entry.decision = Some(opened.decision_leaf);
@@ -211,10 +236,13 @@ struct Opened {
 fn open_receipt(provider: &Participant, request: Digest, parts: &ReceiptParts) -> Result<Opened> {
     let keys = log_verifiers(provider);
     let prove = |leaf: &[u8], proof: &[u8]| -> Result<(Entry, Digest)> {
-        let bad = |what: String| Error::new(ErrorCode::SignatureInvalid, format!("the receipt of `{}`: {what}", provider.id));
+        let bad =
+            |what: String| Error::new(ErrorCode::SignatureInvalid, format!("the receipt of `{}`: {what}", provider.id));
         let text = std::str::from_utf8(proof).map_err(|_| bad("a proof is not UTF-8".to_owned()))?;
         let hash = leaf_hash(leaf);
-        TlogProof::parse(text).and_then(|p| p.verify(&hash, &provider.log_origin, &keys, &[])).map_err(|e| bad(e.to_string()))?;
+        TlogProof::parse(text)
+            .and_then(|p| p.verify(&hash, &provider.log_origin, &keys, &[]))
+            .map_err(|e| bad(e.to_string()))?;
         Ok((Entry::from_bytes(leaf)?, Digest::from_bytes(hash.0)))
     };
     let foreign = || Error::new(ErrorCode::SignatureInvalid, "the receipt is about another read");
@@ -227,14 +255,20 @@ fn open_receipt(provider: &Participant, request: Digest, parts: &ReceiptParts) -
     }
     let (outcome, outcome_leaf) = prove(&parts.outcome, &parts.outcome_proof)?;
     match outcome.body {
-        Body::Outcome(o) if o.decision == decision_leaf => Ok(Opened { decision_leaf, outcome_leaf: Some(outcome_leaf), outcome: Some(o) }),
+        Body::Outcome(o) if o.decision == decision_leaf => {
+            Ok(Opened { decision_leaf, outcome_leaf: Some(outcome_leaf), outcome: Some(o) })
+        }
         _ => Err(foreign()),
     }
 }
 
 /// Passes messages on as they come, without decoding them; our entry is written before the
 /// user sees the end.
-fn relay(node: Arc<Node>, sent: Sent, events: BoxStream<'static, Result<ReadEvent>>) -> BoxStream<'static, Result<WireMessage>> {
+fn relay(
+    node: Arc<Node>,
+    sent: Sent,
+    events: BoxStream<'static, Result<ReadEvent>>,
+) -> BoxStream<'static, Result<WireMessage>> {
     struct Relay {
         node: Arc<Node>,
         sent: Sent,
@@ -252,7 +286,9 @@ fn relay(node: Arc<Node>, sent: Sent, events: BoxStream<'static, Result<ReadEven
                 relay.digests.push(stream_root::message_digest(&message.header, &message.body));
                 return Some((Ok(message), relay));
             }
-            Some(Ok(ReadEvent::Receipt(receipt))) => relay.node.received(&relay.sent, &relay.digests, Some(receipt), None).await,
+            Some(Ok(ReadEvent::Receipt(receipt))) => {
+                relay.node.received(&relay.sent, &relay.digests, Some(receipt), None).await
+            }
             Some(Err(error)) => {
                 let noted = relay.node.received(&relay.sent, &relay.digests, None, Some(error.code)).await;
                 noted.and(Err(error))
@@ -275,8 +311,13 @@ fn relay(node: Arc<Node>, sent: Sent, events: BoxStream<'static, Result<ReadEven
 
 fn staff_detail(code: ErrorCode, action: &str, wanted: Option<&Wanted>) -> String {
     match (code, wanted) {
-        (ErrorCode::PurposeNotGranted, Some(w)) => format!("the purpose `{}` isn't one that this user was granted", w.purpose.chars().take(200).collect::<String>()),
-        (ErrorCode::AgreementNotGranted, Some(w)) => format!("the agreement {} isn't one that this user was granted", w.agreement.short()),
+        (ErrorCode::PurposeNotGranted, Some(w)) => format!(
+            "the purpose `{}` isn't one that this user was granted",
+            w.purpose.chars().take(200).collect::<String>()
+        ),
+        (ErrorCode::AgreementNotGranted, Some(w)) => {
+            format!("the agreement {} isn't one that this user was granted", w.agreement.short())
+        }
         _ => format!("this user's roles don't allow `{action}`"),
     }
 }

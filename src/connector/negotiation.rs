@@ -58,7 +58,8 @@ impl Node {
             self.keep_agreement(found).await?;
         }
         self.write_step(&pid, peer, side, side.other(), state, &message, None).await?;
-        let found = self.state.negotiation(&pid).ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation was lost"))?;
+        let found =
+            self.state.negotiation(&pid).ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation was lost"))?;
         Ok(remote(&found, state))
     }
 
@@ -70,7 +71,9 @@ impl Node {
             return Ok(());
         }
         match (found.side, found.state) {
-            (Side::Provider, Phase::Requested) if self.asks_for_what_is_offered(&found) => self.agree(&found, None).await,
+            (Side::Provider, Phase::Requested) if self.asks_for_what_is_offered(&found) => {
+                self.agree(&found, None).await
+            }
             (Side::Provider, Phase::Accepted) => self.agree(&found, None).await,
             (Side::Provider, Phase::Verified) => {
                 self.keep_agreement(&found).await?;
@@ -88,15 +91,23 @@ impl Node {
         let found = self.waiting(pid)?;
         match (found.side, found.state) {
             (Side::Provider, Phase::Requested) => self.agree(&found, Some(who)).await,
-            (Side::Consumer, Phase::Offered) => self.move_on(&found, Message::Accept, None, None, None, Some(who)).await,
-            _ => Err(Error::new(ErrorCode::TransitionIllegal, format!("a negotiation in {} waits for no approval", found.state))),
+            (Side::Consumer, Phase::Offered) => {
+                self.move_on(&found, Message::Accept, None, None, None, Some(who)).await
+            }
+            _ => Err(Error::new(
+                ErrorCode::TransitionIllegal,
+                format!("a negotiation in {} waits for no approval", found.state),
+            )),
         }
     }
 
     /// A person refuses what waits, with a reason that the other side reads.
     pub async fn refuse(&self, pid: &str, reason: String, who: &str) -> Result<()> {
         let _guard = self.negotiating.lock().await;
-        let found = self.state.negotiation(pid).ok_or_else(|| Error::new(ErrorCode::NotFound, "no negotiation of this number"))?;
+        let found = self
+            .state
+            .negotiation(pid)
+            .ok_or_else(|| Error::new(ErrorCode::NotFound, "no negotiation of this number"))?;
         self.move_on(&found, Message::Terminate, None, None, Some(reason), Some(who)).await
     }
 
@@ -104,7 +115,8 @@ impl Node {
     pub async fn counter(&self, pid: &str, policy: Json, who: &str) -> Result<()> {
         let _guard = self.negotiating.lock().await;
         let found = self.waiting(pid)?;
-        let mut offer = found.offer.clone().ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation without an offer"))?;
+        let mut offer =
+            found.offer.clone().ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation without an offer"))?;
         offer.policy = policy;
         let message = match found.side {
             Side::Provider => {
@@ -124,12 +136,15 @@ impl Node {
     /// The state of a negotiation, for the other side of it.
     pub fn negotiation_for(&self, peer: &ParticipantId, pid: &str) -> Result<RemoteState> {
         let found = self.state.negotiation(pid).filter(|n| n.counterparty == *peer);
-        found.map(|n| remote(&n, n.state)).ok_or_else(|| Error::new(ErrorCode::NotFound, "no negotiation of this number"))
+        found
+            .map(|n| remote(&n, n.state))
+            .ok_or_else(|| Error::new(ErrorCode::NotFound, "no negotiation of this number"))
     }
 
     /// Negotiations that wait for a person of this organisation.
     pub fn inbox(&self) -> Vec<Negotiation> {
-        let waits = |n: &Negotiation| n.outgoing.is_none() && n.state.waits_for() == Some(n.side) && !self.goes_on_by_itself(n);
+        let waits =
+            |n: &Negotiation| n.outgoing.is_none() && n.state.waits_for() == Some(n.side) && !self.goes_on_by_itself(n);
         self.state.negotiations().into_iter().filter(waits).collect()
     }
 
@@ -143,13 +158,24 @@ impl Node {
 
     fn asks_for_what_is_offered(&self, n: &Negotiation) -> bool {
         let Some(offer) = &n.offer else { return false };
-        self.state.offer(&offer.id).is_some_and(|p| p.open && p.approval == Approval::Automatic && p.offer == *offer && p.consumer.as_ref().is_none_or(|c| *c == n.counterparty))
+        self.state.offer(&offer.id).is_some_and(|p| {
+            p.open
+                && p.approval == Approval::Automatic
+                && p.offer == *offer
+                && p.consumer.as_ref().is_none_or(|c| *c == n.counterparty)
+        })
     }
 
     fn waiting(&self, pid: &str) -> Result<Negotiation> {
-        let found = self.state.negotiation(pid).ok_or_else(|| Error::new(ErrorCode::NotFound, "no negotiation of this number"))?;
+        let found = self
+            .state
+            .negotiation(pid)
+            .ok_or_else(|| Error::new(ErrorCode::NotFound, "no negotiation of this number"))?;
         if found.state.waits_for() != Some(found.side) {
-            return Err(Error::new(ErrorCode::TransitionIllegal, format!("a negotiation in {} doesn't wait for this side", found.state)));
+            return Err(Error::new(
+                ErrorCode::TransitionIllegal,
+                format!("a negotiation in {} doesn't wait for this side", found.state),
+            ));
         }
         Ok(found)
     }
@@ -178,22 +204,45 @@ impl Node {
 
     fn check_offer(&self, consumer: &ParticipantId, offer: &Offer) -> Result<()> {
         let not_found = || Error::new(ErrorCode::NotFound, "no such offer is made to this participant");
-        let published = self.state.offer(&offer.id).filter(|p| p.open && p.consumer.as_ref().is_none_or(|c| c == consumer)).ok_or_else(not_found)?;
-        let (dataset, _) = self.sets.current(&offer.dataset).filter(|(d, _)| d.visibility.allows(consumer)).ok_or_else(not_found)?;
-        let same = published.offer.dataset == offer.dataset && published.offer.description == offer.description && published.offer.regime == offer.regime && published.offer.legal_basis == offer.legal_basis;
+        let published = self
+            .state
+            .offer(&offer.id)
+            .filter(|p| p.open && p.consumer.as_ref().is_none_or(|c| c == consumer))
+            .ok_or_else(not_found)?;
+        let (dataset, _) =
+            self.sets.current(&offer.dataset).filter(|(d, _)| d.visibility.allows(consumer)).ok_or_else(not_found)?;
+        let same = published.offer.dataset == offer.dataset
+            && published.offer.description == offer.description
+            && published.offer.regime == offer.regime
+            && published.offer.legal_basis == offer.legal_basis;
         if !same {
-            return Err(Error::new(ErrorCode::TermInvalid, "set, description, regime and legal basis of an offer aren't negotiable"));
+            return Err(Error::new(
+                ErrorCode::TermInvalid,
+                "set, description, regime and legal basis of an offer aren't negotiable",
+            ));
         }
         let terms = odrl::parse(&offer.policy, &dataset, Some(consumer))?;
         odrl::check_legal_basis(&terms, &offer.legal_basis.term)
     }
 
-    fn check_content(&self, peer: &ParticipantId, existing: Option<&Negotiation>, message: &NegotiationMessage) -> Result<()> {
+    fn check_content(
+        &self,
+        peer: &ParticipantId,
+        existing: Option<&Negotiation>,
+        message: &NegotiationMessage,
+    ) -> Result<()> {
         match (message.message, &message.offer, &message.agreement, existing) {
             (Message::Request, Some(offer), _, _) => self.check_offer(peer, offer),
             (Message::Offer, Some(offer), _, Some(found)) => {
-                let asked = found.offer.as_ref().ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation without an offer"))?;
-                if asked.id == offer.id && asked.dataset == offer.dataset { Ok(()) } else { Err(Error::new(ErrorCode::TermInvalid, "a counter-offer is about the same offer and set")) }
+                let asked = found
+                    .offer
+                    .as_ref()
+                    .ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation without an offer"))?;
+                if asked.id == offer.id && asked.dataset == offer.dataset {
+                    Ok(())
+                } else {
+                    Err(Error::new(ErrorCode::TermInvalid, "a counter-offer is about the same offer and set"))
+                }
             }
             (Message::Agree, _, Some(agreement), Some(found)) => self.check_agreement(found, agreement),
             (Message::Verify, _, Some(agreement), Some(found)) => self.check_countersigned(found, agreement),
@@ -206,34 +255,50 @@ impl Node {
     fn check_agreement(&self, found: &Negotiation, agreement: &JwsJson) -> Result<()> {
         let now = self.now();
         let provider = self.in_force(&found.counterparty)?;
-        let key = provider.current_key(KeyUse::Agreement, now).ok_or_else(|| Error::new(ErrorCode::SignatureInvalid, "the provider has no agreement key in force"))?;
+        let key = provider
+            .current_key(KeyUse::Agreement, now)
+            .ok_or_else(|| Error::new(ErrorCode::SignatureInvalid, "the provider has no agreement key in force"))?;
         let payload = AgreementPayload::parse(&jws::verify_one(agreement, AGREEMENT_TYP, &key.key)?)?;
-        let fits = payload.space == self.space && payload.provider == found.counterparty && payload.consumer == self.me && Some(&payload.offer) == found.offer.as_ref() && Some(&payload.negotiation) == found.their_pid.as_ref();
+        let fits = payload.space == self.space
+            && payload.provider == found.counterparty
+            && payload.consumer == self.me
+            && Some(&payload.offer) == found.offer.as_ref()
+            && Some(&payload.negotiation) == found.their_pid.as_ref();
         if !fits {
             return Err(Error::new(ErrorCode::MessageConflict, "the agreement isn't what was negotiated"));
         }
         if (payload.timestamp.millis() - now.millis()).abs() > SIGNING_SKEW_MS {
-            return Err(Error::new(ErrorCode::ClockJump, "the agreement's time is more than five minutes from this clock's"));
+            return Err(Error::new(
+                ErrorCode::ClockJump,
+                "the agreement's time is more than five minutes from this clock's",
+            ));
         }
         Ok(())
     }
 
     /// As provider: are both signatures there, over what this side signed?
     fn check_countersigned(&self, found: &Negotiation, agreement: &JwsJson) -> Result<()> {
-        let ours = found.agreement.as_ref().ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation without its agreement"))?;
+        let ours = found
+            .agreement
+            .as_ref()
+            .ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation without its agreement"))?;
         if ours.payload != agreement.payload {
             return Err(Error::new(ErrorCode::MessageConflict, "the agreement isn't the one that was signed"));
         }
         let at = payload_of(agreement)?.timestamp;
         let key = |id: &ParticipantId| -> Result<_> {
             let participant = self.in_force(id)?;
-            participant.current_key(KeyUse::Agreement, at).map(|k| k.key).ok_or_else(|| Error::new(ErrorCode::SignatureInvalid, format!("`{id}` has no agreement key in force")))
+            participant
+                .current_key(KeyUse::Agreement, at)
+                .map(|k| k.key)
+                .ok_or_else(|| Error::new(ErrorCode::SignatureInvalid, format!("`{id}` has no agreement key in force")))
         };
         jws::verify_exactly(agreement, AGREEMENT_TYP, &[key(&self.me)?, key(&found.counterparty)?]).map(|_| ())
     }
 
     async fn agree(&self, found: &Negotiation, who: Option<&str>) -> Result<()> {
-        let offer = found.offer.clone().ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation without an offer"))?;
+        let offer =
+            found.offer.clone().ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation without an offer"))?;
         self.check_offer(&found.counterparty, &offer)?;
         let payload = AgreementPayload {
             kind: AgreementKind::V1,
@@ -249,22 +314,37 @@ impl Node {
     }
 
     async fn countersign(&self, found: &Negotiation) -> Result<()> {
-        let signed = found.agreement.clone().ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation without its agreement"))?;
+        let signed = found
+            .agreement
+            .clone()
+            .ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation without its agreement"))?;
         let signed = jws::add_signature(signed, self.keys.signing_key(KeyUse::Agreement)?, AGREEMENT_TYP)?;
         self.move_on(found, Message::Verify, None, Some(signed), None, None).await
     }
 
     /// The agreement is in force: its envelope goes into the log, unless it is there.
     async fn keep_agreement(&self, found: &Negotiation) -> Result<()> {
-        let agreement = found.agreement.clone().ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation without its agreement"))?;
+        let agreement = found
+            .agreement
+            .clone()
+            .ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation without its agreement"))?;
         let payload = payload_of(&agreement)?;
         let id: AgreementId = payload.id()?;
         if self.state.agreement(&id).is_some() {
             return Ok(());
         }
         let register = self.register.load();
-        let entry = |p: &ParticipantId| register.entry_jws(p).map(str::to_owned).ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, format!("`{p}` is not in the register")));
-        let envelope = Envelope { agreement, provider_entry: entry(&payload.provider)?, consumer_entry: entry(&payload.consumer)? };
+        let entry = |p: &ParticipantId| {
+            register
+                .entry_jws(p)
+                .map(str::to_owned)
+                .ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, format!("`{p}` is not in the register")))
+        };
+        let envelope = Envelope {
+            agreement,
+            provider_entry: entry(&payload.provider)?,
+            consumer_entry: entry(&payload.consumer)?,
+        };
         crate::trust::envelope::verify_envelope(&envelope, &self.authority)?;
         let bytes = canonical::to_bytes(&envelope)?;
         let body = Body::Agreement(perron_model::entry::Agreement {
@@ -276,14 +356,17 @@ impl Node {
             legal_basis: payload.offer.legal_basis.term.clone(),
             regime: canonical_text(&payload.offer.regime)?,
         });
-        self.ledger.append(Draft { body, chain: Some(id), attachments: vec![(AttachmentKind::Envelope, bytes.clone())] }).await?;
+        self.ledger
+            .append(Draft { body, chain: Some(id), attachments: vec![(AttachmentKind::Envelope, bytes.clone())] })
+            .await?;
         self.write_document(&id, &bytes)
     }
 
     /// `documents/` is derived from the log: for people and for tools that read files.
     fn write_document(&self, id: &AgreementId, bytes: &[u8]) -> Result<()> {
         let directory = self.data.join("documents");
-        std::fs::create_dir_all(&directory).map_err(|_| Error::new(ErrorCode::DiskFull, "the documents' directory can't be made"))?;
+        std::fs::create_dir_all(&directory)
+            .map_err(|_| Error::new(ErrorCode::DiskFull, "the documents' directory can't be made"))?;
         crate::files::write_file(&directory.join(format!("{id}.json")), bytes)
     }
 
@@ -298,13 +381,40 @@ impl Node {
         Ok(())
     }
 
-    async fn move_on(&self, found: &Negotiation, kind: Message, offer: Option<Offer>, agreement: Option<JwsJson>, reason: Option<String>, who: Option<&str>) -> Result<()> {
-        let message = self.message(kind, found.side, &found.counterparty, &found.pid, found.their_pid.clone(), offer, agreement, reason);
+    async fn move_on(
+        &self,
+        found: &Negotiation,
+        kind: Message,
+        offer: Option<Offer>,
+        agreement: Option<JwsJson>,
+        reason: Option<String>,
+        who: Option<&str>,
+    ) -> Result<()> {
+        let message = self.message(
+            kind,
+            found.side,
+            &found.counterparty,
+            &found.pid,
+            found.their_pid.clone(),
+            offer,
+            agreement,
+            reason,
+        );
         self.step(&found.pid, &found.counterparty, found.side, Some(found.state), message, who).await
     }
 
     #[allow(clippy::too_many_arguments, reason = "a message has these parts")]
-    fn message(&self, kind: Message, side: Side, other: &ParticipantId, pid: &str, their_pid: Option<String>, offer: Option<Offer>, agreement: Option<JwsJson>, reason: Option<String>) -> NegotiationMessage {
+    fn message(
+        &self,
+        kind: Message,
+        side: Side,
+        other: &ParticipantId,
+        pid: &str,
+        their_pid: Option<String>,
+        offer: Option<Offer>,
+        agreement: Option<JwsJson>,
+        reason: Option<String>,
+    ) -> NegotiationMessage {
         let message_id = uuid::Uuid::now_v7().to_string();
         let (provider, consumer) = match side {
             Side::Provider => (self.me.clone(), other.clone()),
@@ -314,16 +424,43 @@ impl Node {
             Side::Provider => (their_pid.unwrap_or_default(), Some(pid.to_owned())),
             Side::Consumer => (pid.to_owned(), their_pid),
         };
-        NegotiationMessage { message_id, message: kind, consumer_pid, provider_pid, provider, consumer, offer, agreement, reason }
+        NegotiationMessage {
+            message_id,
+            message: kind,
+            consumer_pid,
+            provider_pid,
+            provider,
+            consumer,
+            offer,
+            agreement,
+            reason,
+        }
     }
 
-    async fn step(&self, pid: &str, other: &ParticipantId, side: Side, before: Option<Phase>, message: NegotiationMessage, who: Option<&str>) -> Result<()> {
+    async fn step(
+        &self,
+        pid: &str,
+        other: &ParticipantId,
+        side: Side,
+        before: Option<Phase>,
+        message: NegotiationMessage,
+        who: Option<&str>,
+    ) -> Result<()> {
         let state = next(before, side, message.message)?;
         self.write_step(pid, other, side, side, state, &message, who).await
     }
 
     #[allow(clippy::too_many_arguments, reason = "an entry has these parts")]
-    async fn write_step(&self, pid: &str, other: &ParticipantId, side: Side, by: Side, state: Phase, message: &NegotiationMessage, who: Option<&str>) -> Result<()> {
+    async fn write_step(
+        &self,
+        pid: &str,
+        other: &ParticipantId,
+        side: Side,
+        by: Side,
+        state: Phase,
+        message: &NegotiationMessage,
+        who: Option<&str>,
+    ) -> Result<()> {
         let bytes = canonical::to_bytes(message)?;
         let body = Body::Negotiation(perron_model::entry::Negotiation {
             id: pid.to_owned(),
@@ -335,7 +472,10 @@ impl Node {
             digest: Digest::of(&bytes),
             decided_by: who.map(str::to_owned),
         });
-        self.ledger.append(Draft { body, chain: None, attachments: vec![(AttachmentKind::NegotiationMessage, bytes)] }).await.map(|_| ())
+        self.ledger
+            .append(Draft { body, chain: None, attachments: vec![(AttachmentKind::NegotiationMessage, bytes)] })
+            .await
+            .map(|_| ())
     }
 
     /// The other side refused our message for good: the negotiation ends here too.
@@ -351,7 +491,16 @@ impl Node {
             return Ok(());
         };
         let reason = Some(format!("{}: {}", error.code, error.detail));
-        let mut message = self.message(Message::Terminate, found.side, &found.counterparty, pid, found.their_pid.clone(), None, None, reason);
+        let mut message = self.message(
+            Message::Terminate,
+            found.side,
+            &found.counterparty,
+            pid,
+            found.their_pid.clone(),
+            None,
+            None,
+            reason,
+        );
         message.message_id = format!("refused-{}", message.message_id).chars().take(64).collect();
         self.write_step(pid, &found.counterparty, found.side, found.side.other(), state, &message, None).await
     }
@@ -365,7 +514,10 @@ const fn side_text(side: Side) -> &'static str {
 }
 
 fn canonical_text<T: serde::Serialize>(value: &T) -> Result<String> {
-    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).ok_or_else(|| Error::new(ErrorCode::Internal, "a name can't be written"))
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|v| v.as_str().map(str::to_owned))
+        .ok_or_else(|| Error::new(ErrorCode::Internal, "a name can't be written"))
 }
 
 fn remote(found: &Negotiation, state: Phase) -> RemoteState {

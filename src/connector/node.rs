@@ -76,7 +76,9 @@ impl Node {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let register = parts.register.load();
         let me = parts.settings.participant.clone();
-        let own = register.participant(&me).ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, format!("`{me}` is not in the register")))?;
+        let own = register
+            .participant(&me)
+            .ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, format!("`{me}` is not in the register")))?;
         let store = Store::open(&data.join("state"))?;
         let state = Arc::new(State::open(store)?);
         let signer = perron_log::Signer::from_seed(&own.log_origin, &parts.keys.signing_key(KeyUse::Log)?.seed())
@@ -85,7 +87,12 @@ impl Node {
         let kept = Kept::open(&data.join("trust"))?;
         let heads = kept.heads_of(&own.log_origin)?;
         let (ledger, opened) = Ledger::open(&data, identity, &heads, clock.clone(), state.clone())?;
-        tracing::info!(entries = opened.size, recovered = opened.recovered, unfinished = opened.unfinished, "the log is open");
+        tracing::info!(
+            entries = opened.size,
+            recovered = opened.recovered,
+            unfinished = opened.unfinished,
+            "the log is open"
+        );
         let sets = Arc::new(Sets::open(&data.join("sets"))?);
         let releases = Arc::new(Releases::open(&data.join("released"))?);
         let engine = QueryEngine::new(sets.clone(), releases.clone(), QuerySettings::default())?;
@@ -128,7 +135,11 @@ impl Node {
     /// Writes the entry of the start. Nothing is served before.
     pub async fn start(&self) -> Result<()> {
         let modules = self.policies.digests().clone();
-        let body = Body::Start(Start { program: env!("CARGO_PKG_VERSION").to_owned(), origin: self.ledger.origin().to_owned(), modules });
+        let body = Body::Start(Start {
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            origin: self.ledger.origin().to_owned(),
+            modules,
+        });
         self.ledger.append(Draft::plain(body)).await?;
         self.note_register().await
     }
@@ -142,7 +153,10 @@ impl Node {
     /// Notes in the log which register version is in use.
     pub async fn note_register(&self) -> Result<()> {
         let register = self.register.load();
-        let body = Body::RegisterSeen(perron_model::entry::RegisterSeen { version: register.version(), digest: register.digest() });
+        let body = Body::RegisterSeen(perron_model::entry::RegisterSeen {
+            version: register.version(),
+            digest: register.digest(),
+        });
         let attachments = vec![(AttachmentKind::Register, register.signed().register.into_bytes())];
         self.ledger.append(Draft { body, chain: None, attachments }).await.map(|_| ())
     }
@@ -169,15 +183,24 @@ impl Node {
         if !register.is_fresh(now) {
             return Err(Error::new(ErrorCode::RegisterStale, "the register is past its time of use"));
         }
-        let participant = register.participant(id).ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, format!("`{id}` is not in the register")))?;
+        let participant = register
+            .participant(id)
+            .ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, format!("`{id}` is not in the register")))?;
         participant.require_in_force(now)?;
         Ok(participant.clone())
     }
 
     /// Writes an entry of an administrative act, with its document.
     pub(crate) async fn administer(&self, action: &str, actor: &str, document: Vec<u8>) -> Result<()> {
-        let body = Body::Administration(perron_model::entry::Administration { action: action.to_owned(), actor: actor.to_owned(), document: Digest::of(&document) });
-        self.ledger.append(Draft { body, chain: None, attachments: vec![(AttachmentKind::Document, document)] }).await.map(|_| ())
+        let body = Body::Administration(perron_model::entry::Administration {
+            action: action.to_owned(),
+            actor: actor.to_owned(),
+            document: Digest::of(&document),
+        });
+        self.ledger
+            .append(Draft { body, chain: None, attachments: vec![(AttachmentKind::Document, document)] })
+            .await
+            .map(|_| ())
     }
 }
 
@@ -187,7 +210,8 @@ fn mask_secret(keys: &std::path::Path) -> Result<[u8; 32]> {
     use std::os::unix::fs::OpenOptionsExt;
     let file = keys.join("mask.secret");
     if let Ok(bytes) = std::fs::read(&file) {
-        return <[u8; 32]>::try_from(bytes).map_err(|_| Error::new(ErrorCode::KeyInvalid, "`keys/mask.secret` is not 32 bytes"));
+        return <[u8; 32]>::try_from(bytes)
+            .map_err(|_| Error::new(ErrorCode::KeyInvalid, "`keys/mask.secret` is not 32 bytes"));
     }
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|_| Error::new(ErrorCode::Internal, "the system gave no random bytes"))?;

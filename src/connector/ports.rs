@@ -56,7 +56,8 @@ impl perron_gate::Agreements for AgreementsPort {
             None => {
                 // What was agreed was parsed before it was signed; a set described anew since
                 // may not fit any more, and then there is no agreement to go by.
-                let terms = Arc::new(odrl::parse(&kept.payload.offer.policy, &dataset, Some(&kept.payload.consumer)).ok()?);
+                let terms =
+                    Arc::new(odrl::parse(&kept.payload.offer.policy, &dataset, Some(&kept.payload.consumer)).ok()?);
                 let mut cache = self.terms.write().unwrap_or_else(PoisonError::into_inner);
                 if cache.len() >= TERMS_CACHED_MAX {
                     cache.clear();

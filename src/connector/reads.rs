@@ -92,7 +92,12 @@ pub struct Serving {
 
 impl Node {
     /// Plans a statement for a peer: no row is read. The schema grant is logged once an hour.
-    pub async fn plan(&self, peer: &ParticipantId, agreement: &AgreementId, statement: &str) -> Result<(SchemaRef, String), Denied> {
+    pub async fn plan(
+        &self,
+        peer: &ParticipantId,
+        agreement: &AgreementId,
+        statement: &str,
+    ) -> Result<(SchemaRef, String), Denied> {
         let grant = self.gate.admit_schema(peer, agreement)?;
         let now = self.now();
         let hour = u64::try_from(now.millis() / 3_600_000).unwrap_or(0);
@@ -118,7 +123,13 @@ impl Node {
 
     /// A statement that asks for what the view doesn't give is logged like any refusal, within
     /// the same rates; one that is only mistyped, or that failed here, is not.
-    async fn refuse_plan(&self, peer: &ParticipantId, agreement: &AgreementId, statement: &str, error: Error) -> Denied {
+    async fn refuse_plan(
+        &self,
+        peer: &ParticipantId,
+        agreement: &AgreementId,
+        statement: &str,
+        error: Error,
+    ) -> Denied {
         let clause = match error.code {
             ErrorCode::ColumnNotGranted => "view.columns",
             ErrorCode::TableNotGranted => "dataset",
@@ -132,7 +143,12 @@ impl Node {
                 perron_gate::Ledger::summarise(&self.ledger, peer, error.code, statement, now);
                 return Ok(None);
             }
-            let body = Body::PlanRefusal(PlanRefusal { peer: peer.to_string(), reason: error.code.as_str().to_owned(), clause: Some(clause.to_owned()), statement });
+            let body = Body::PlanRefusal(PlanRefusal {
+                peer: peer.to_string(),
+                reason: error.code.as_str().to_owned(),
+                clause: Some(clause.to_owned()),
+                statement,
+            });
             self.ledger.append(Draft { body, chain: Some(*agreement), attachments: Vec::new() }).await.map(Some)
         };
         match recorded.await {
@@ -153,7 +169,11 @@ impl Node {
         if let Err(error) = self.ledger.nonces().check(&nonce, peer, &agreement, self.now()) {
             // The same request again gets its recorded outcome by `GetReceipt`, and no rows.
             let repeated = self.state.decision_of(&request)?.is_some();
-            let error = if repeated { Error::new(ErrorCode::RequestRepeated, "this request was answered before; its receipt can be had") } else { error };
+            let error = if repeated {
+                Error::new(ErrorCode::RequestRepeated, "this request was answered before; its receipt can be had")
+            } else {
+                error
+            };
             perron_gate::Ledger::summarise(&self.ledger, peer, error.code, request, self.now());
             return Err(error.into());
         }
@@ -164,7 +184,12 @@ impl Node {
         match begun {
             Ok(rows) => Ok(Serving { schema: rows.schema(), rows: Some(rows), request, grant }),
             Err(error) => {
-                let serving = Serving { schema: Arc::new(datafusion::arrow::datatypes::Schema::empty()), rows: None, request, grant };
+                let serving = Serving {
+                    schema: Arc::new(datafusion::arrow::datatypes::Schema::empty()),
+                    rows: None,
+                    request,
+                    grant,
+                };
                 self.finish(&serving, &Tally::default(), OutcomeStatus::NothingLeft, Some(error.code)).await?;
                 Err(error.into())
             }
@@ -172,10 +197,17 @@ impl Node {
     }
 
     /// Writes the outcome and makes the receipt.
-    pub async fn finish(&self, serving: &Serving, tally: &Tally, status: OutcomeStatus, reason: Option<ErrorCode>) -> Result<ReceiptParts> {
+    pub async fn finish(
+        &self,
+        serving: &Serving,
+        tally: &Tally,
+        status: OutcomeStatus,
+        reason: Option<ErrorCode>,
+    ) -> Result<ReceiptParts> {
         self.running.remove(serving.grant.stop());
         let salt = random_16()?;
-        let status = if tally.rows == 0 && status != OutcomeStatus::Complete { OutcomeStatus::NothingLeft } else { status };
+        let status =
+            if tally.rows == 0 && status != OutcomeStatus::Complete { OutcomeStatus::NothingLeft } else { status };
         let outcome = Outcome {
             decision: serving.grant.decision(),
             status,
@@ -188,7 +220,10 @@ impl Node {
             uses: 0,
         };
         let recorded = self.ledger.outcome(serving.grant.agreement(), outcome).await?;
-        let decision = self.state.decision_of(&serving.request)?.ok_or_else(|| Error::new(ErrorCode::Internal, "a decision was lost"))?;
+        let decision = self
+            .state
+            .decision_of(&serving.request)?
+            .ok_or_else(|| Error::new(ErrorCode::Internal, "a decision was lost"))?;
         self.receipt(decision, Some(recorded.index), salt.to_vec())
     }
 
@@ -212,7 +247,13 @@ impl Node {
             Some(index) => (self.leaf(index)?, self.prove(index)?.into_bytes()),
             None => (Vec::new(), Vec::new()),
         };
-        Ok(ReceiptParts { decision: self.leaf(decision)?, outcome: outcome_leaf, decision_proof: self.prove(decision)?.into_bytes(), outcome_proof, stream_salt })
+        Ok(ReceiptParts {
+            decision: self.leaf(decision)?,
+            outcome: outcome_leaf,
+            decision_proof: self.prove(decision)?.into_bytes(),
+            outcome_proof,
+            stream_salt,
+        })
     }
 
     pub(crate) fn leaf(&self, index: u64) -> Result<Vec<u8>> {
@@ -222,9 +263,11 @@ impl Node {
     /// The tlog-proof of an entry in the newest durable checkpoint.
     pub(crate) fn prove(&self, index: u64) -> Result<String> {
         let unusable = |what: &str| Error::new(ErrorCode::LogUnavailable, format!("no proof can be made: {what}"));
-        let note = perron_log::SignedNote::parse(&self.ledger.reader().last_note()).map_err(|e| unusable(&e.to_string()))?;
+        let note =
+            perron_log::SignedNote::parse(&self.ledger.reader().last_note()).map_err(|e| unusable(&e.to_string()))?;
         let checkpoint = perron_log::Checkpoint::parse_text(&note.text).map_err(|e| unusable(&e.to_string()))?;
-        let hashes = self.ledger.reader().inclusion_proof(index, checkpoint.size).map_err(|e| unusable(&e.to_string()))?;
+        let hashes =
+            self.ledger.reader().inclusion_proof(index, checkpoint.size).map_err(|e| unusable(&e.to_string()))?;
         Ok(TlogProof { extra: None, index, hashes, checkpoint: note }.to_string())
     }
 
@@ -234,16 +277,22 @@ impl Node {
         }
         let register = self.register.load();
         let now = self.now();
-        let participant = register.participant(peer).ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, "the caller is not in the register"))?;
-        let verified = jws::verify_compact(&read.request, REQUEST_TYP, |kid| participant.key_at(KeyUse::Request, kid, now).map(|k| k.key))?;
-        let request: ReadRequest = serde_json::from_slice(&verified.payload).map_err(|e| Error::malformed(format!("not a read request: {e}")))?;
+        let participant = register
+            .participant(peer)
+            .ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, "the caller is not in the register"))?;
+        let verified = jws::verify_compact(&read.request, REQUEST_TYP, |kid| {
+            participant.key_at(KeyUse::Request, kid, now).map(|k| k.key)
+        })?;
+        let request: ReadRequest = serde_json::from_slice(&verified.payload)
+            .map_err(|e| Error::malformed(format!("not a read request: {e}")))?;
         if request.issuer != *peer {
             return Err(Error::new(ErrorCode::IssuerMismatch, "the request's issuer isn't the channel's participant"));
         }
         if request.provider != self.me {
             return Err(Error::new(ErrorCode::IssuerMismatch, "the request is for another provider"));
         }
-        let salt = <[u8; 16]>::try_from(read.salt.as_slice()).map_err(|_| Error::malformed("the statement's salt is 16 bytes"))?;
+        let salt = <[u8; 16]>::try_from(read.salt.as_slice())
+            .map_err(|_| Error::malformed("the statement's salt is 16 bytes"))?;
         if Digest::salted(&salt, read.statement.as_bytes()) != request.statement {
             return Err(Error::new(ErrorCode::SignatureInvalid, "the statement isn't the one that was signed"));
         }
@@ -254,7 +303,8 @@ impl Node {
     /// both names, of fixed lengths before the last.
     fn mask_key(&self, agreement: &AgreementId, column: &str) -> [u8; 32] {
         use sha2::Digest as _;
-        let hashed = sha2::Sha256::new().chain_update(self.mask_secret).chain_update(agreement.as_bytes()).chain_update(column);
+        let hashed =
+            sha2::Sha256::new().chain_update(self.mask_secret).chain_update(agreement.as_bytes()).chain_update(column);
         hashed.finalize().into()
     }
 

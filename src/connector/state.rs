@@ -135,8 +135,10 @@ impl State {
             memory.agreements.insert(agreement.id, agreement);
         }
         for (key, value) in store.scan(HELD, b"")? {
-            let agreement = <[u8; 32]>::try_from(key).map_err(|_| Error::new(ErrorCode::Internal, "a record of the store can't be read"))?;
-            let held = serde_json::from_slice(&value).map_err(|_| Error::new(ErrorCode::Internal, "a record of the store can't be read"))?;
+            let agreement = <[u8; 32]>::try_from(key)
+                .map_err(|_| Error::new(ErrorCode::Internal, "a record of the store can't be read"))?;
+            let held = serde_json::from_slice(&value)
+                .map_err(|_| Error::new(ErrorCode::Internal, "a record of the store can't be read"))?;
             memory.held.insert(Digest::from_bytes(agreement), held);
         }
         Ok(State { store, memory: RwLock::new(memory), changed: tokio::sync::watch::Sender::new(0) })
@@ -172,7 +174,11 @@ impl State {
     }
     /// A negotiation by the other side's number.
     pub fn negotiation_of(&self, counterparty: &ParticipantId, their_pid: &str) -> Option<Negotiation> {
-        self.read().negotiations.values().find(|n| n.counterparty == *counterparty && n.their_pid.as_deref() == Some(their_pid)).cloned()
+        self.read()
+            .negotiations
+            .values()
+            .find(|n| n.counterparty == *counterparty && n.their_pid.as_deref() == Some(their_pid))
+            .cloned()
     }
     /// All agreements.
     pub fn agreements(&self) -> Vec<KeptAgreement> {
@@ -188,7 +194,11 @@ impl State {
     }
     /// Position of the decision about a request.
     pub fn decision_of(&self, request: &Digest) -> Result<Option<u64>> {
-        Ok(self.store.get(REQUESTS, request.as_bytes())?.and_then(|v| <[u8; 8]>::try_from(v).ok()).map(u64::from_be_bytes))
+        Ok(self
+            .store
+            .get(REQUESTS, request.as_bytes())?
+            .and_then(|v| <[u8; 8]>::try_from(v).ok())
+            .map(u64::from_be_bytes))
     }
     /// Has the release of this table under this agreement its entry?
     pub fn is_released(&self, agreement: &AgreementId, table: &Digest) -> Result<bool> {
@@ -197,7 +207,11 @@ impl State {
     }
     /// Position of the outcome of a decision.
     pub fn outcome_of(&self, decision: &Digest) -> Result<Option<u64>> {
-        Ok(self.store.get(OUTCOMES, decision.as_bytes())?.and_then(|v| <[u8; 8]>::try_from(v).ok()).map(u64::from_be_bytes))
+        Ok(self
+            .store
+            .get(OUTCOMES, decision.as_bytes())?
+            .and_then(|v| <[u8; 8]>::try_from(v).ok())
+            .map(u64::from_be_bytes))
     }
 
     /// Notes that the other side took our message, and its number of the negotiation.
@@ -222,7 +236,11 @@ impl State {
             Body::Administration(admin) if admin.action == "offer.add" || admin.action == "offer.close" => {
                 let offer: PublishedOffer = document(attachments, AttachmentKind::Document)?;
                 self.store.apply(vec![put(OFFERS, offer.offer.id.as_str().as_bytes(), &offer)?])?;
-                self.memory.write().unwrap_or_else(PoisonError::into_inner).offers.insert(offer.offer.id.clone(), offer);
+                self.memory
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .offers
+                    .insert(offer.offer.id.clone(), offer);
             }
             Body::Negotiation(step) => {
                 let message: NegotiationMessage = document(attachments, AttachmentKind::NegotiationMessage)?;
@@ -233,14 +251,26 @@ impl State {
                 self.take_agreement(entry, envelope)?;
             }
             Body::Decision(decision) => {
-                self.store.apply(vec![Change::Put { tree: REQUESTS, key: decision.request.as_bytes().to_vec(), value: entry.index.to_be_bytes().to_vec() }])?;
+                self.store.apply(vec![Change::Put {
+                    tree: REQUESTS,
+                    key: decision.request.as_bytes().to_vec(),
+                    value: entry.index.to_be_bytes().to_vec(),
+                }])?;
             }
             Body::Outcome(outcome) => {
-                self.store.apply(vec![Change::Put { tree: OUTCOMES, key: outcome.decision.as_bytes().to_vec(), value: entry.index.to_be_bytes().to_vec() }])?;
+                self.store.apply(vec![Change::Put {
+                    tree: OUTCOMES,
+                    key: outcome.decision.as_bytes().to_vec(),
+                    value: entry.index.to_be_bytes().to_vec(),
+                }])?;
             }
             Body::Release(release) => {
                 let key = release_key(entry, &release.table);
-                self.store.apply(vec![Change::Put { tree: RELEASES, key, value: entry.index.to_be_bytes().to_vec() }])?;
+                self.store.apply(vec![Change::Put {
+                    tree: RELEASES,
+                    key,
+                    value: entry.index.to_be_bytes().to_vec(),
+                }])?;
             }
             Body::Received(received) => self.take_received(entry, received, attachments)?,
             _ => {}
@@ -250,7 +280,12 @@ impl State {
 
     /// A read was received: what its request acknowledged has arrived, and it is to be
     /// acknowledged itself.
-    fn take_received(&self, entry: &Entry, received: &perron_model::entry::Received, attachments: &[(AttachmentKind, Vec<u8>)]) -> Result<()> {
+    fn take_received(
+        &self,
+        entry: &Entry,
+        received: &perron_model::entry::Received,
+        attachments: &[(AttachmentKind, Vec<u8>)],
+    ) -> Result<()> {
         let (Some(position), Some(decision)) = (&entry.chain, received.decision) else { return Ok(()) };
         let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
         let held = memory.held.entry(position.agreement).or_default();
@@ -260,7 +295,12 @@ impl State {
             held.unacknowledged.retain(|a| !request.acknowledged.iter().any(|sent| sent.decision == a.decision));
         }
         if received.refused.is_none() {
-            held.unacknowledged.push(Acknowledgement { decision, rows: received.rows, messages: received.messages, stream_root: received.stream_root });
+            held.unacknowledged.push(Acknowledgement {
+                decision,
+                rows: received.rows,
+                messages: received.messages,
+                stream_root: received.stream_root,
+            });
         }
         if let Ok(receipt) = document::<Receipt>(attachments, AttachmentKind::Receipt)
             && let Some(seen) = newest_position(&receipt)
@@ -270,10 +310,16 @@ impl State {
         self.store.apply(vec![put(HELD, position.agreement.as_bytes(), held)?])
     }
 
-    fn take_step(&self, step: &perron_model::entry::Negotiation, message: NegotiationMessage, time: Timestamp) -> Result<()> {
+    fn take_step(
+        &self,
+        step: &perron_model::entry::Negotiation,
+        message: NegotiationMessage,
+        time: Timestamp,
+    ) -> Result<()> {
         let side = if step.side == "provider" { Side::Provider } else { Side::Consumer };
         let by = if step.by == "provider" { Side::Provider } else { Side::Consumer };
-        let state: Phase = serde_json::from_value(serde_json::Value::String(step.state.clone())).map_err(|_| Error::new(ErrorCode::LogDamaged, "a step of a negotiation has an unknown state"))?;
+        let state: Phase = serde_json::from_value(serde_json::Value::String(step.state.clone()))
+            .map_err(|_| Error::new(ErrorCode::LogDamaged, "a step of a negotiation has an unknown state"))?;
         let counterparty = ParticipantId::parse(&step.counterparty)?;
         let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
         let negotiation = memory.negotiations.entry(step.id.clone()).or_insert_with(|| Negotiation {
@@ -333,7 +379,9 @@ impl State {
 /// The payload of an agreement's JWS, canonical.
 pub fn payload_of(jws: &JwsJson) -> Result<AgreementPayload> {
     use base64::Engine;
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&jws.payload).map_err(|_| Error::malformed("the agreement's payload is not base64url"))?;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(&jws.payload)
+        .map_err(|_| Error::malformed("the agreement's payload is not base64url"))?;
     AgreementPayload::parse(&bytes)
 }
 
@@ -346,12 +394,22 @@ fn load<T: DeserializeOwned>(store: &Store, tree: &'static str) -> Result<Vec<T>
     store
         .scan(tree, b"")?
         .into_iter()
-        .map(|(_, value)| serde_json::from_slice(&value).map_err(|_| Error::new(ErrorCode::Internal, "a record of the store can't be read; `perron store rebuild` makes it anew")))
+        .map(|(_, value)| {
+            serde_json::from_slice(&value).map_err(|_| {
+                Error::new(
+                    ErrorCode::Internal,
+                    "a record of the store can't be read; `perron store rebuild` makes it anew",
+                )
+            })
+        })
         .collect()
 }
 
 fn document<T: DeserializeOwned>(attachments: &[(AttachmentKind, Vec<u8>)], kind: AttachmentKind) -> Result<T> {
-    let (_, bytes) = attachments.iter().find(|(k, _)| *k == kind).ok_or_else(|| Error::new(ErrorCode::LogDamaged, "an entry lacks its attachment"))?;
+    let (_, bytes) = attachments
+        .iter()
+        .find(|(k, _)| *k == kind)
+        .ok_or_else(|| Error::new(ErrorCode::LogDamaged, "an entry lacks its attachment"))?;
     serde_json::from_slice(bytes).map_err(|_| Error::new(ErrorCode::LogDamaged, "an entry's attachment can't be read"))
 }
 
@@ -361,7 +419,8 @@ fn release_key(entry: &Entry, table: &Digest) -> Vec<u8> {
 }
 
 fn document_text(attachments: &[(AttachmentKind, Vec<u8>)], kind: AttachmentKind) -> Result<String> {
-    let found = attachments.iter().find(|(k, _)| *k == kind).and_then(|(_, bytes)| String::from_utf8(bytes.clone()).ok());
+    let found =
+        attachments.iter().find(|(k, _)| *k == kind).and_then(|(_, bytes)| String::from_utf8(bytes.clone()).ok());
     found.ok_or_else(|| Error::new(ErrorCode::LogDamaged, "an entry lacks its attachment"))
 }
 

@@ -35,8 +35,13 @@ impl Node {
 
     /// Starts the tasks of a node; they end with `stop`.
     pub fn spawn_tasks(self: &Arc<Self>, stop: tokio_util::sync::CancellationToken) {
-        let tasks: [futures::future::BoxFuture<'static, ()>; 5] =
-            [Box::pin(crate::connector::watching::watch(self.clone())), Box::pin(negotiate(self.clone())), Box::pin(publish(self.clone())), Box::pin(exchange(self.clone())), Box::pin(watch_register(self.clone()))];
+        let tasks: [futures::future::BoxFuture<'static, ()>; 5] = [
+            Box::pin(crate::connector::watching::watch(self.clone())),
+            Box::pin(negotiate(self.clone())),
+            Box::pin(publish(self.clone())),
+            Box::pin(exchange(self.clone())),
+            Box::pin(watch_register(self.clone())),
+        ];
         for task in tasks {
             let stop = stop.clone();
             tokio::spawn(async move {
@@ -59,7 +64,9 @@ async fn negotiate(node: Arc<Node>) {
             // Whoever can't be dialled watches, and gets its messages there.
             let to_send = negotiation.outgoing.is_some() && node.is_dialable(&negotiation.counterparty);
             let to_react = negotiation.outgoing.is_none() && negotiation.state.waits_for() == Some(negotiation.side);
-            if !(to_send || to_react) || !busy.lock().unwrap_or_else(PoisonError::into_inner).insert(negotiation.pid.clone()) {
+            if !(to_send || to_react)
+                || !busy.lock().unwrap_or_else(PoisonError::into_inner).insert(negotiation.pid.clone())
+            {
                 continue;
             }
             let (node, busy) = (node.clone(), busy.clone());
@@ -94,7 +101,8 @@ async fn deliver(node: &Node, negotiation: Negotiation) -> bool {
     loop {
         match node.peers.send(&negotiation.counterparty, &message).await {
             Ok(remote) => {
-                let theirs = if remote.provider_pid == negotiation.pid { remote.consumer_pid } else { remote.provider_pid };
+                let theirs =
+                    if remote.provider_pid == negotiation.pid { remote.consumer_pid } else { remote.provider_pid };
                 if let Err(error) = node.state.delivered(&negotiation.pid, &message.message_id, &theirs) {
                     tracing::error!(code = error.code.as_str(), "a delivery can't be noted");
                 }

@@ -49,10 +49,22 @@ impl UserRole {
 impl std::str::FromStr for UserRole {
     type Err = Error;
     fn from_str(text: &str) -> Result<UserRole> {
-        [UserRole::Analyst, UserRole::DataOfficer, UserRole::Approver, UserRole::Auditor, UserRole::Operator, UserRole::Buyer]
-            .into_iter()
-            .find(|r| r.as_str() == text)
-            .ok_or_else(|| Error::malformed(format!("`{}` is not one of analyst, data-officer, approver, auditor, operator, buyer", text.chars().take(40).collect::<String>())))
+        [
+            UserRole::Analyst,
+            UserRole::DataOfficer,
+            UserRole::Approver,
+            UserRole::Auditor,
+            UserRole::Operator,
+            UserRole::Buyer,
+        ]
+        .into_iter()
+        .find(|r| r.as_str() == text)
+        .ok_or_else(|| {
+            Error::malformed(format!(
+                "`{}` is not one of analyst, data-officer, approver, auditor, operator, buyer",
+                text.chars().take(40).collect::<String>()
+            ))
+        })
     }
 }
 
@@ -97,7 +109,8 @@ impl Users {
     /// Opens the users' file, or begins without any.
     pub fn open(file: &Path) -> Result<Users> {
         let users = match std::fs::read(file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| Error::new(ErrorCode::ConfigInvalid, format!("the users' file can't be read: {e}")))?,
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|e| Error::new(ErrorCode::ConfigInvalid, format!("the users' file can't be read: {e}")))?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(_) => return Err(Error::new(ErrorCode::ConfigInvalid, "the users' file can't be opened")),
         };
@@ -131,7 +144,9 @@ impl Users {
     /// The user of a credential; nobody is anonymous.
     pub fn by_credential(&self, credential: &Credential) -> Result<User> {
         let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
-        users.iter().find(|u| u.credential == *credential).cloned().ok_or_else(|| Error::new(ErrorCode::Unauthenticated, "no user of this organisation shows themselves in this way"))
+        users.iter().find(|u| u.credential == *credential).cloned().ok_or_else(|| {
+            Error::new(ErrorCode::Unauthenticated, "no user of this organisation shows themselves in this way")
+        })
     }
 
     /// All users.
@@ -144,7 +159,10 @@ impl Users {
         let key = counterparty.map(ToString::to_string).unwrap_or_default();
         let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
         let mut next = users.clone();
-        let user = next.iter_mut().find(|u| u.name == *name).ok_or_else(|| Error::new(ErrorCode::NotFound, "no user of this name"))?;
+        let user = next
+            .iter_mut()
+            .find(|u| u.name == *name)
+            .ok_or_else(|| Error::new(ErrorCode::NotFound, "no user of this name"))?;
         if let Some(known) = user.pseudonyms.get(&key) {
             return Ok(known.clone());
         }

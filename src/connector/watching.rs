@@ -22,27 +22,38 @@ impl Node {
         let (node, peer) = (self.clone(), peer.clone());
         let changes = node.state.changes();
         let begun = (node, peer, changes, HashSet::new());
-        futures::stream::unfold(begun, |(node, peer, mut changes, mut given): (Arc<Node>, ParticipantId, _, HashSet<String>)| async move {
-            loop {
-                changes.borrow_and_update();
-                let waiting: Vec<NegotiationMessage> = node.state.negotiations().into_iter().filter(|n| n.counterparty == peer).filter_map(|n| n.outgoing).collect();
-                // What was given and taken needs no remembering.
-                given.retain(|id| waiting.iter().any(|m| m.message_id == *id));
-                if let Some(message) = waiting.into_iter().find(|m| !given.contains(&m.message_id)) {
-                    given.insert(message.message_id.clone());
-                    return Some((message, (node, peer, changes, given)));
+        futures::stream::unfold(
+            begun,
+            |(node, peer, mut changes, mut given): (Arc<Node>, ParticipantId, _, HashSet<String>)| async move {
+                loop {
+                    changes.borrow_and_update();
+                    let waiting: Vec<NegotiationMessage> = node
+                        .state
+                        .negotiations()
+                        .into_iter()
+                        .filter(|n| n.counterparty == peer)
+                        .filter_map(|n| n.outgoing)
+                        .collect();
+                    // What was given and taken needs no remembering.
+                    given.retain(|id| waiting.iter().any(|m| m.message_id == *id));
+                    if let Some(message) = waiting.into_iter().find(|m| !given.contains(&m.message_id)) {
+                        given.insert(message.message_id.clone());
+                        return Some((message, (node, peer, changes, given)));
+                    }
+                    if changes.changed().await.is_err() {
+                        return None;
+                    }
                 }
-                if changes.changed().await.is_err() {
-                    return None;
-                }
-            }
-        })
+            },
+        )
         .boxed()
     }
 
     /// A watcher took our message, or refused it for good.
     pub async fn acknowledged(&self, peer: &ParticipantId, message_id: &str, taken: Result<RemoteState>) -> Result<()> {
-        let is_it = |n: &crate::connector::state::Negotiation| n.counterparty == *peer && n.outgoing.as_ref().is_some_and(|m| m.message_id == message_id);
+        let is_it = |n: &crate::connector::state::Negotiation| {
+            n.counterparty == *peer && n.outgoing.as_ref().is_some_and(|m| m.message_id == message_id)
+        };
         let Some(found) = self.state.negotiations().into_iter().find(is_it) else { return Ok(()) };
         match taken {
             Ok(remote) => {
@@ -60,7 +71,8 @@ impl Node {
             Message::Request | Message::Accept | Message::Verify => false,
             Message::Terminate => self.is_consumer_of(peer, &watched.consumer_pid),
         };
-        let (provider, consumer) = if by_provider { (peer.clone(), self.me.clone()) } else { (self.me.clone(), peer.clone()) };
+        let (provider, consumer) =
+            if by_provider { (peer.clone(), self.me.clone()) } else { (self.me.clone(), peer.clone()) };
         let message = NegotiationMessage {
             message_id: watched.message_id,
             message: watched.message,
@@ -136,7 +148,9 @@ async fn answer(node: &Node, peer: &ParticipantId, message: Watched) -> Result<(
     let message_id = message.message_id.clone();
     let taken = node.take_watched(peer, message).await;
     match &taken {
-        Err(error) if crate::connector::tasks::is_for_now(error.code) => Err(Error::new(ErrorCode::PeerUnavailable, error.detail.clone())),
+        Err(error) if crate::connector::tasks::is_for_now(error.code) => {
+            Err(Error::new(ErrorCode::PeerUnavailable, error.detail.clone()))
+        }
         _ => node.peers.acknowledge(peer, &message_id, &taken).await,
     }
 }

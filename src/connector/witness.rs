@@ -32,7 +32,8 @@ impl Kept {
     pub fn open(trust: &Path) -> Result<Kept> {
         let (kept, cosigned) = (trust.join("kept"), trust.join("cosigned"));
         for directory in [&kept, &cosigned] {
-            std::fs::create_dir_all(directory).map_err(|_| Error::new(ErrorCode::DiskFull, "a directory can't be made"))?;
+            std::fs::create_dir_all(directory)
+                .map_err(|_| Error::new(ErrorCode::DiskFull, "a directory can't be made"))?;
         }
         Ok(Kept { kept, cosigned, order: tokio::sync::Mutex::new(()) })
     }
@@ -48,10 +49,12 @@ impl Kept {
 
     /// Heads of our own log that others cosigned.
     pub fn heads_of(&self, origin: &str) -> Result<Vec<Checkpoint>> {
-        let entries = std::fs::read_dir(&self.cosigned).map_err(|_| Error::new(ErrorCode::LogDamaged, "the cosigned checkpoints can't be read"))?;
+        let entries = std::fs::read_dir(&self.cosigned)
+            .map_err(|_| Error::new(ErrorCode::LogDamaged, "the cosigned checkpoints can't be read"))?;
         let mut heads = Vec::new();
         for entry in entries.flatten().filter(|e| e.file_name().to_string_lossy().ends_with(".checkpoint")) {
-            let note = std::fs::read_to_string(entry.path()).map_err(|_| Error::new(ErrorCode::LogDamaged, "a cosigned checkpoint can't be read"))?;
+            let note = std::fs::read_to_string(entry.path())
+                .map_err(|_| Error::new(ErrorCode::LogDamaged, "a cosigned checkpoint can't be read"))?;
             let head = parse(&note)?;
             if head.origin == origin {
                 heads.push(head);
@@ -107,15 +110,29 @@ impl Node {
         let note = reader.last_note();
         let size = parse(&note)?.size;
         if held_size > size {
-            return Err(Error::new(ErrorCode::LogForked, format!("this log has {size} entries; a checkpoint of {held_size} is of another history")));
+            return Err(Error::new(
+                ErrorCode::LogForked,
+                format!("this log has {size} entries; a checkpoint of {held_size} is of another history"),
+            ));
         }
-        let consistency = if held_size == 0 { Vec::new() } else { reader.consistency_proof(held_size, size).map_err(|e| Error::new(ErrorCode::LogUnavailable, e.to_string()))? };
+        let consistency = if held_size == 0 {
+            Vec::new()
+        } else {
+            reader
+                .consistency_proof(held_size, size)
+                .map_err(|e| Error::new(ErrorCode::LogUnavailable, e.to_string()))?
+        };
         Ok(Head { note: note.into_bytes(), consistency: consistency.into_iter().map(|h| h.0).collect() })
     }
 
     /// As witness: checks a participant's checkpoint against the one held, keeps it, cosigns it.
     /// Gives the size held instead, where the caller's proof begins elsewhere.
-    pub async fn witness(&self, peer: &ParticipantId, old_size: u64, head: &Head) -> Result<std::result::Result<Vec<u8>, u64>> {
+    pub async fn witness(
+        &self,
+        peer: &ParticipantId,
+        old_size: u64,
+        head: &Head,
+    ) -> Result<std::result::Result<Vec<u8>, u64>> {
         let participant = self.in_force(peer)?;
         let held = self.kept.held(&participant.log_origin)?.map_or(0, |(c, _)| c.size);
         if held != old_size {
@@ -123,15 +140,21 @@ impl Node {
         }
         let checkpoint = self.keep_head(&participant, head).await?;
         let name = witness_name(&self.space, &self.me);
-        let cosigner = Cosigner::from_seed(&name, &self.keys.signing_key(KeyUse::Witness)?.seed()).map_err(|_| Error::new(ErrorCode::KeyInvalid, "the witness key can't sign"))?;
+        let cosigner = Cosigner::from_seed(&name, &self.keys.signing_key(KeyUse::Witness)?.seed())
+            .map_err(|_| Error::new(ErrorCode::KeyInvalid, "the witness key can't sign"))?;
         let seconds = u64::try_from(self.now().millis() / 1000).unwrap_or(0);
-        let line = cosigner.cosign(&checkpoint, seconds).map_err(|_| Error::new(ErrorCode::KeyInvalid, "the witness key can't sign"))?;
+        let line = cosigner
+            .cosign(&checkpoint, seconds)
+            .map_err(|_| Error::new(ErrorCode::KeyInvalid, "the witness key can't sign"))?;
         Ok(Ok(line.to_string().into_bytes()))
     }
 
     async fn keep_head(&self, participant: &Participant, head: &Head) -> Result<Checkpoint> {
         let text = std::str::from_utf8(&head.note).map_err(|_| Error::malformed("a checkpoint is UTF-8"))?;
-        let opened = Checkpoint::open(text, &participant.log_origin, &log_verifiers(participant), &[]).map_err(|e| Error::new(ErrorCode::SignatureInvalid, format!("the checkpoint of `{}`: {e}", participant.id)))?;
+        let opened =
+            Checkpoint::open(text, &participant.log_origin, &log_verifiers(participant), &[]).map_err(|e| {
+                Error::new(ErrorCode::SignatureInvalid, format!("the checkpoint of `{}`: {e}", participant.id))
+            })?;
         let checkpoint = opened.checkpoint;
         let _order = self.kept.order.lock().await;
         if let Some((held, _)) = self.kept.held(&participant.log_origin)? {
@@ -140,8 +163,14 @@ impl Node {
             }
         }
         self.kept.keep(&participant.log_origin, text)?;
-        let body = Body::CheckpointKept(CheckpointKept { origin: checkpoint.origin.clone(), size: checkpoint.size, root: Digest::from_bytes(checkpoint.root.0) });
-        self.ledger.append(Draft { body, chain: None, attachments: vec![(AttachmentKind::Checkpoint, head.note.clone())] }).await?;
+        let body = Body::CheckpointKept(CheckpointKept {
+            origin: checkpoint.origin.clone(),
+            size: checkpoint.size,
+            root: Digest::from_bytes(checkpoint.root.0),
+        });
+        self.ledger
+            .append(Draft { body, chain: None, attachments: vec![(AttachmentKind::Checkpoint, head.note.clone())] })
+            .await?;
         Ok(checkpoint)
     }
 
@@ -156,7 +185,8 @@ impl Node {
             shown = self.peers.show(peer, held, head.clone()).await?;
         }
         let line = shown.map_err(|_| Error::new(ErrorCode::MessageConflict, "the witness's size moves"))?;
-        let ours = String::from_utf8(head.note).map_err(|_| Error::new(ErrorCode::Internal, "our checkpoint is not UTF-8"))?;
+        let ours =
+            String::from_utf8(head.note).map_err(|_| Error::new(ErrorCode::Internal, "our checkpoint is not UTF-8"))?;
         let line = String::from_utf8(line).map_err(|_| Error::malformed("a cosignature is UTF-8"))?;
         let note = format!("{ours}{}\n", line.trim_end());
         let register = self.register.load();
@@ -165,10 +195,15 @@ impl Node {
             .into_iter()
             .flat_map(|p| p.keys.iter())
             .filter(|k| k.key_use == KeyUse::Witness)
-            .filter_map(|k| Verifier::new(&witness_name(&self.space, peer), KeyKind::CosignatureV1, k.key.as_bytes()).ok())
+            .filter_map(|k| {
+                Verifier::new(&witness_name(&self.space, peer), KeyKind::CosignatureV1, k.key.as_bytes()).ok()
+            })
             .collect();
-        let parsed = perron_log::SignedNote::parse(&note).map_err(|e| Error::malformed(format!("a cosignature line: {e}")))?;
-        parsed.verify(&keys).map_err(|e| Error::new(ErrorCode::SignatureInvalid, format!("the cosignature of `{peer}`: {e}")))?;
+        let parsed =
+            perron_log::SignedNote::parse(&note).map_err(|e| Error::malformed(format!("a cosignature line: {e}")))?;
+        parsed
+            .verify(&keys)
+            .map_err(|e| Error::new(ErrorCode::SignatureInvalid, format!("the cosignature of `{peer}`: {e}")))?;
         self.kept.keep_cosigned(peer, &note)
     }
 }
@@ -194,7 +229,8 @@ fn extends(held: &Checkpoint, new: &Checkpoint, proof: &[[u8; 32]]) -> Result<bo
     }
     if held.size > 0 {
         let hashes: Vec<Hash> = proof.iter().map(|h| Hash(*h)).collect();
-        verify_consistency(held.size, new.size, &held.root, &new.root, &hashes).map_err(|_| forked("doesn't extend the checkpoint kept"))?;
+        verify_consistency(held.size, new.size, &held.root, &new.root, &hashes)
+            .map_err(|_| forked("doesn't extend the checkpoint kept"))?;
     }
     Ok(true)
 }

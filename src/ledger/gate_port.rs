@@ -61,7 +61,11 @@ fn draft(record: DecisionRecord) -> Result<Draft> {
     let claims = record.request.request;
     let (permitted, reasons, clauses) = match record.verdict {
         Verdict::Permit => (true, Vec::new(), Vec::new()),
-        Verdict::Refuse(refused) => (false, refused.iter().map(|r| r.code.clone()).collect(), refused.iter().map(|r| r.clause.clone()).collect()),
+        Verdict::Refuse(refused) => (
+            false,
+            refused.iter().map(|r| r.code.clone()).collect(),
+            refused.iter().map(|r| r.clause.clone()).collect(),
+        ),
     };
     let body = Body::Decision(Decision {
         request,
@@ -78,6 +82,7 @@ fn draft(record: DecisionRecord) -> Result<Draft> {
         legal_basis: record.legal_basis,
         user: claims.user.clone(),
     });
-    let attachments = vec![(AttachmentKind::Request, record.request.jws.into_bytes()), (AttachmentKind::EvaluationInput, input)];
+    let attachments =
+        vec![(AttachmentKind::Request, record.request.jws.into_bytes()), (AttachmentKind::EvaluationInput, input)];
     Ok(Draft { body, chain: record.chained.then_some(claims.agreement), attachments })
 }

@@ -28,10 +28,16 @@ impl Nonces {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.retain(|_, n| n.expires > now);
         if held.values().filter(|n| n.peer == *peer).count() >= TICKETS_PER_CALLER_MAX {
-            return Err(Error::new(ErrorCode::Overloaded, format!("more than {TICKETS_PER_CALLER_MAX} tickets are waiting to be used")));
+            return Err(Error::new(
+                ErrorCode::Overloaded,
+                format!("more than {TICKETS_PER_CALLER_MAX} tickets are waiting to be used"),
+            ));
         }
         let nonce = crate::ledger::writer::random_text()?;
-        held.insert(nonce.clone(), IssuedNonce { peer: peer.clone(), agreement, expires: now.plus_millis(TICKET_LIFE_MS) });
+        held.insert(
+            nonce.clone(),
+            IssuedNonce { peer: peer.clone(), agreement, expires: now.plus_millis(TICKET_LIFE_MS) },
+        );
         Ok(nonce)
     }
 
@@ -47,7 +53,9 @@ impl Nonces {
     /// Takes the nonce out of use. Only the first who spends it may go on.
     pub fn spend(&self, nonce: &str) -> Result<()> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.remove(nonce).map(|_| ()).ok_or_else(|| Error::new(ErrorCode::TicketInvalid, "the ticket isn't known, was used, or is too old"))
+        held.remove(nonce)
+            .map(|_| ())
+            .ok_or_else(|| Error::new(ErrorCode::TicketInvalid, "the ticket isn't known, was used, or is too old"))
     }
 }
 

@@ -67,7 +67,13 @@ impl Refusals {
                 let summary = summaries.remove(&key)?;
                 let (minute, peer, reason) = key;
                 let Hash(root) = summary.frontier.root();
-                Some(Body::RefusalSummary(RefusalSummary { peer, reason: reason.to_owned(), minute: u64::try_from(minute).unwrap_or(0), count: summary.count, root: Digest::from_bytes(root) }))
+                Some(Body::RefusalSummary(RefusalSummary {
+                    peer,
+                    reason: reason.to_owned(),
+                    minute: u64::try_from(minute).unwrap_or(0),
+                    count: summary.count,
+                    root: Digest::from_bytes(root),
+                }))
             })
             .collect()
     }

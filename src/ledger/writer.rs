@@ -110,7 +110,9 @@ pub(crate) fn random_text() -> Result<String> {
 pub(super) fn log_error(error: &LogError) -> Error {
     tracing::error!(error = %error, "the log failed");
     match error {
-        LogError::NoSpace => Error::new(ErrorCode::DiskFull, "the disk is full, so nothing can be logged and nothing leaves"),
+        LogError::NoSpace => {
+            Error::new(ErrorCode::DiskFull, "the disk is full, so nothing can be logged and nothing leaves")
+        }
         LogError::TailLost { .. } => Error::new(ErrorCode::LogTailLost, error.to_string()),
         LogError::Forked { .. } => Error::new(ErrorCode::LogForked, error.to_string()),
         LogError::Damaged { .. } => Error::new(ErrorCode::LogDamaged, error.to_string()),
@@ -122,10 +124,17 @@ pub(super) fn log_error(error: &LogError) -> Error {
 impl Ledger {
     /// Opens the log under `data`, brings the observer level, writes what the last life left
     /// open, and starts the writer.
-    pub fn open(data: &Path, identity: LogIdentity, known_heads: &[Checkpoint], clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Result<(Ledger, Opened)> {
+    pub fn open(
+        data: &Path,
+        identity: LogIdentity,
+        known_heads: &[Checkpoint],
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<(Ledger, Opened)> {
         let origin = identity.origin.clone();
         let settings = LogSettings::new(&identity.origin, identity.generation, Box::new(identity.signer));
-        let (log, recovered) = Log::open(Arc::new(OsFiles), Layout::new(data), settings, known_heads).map_err(|e| log_error(&e))?;
+        let (log, recovered) =
+            Log::open(Arc::new(OsFiles), Layout::new(data), settings, known_heads).map_err(|e| log_error(&e))?;
         let publisher = log.publisher();
         let reader = log.reader();
         let mut chains = Chains::default();
@@ -135,12 +144,21 @@ impl Ledger {
         let size = reader.size();
         let mut drafts = Vec::new();
         if let Some(torn) = &recovered.torn {
-            let body = Body::Recovery(Recovery { offset: torn.offset, length: torn.length, digest: Digest::from_bytes(torn.digest.0), asked: Vec::new() });
+            let body = Body::Recovery(Recovery {
+                offset: torn.offset,
+                length: torn.length,
+                digest: Digest::from_bytes(torn.digest.0),
+                asked: Vec::new(),
+            });
             drafts.push(Draft::plain(body));
         }
         for (agreement, decision) in &unfinished {
             let uses = chains.state(agreement, clock.now()).uses;
-            drafts.push(Draft { body: unknown_outcome(*decision, uses), chain: Some(*agreement), attachments: Vec::new() });
+            drafts.push(Draft {
+                body: unknown_outcome(*decision, uses),
+                chain: Some(*agreement),
+                attachments: Vec::new(),
+            });
         }
         let (queue, jobs) = mpsc::channel(LEDGER_QUEUE_MAX);
         let inner = Arc::new(Inner {
@@ -192,7 +210,10 @@ impl Ledger {
             outcome.uses = chain.uses;
         }
         let (reply, answer) = oneshot::channel();
-        place.send(Job::Write { draft: Draft { body: Body::Outcome(outcome), chain: Some(agreement), attachments: Vec::new() }, reply });
+        place.send(Job::Write {
+            draft: Draft { body: Body::Outcome(outcome), chain: Some(agreement), attachments: Vec::new() },
+            reply,
+        });
         drop(turn);
         answer.await.map_err(|_| gone())?
     }
@@ -292,11 +313,15 @@ impl Writer {
         let seen = self.observer.seen();
         if seen > reader.size() {
             // What is derived leads the truth: acknowledged entries are gone.
-            return Err(Error::new(ErrorCode::LogTailLost, format!("the store has seen {seen} entries, but the log holds {}", reader.size())));
+            return Err(Error::new(
+                ErrorCode::LogTailLost,
+                format!("the store has seen {seen} entries, but the log holds {}", reader.size()),
+            ));
         }
         for index in 0..reader.size() {
             let bytes = reader.leaf(index).map_err(|e| log_error(&e))?;
-            let entry = Entry::from_bytes(&bytes).map_err(|e| Error::new(ErrorCode::LogDamaged, format!("entry {index}: {}", e.detail)))?;
+            let entry = Entry::from_bytes(&bytes)
+                .map_err(|e| Error::new(ErrorCode::LogDamaged, format!("entry {index}: {}", e.detail)))?;
             let leaf = Digest::from_bytes(leaf_hash(&bytes).0);
             chains.follow(&entry, leaf, true);
             if matches!(entry.body, Body::Decision(_)) || index >= seen {
@@ -394,7 +419,13 @@ impl Writer {
     }
 
     /// Turns a draft into an entry in its place; a clock that went back gets an entry before it.
-    fn prepare(&mut self, inner: &Inner, draft: Draft, prepared: &mut Vec<Prepared>, leaves: &mut Vec<NewEntry>) -> Result<()> {
+    fn prepare(
+        &mut self,
+        inner: &Inner,
+        draft: Draft,
+        prepared: &mut Vec<Prepared>,
+        leaves: &mut Vec<NewEntry>,
+    ) -> Result<()> {
         let now = inner.clock.now();
         if now.plus_millis(CLOCK_TOLERANCE_MS) < self.last_time {
             let jump = Body::ClockJump(ClockJump { from: self.last_time, to: now });
@@ -405,15 +436,27 @@ impl Writer {
         self.place(inner, draft, prepared, leaves)
     }
 
-    fn place(&mut self, inner: &Inner, draft: Draft, prepared: &mut Vec<Prepared>, leaves: &mut Vec<NewEntry>) -> Result<()> {
+    fn place(
+        &mut self,
+        inner: &Inner,
+        draft: Draft,
+        prepared: &mut Vec<Prepared>,
+        leaves: &mut Vec<NewEntry>,
+    ) -> Result<()> {
         let blind = random_16()?;
         let index = self.log.size().saturating_add(u64::try_from(leaves.len()).unwrap_or(u64::MAX));
         let chain = draft.chain.map(|agreement| {
             let chains = inner.chains.lock().unwrap_or_else(PoisonError::into_inner);
             // Entries of this batch are not followed yet: their places are taken here.
-            let newest = prepared.iter().rev().find_map(|(e, leaf, _)| e.chain.as_ref().filter(|c| c.agreement == agreement).map(|c| (c.number, *leaf)));
+            let newest = prepared.iter().rev().find_map(|(e, leaf, _)| {
+                e.chain.as_ref().filter(|c| c.agreement == agreement).map(|c| (c.number, *leaf))
+            });
             match newest {
-                Some((number, leaf)) => perron_model::entry::ChainPosition { agreement, number: number.saturating_add(1), previous: Some(leaf) },
+                Some((number, leaf)) => perron_model::entry::ChainPosition {
+                    agreement,
+                    number: number.saturating_add(1),
+                    previous: Some(leaf),
+                },
                 None => chains.position(agreement),
             }
         });
@@ -432,7 +475,11 @@ impl Writer {
         let bytes = entry.to_bytes()?;
         let leaf = Digest::from_bytes(leaf_hash(&bytes).0);
         self.last_leaf = Some(leaf);
-        let attachments = draft.attachments.iter().map(|(kind, bytes)| Attachment { kind: *kind as u16, bytes: bytes.clone() }).collect();
+        let attachments = draft
+            .attachments
+            .iter()
+            .map(|(kind, bytes)| Attachment { kind: *kind as u16, bytes: bytes.clone() })
+            .collect();
         leaves.push(NewEntry { leaf: bytes, attachments });
         prepared.push((entry, leaf, draft.attachments));
         Ok(())
@@ -447,7 +494,11 @@ fn attachments_of(reader: &LogReader, index: u64) -> Result<Vec<(AttachmentKind,
     let attachments = reader.attachments(index).map_err(|e| log_error(&e))?;
     attachments
         .into_iter()
-        .map(|a| AttachmentKind::from_u16(a.kind).map(|kind| (kind, a.bytes)).ok_or_else(|| Error::new(ErrorCode::LogDamaged, format!("entry {index} has an attachment of an unknown kind"))))
+        .map(|a| {
+            AttachmentKind::from_u16(a.kind).map(|kind| (kind, a.bytes)).ok_or_else(|| {
+                Error::new(ErrorCode::LogDamaged, format!("entry {index} has an attachment of an unknown kind"))
+            })
+        })
         .collect()
 }
 

@@ -11,11 +11,11 @@
 //! crash before it leaves files that nothing names.
 
 use super::csv::CsvRows;
-use crate::files::{create_directory, io_error, remove_temporary, sync_directory, write_atomically};
 use super::parquet::ParquetRows;
 use super::part::{Part, PartCache, PartWriter};
 use super::schema::dataset_schema;
 use super::{SourceFile, SourceFormat};
+use crate::files::{create_directory, io_error, remove_temporary, sync_directory, write_atomically};
 use datafusion::arrow::record_batch::RecordBatch;
 use perron_model::dataset::{Dataset, Snapshot};
 use perron_model::limits::{DOCUMENT_BYTES_MAX, PARTS_MAX};

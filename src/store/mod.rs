@@ -48,7 +48,12 @@ fn failed(what: &str) -> impl Fn(sled::Error) -> Error + '_ {
 impl Store {
     /// Opens the store in `directory`, making it where there is none.
     pub fn open(directory: &Path) -> Result<Store> {
-        let db = sled::Config::new().path(directory).cache_capacity(CACHE_BYTES).flush_every_ms(Some(500)).open().map_err(failed("open"))?;
+        let db = sled::Config::new()
+            .path(directory)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(Some(500))
+            .open()
+            .map_err(failed("open"))?;
         Ok(Store { db })
     }
 

@@ -49,7 +49,13 @@ fn next(state: &mut u64) -> u64 {
 /// The commune's directory as the demonstration leaves it.
 fn played(directory: &Path) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let out = Command::new(env!("CARGO_BIN_EXE_perron")).args(["--json", "demo", "--dir"]).arg(directory).arg("--data").arg(root.join("demo")).output().unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_perron"))
+        .args(["--json", "demo", "--dir"])
+        .arg(directory)
+        .arg("--data")
+        .arg(root.join("demo"))
+        .output()
+        .unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
     directory.join("commune")
 }
@@ -81,7 +87,11 @@ fn a_thousand_one_byte_edits_are_each_found_and_named() {
         let report = perron_verify::verify(&copy, &[]).unwrap();
         let named = report.kinds();
         assert!(!report.is_ok(), "edit {edit} of {} at {at} bit {bit} passed", path.display());
-        assert!(named.iter().any(|k| expected(kind).contains(k)), "edit {edit} of {} at {at} bit {bit}: {named:?}", path.display());
+        assert!(
+            named.iter().any(|k| expected(kind).contains(k)),
+            "edit {edit} of {} at {at} bit {bit}: {named:?}",
+            path.display()
+        );
         std::fs::write(path, &good).unwrap();
     }
     assert!(perron_verify::verify(&copy, &[]).unwrap().is_ok());

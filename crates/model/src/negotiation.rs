@@ -184,8 +184,15 @@ impl NegotiationMessage {
         use Message as M;
         let offer = matches!(self.message, M::Request | M::Offer);
         let agreement = matches!(self.message, M::Agree | M::Verify);
-        let fits = self.offer.is_some() == offer && self.agreement.is_some() == agreement && (self.reason.is_none() || self.message == M::Terminate);
-        if !fits || self.message_id.is_empty() || self.message_id.len() > 64 || self.consumer_pid.len() > 64 || self.provider_pid.as_ref().is_some_and(|p| p.len() > 64) {
+        let fits = self.offer.is_some() == offer
+            && self.agreement.is_some() == agreement
+            && (self.reason.is_none() || self.message == M::Terminate);
+        if !fits
+            || self.message_id.is_empty()
+            || self.message_id.len() > 64
+            || self.consumer_pid.len() > 64
+            || self.provider_pid.as_ref().is_some_and(|p| p.len() > 64)
+        {
             return Err(Error::malformed(format!("a {:?} message with the wrong parts", self.message).to_lowercase()));
         }
         Ok(self)

@@ -11,10 +11,13 @@ use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder};
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
-    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, CommandGetSqlInfo, CommandPreparedStatementQuery, CommandStatementQuery,
-    DoPutPreparedStatementResult, ProstMessageExt, SqlInfo, TicketStatementQuery,
+    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
+    CommandGetSqlInfo, CommandPreparedStatementQuery, CommandStatementQuery, DoPutPreparedStatementResult,
+    ProstMessageExt, SqlInfo, TicketStatementQuery,
 };
-use arrow_flight::{Action, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, Ticket};
+use arrow_flight::{
+    Action, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, Ticket,
+};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use perron_model::limits::{TICKET_LIFE_MS, TICKETS_PER_CALLER_MAX};
@@ -46,7 +49,9 @@ pub struct LocalFlight {
 
 /// Who asks: by bearer token, else by the owner of the local socket's other end.
 pub fn user_of<T>(node: &Node, request: &Request<T>) -> Result<User, Status> {
-    let unauthenticated = || to_status(&Error::new(ErrorCode::Unauthenticated, "who asks has to be shown, by a token or the local socket"));
+    let unauthenticated = || {
+        to_status(&Error::new(ErrorCode::Unauthenticated, "who asks has to be shown, by a token or the local socket"))
+    };
     if let Some(value) = request.metadata().get("authorization") {
         let token = value.to_str().ok().and_then(|v| v.strip_prefix("Bearer ")).ok_or_else(unauthenticated)?;
         return node.user(&Credential::Token(Digest::of(token.as_bytes()))).map_err(|e| to_status(&e));
@@ -79,7 +84,12 @@ impl LocalFlight {
         LocalFlight { node, waiting: Arc::default(), prepared: Arc::default() }
     }
 
-    async fn info(&self, user: User, wanted: Wanted, descriptor: FlightDescriptor) -> Result<Response<FlightInfo>, Status> {
+    async fn info(
+        &self,
+        user: User,
+        wanted: Wanted,
+        descriptor: FlightDescriptor,
+    ) -> Result<Response<FlightInfo>, Status> {
         let planned = self.node.plan_for(&user, wanted).await.map_err(|e| to_status(&e))?;
         let schema = planned.schema.clone();
         let id = handle()?;
@@ -88,7 +98,10 @@ impl LocalFlight {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             waiting.retain(|_, w| w.expires > now);
             if waiting.values().filter(|w| w.user.name == user.name).count() >= TICKETS_PER_CALLER_MAX {
-                return Err(to_status(&Error::new(ErrorCode::Overloaded, format!("more than {TICKETS_PER_CALLER_MAX} tickets are waiting to be used"))));
+                return Err(to_status(&Error::new(
+                    ErrorCode::Overloaded,
+                    format!("more than {TICKETS_PER_CALLER_MAX} tickets are waiting to be used"),
+                )));
             }
             waiting.insert(id.clone(), Waiting { user, planned, expires: now.plus_millis(TICKET_LIFE_MS) });
         }
@@ -99,12 +112,16 @@ impl LocalFlight {
     }
 
     async fn answer(&self, user: User, id: &[u8]) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
-        let invalid = || to_status(&Error::new(ErrorCode::TicketInvalid, "the ticket isn't known, was used, or is too old"));
+        let invalid =
+            || to_status(&Error::new(ErrorCode::TicketInvalid, "the ticket isn't known, was used, or is too old"));
         let now = self.node.now();
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         let waiting = waiting.filter(|w| w.user.name == user.name && w.expires > now).ok_or_else(invalid)?;
         let messages = self.node.execute_for(&user, waiting.planned).await.map_err(|e| to_status(&e))?;
-        let stream = messages.map(|m| m.map(|m| FlightData { data_header: m.header, data_body: m.body, ..FlightData::default() }).map_err(|e| to_status(&e)));
+        let stream = messages.map(|m| {
+            m.map(|m| FlightData { data_header: m.header, data_body: m.body, ..FlightData::default() })
+                .map_err(|e| to_status(&e))
+        });
         Ok(Response::new(Box::pin(stream)))
     }
 }
@@ -113,43 +130,75 @@ impl LocalFlight {
 impl FlightSqlService for LocalFlight {
     type FlightService = LocalFlight;
 
-    async fn do_handshake(&self, request: Request<Streaming<HandshakeRequest>>) -> Result<Response<std::pin::Pin<Box<dyn futures::Stream<Item = Result<HandshakeResponse, Status>> + Send>>>, Status> {
+    async fn do_handshake(
+        &self,
+        request: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<
+        Response<std::pin::Pin<Box<dyn futures::Stream<Item = Result<HandshakeResponse, Status>> + Send>>>,
+        Status,
+    > {
         // The token that came is the token to go on with.
         user_of(&self.node, &request)?;
         let authorization = request.metadata().get("authorization").cloned();
-        let once: BoxStream<'static, Result<HandshakeResponse, Status>> = futures::stream::once(async { Ok(HandshakeResponse::default()) }).boxed();
-        let mut response: Response<std::pin::Pin<Box<dyn futures::Stream<Item = Result<HandshakeResponse, Status>> + Send>>> = Response::new(once);
+        let once: BoxStream<'static, Result<HandshakeResponse, Status>> =
+            futures::stream::once(async { Ok(HandshakeResponse::default()) }).boxed();
+        let mut response: Response<
+            std::pin::Pin<Box<dyn futures::Stream<Item = Result<HandshakeResponse, Status>> + Send>>,
+        > = Response::new(once);
         if let Some(value) = authorization {
             response.metadata_mut().insert("authorization", value);
         }
         Ok(response)
     }
 
-    async fn get_flight_info_statement(&self, query: CommandStatementQuery, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+    async fn get_flight_info_statement(
+        &self,
+        query: CommandStatementQuery,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
         let user = user_of(&self.node, &request)?;
         let wanted = wanted(&request, query.query)?;
         self.info(user, wanted, request.into_inner()).await
     }
 
-    async fn do_get_statement(&self, ticket: TicketStatementQuery, request: Request<Ticket>) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
+    async fn do_get_statement(
+        &self,
+        ticket: TicketStatementQuery,
+        request: Request<Ticket>,
+    ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
         let user = user_of(&self.node, &request)?;
         self.answer(user, &ticket.statement_handle).await
     }
 
-    async fn do_action_create_prepared_statement(&self, query: ActionCreatePreparedStatementRequest, request: Request<Action>) -> Result<ActionCreatePreparedStatementResult, Status> {
+    async fn do_action_create_prepared_statement(
+        &self,
+        query: ActionCreatePreparedStatementRequest,
+        request: Request<Action>,
+    ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let user = user_of(&self.node, &request)?;
         let wanted = wanted(&request, query.query)?;
         let planned = self.node.plan_for(&user, wanted.clone()).await.map_err(|e| to_status(&e))?;
         let id = handle()?;
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         if prepared.values().filter(|(u, _)| u.name == user.name).count() >= TICKETS_PER_CALLER_MAX {
-            return Err(to_status(&Error::new(ErrorCode::Overloaded, format!("more than {TICKETS_PER_CALLER_MAX} statements are prepared"))));
+            return Err(to_status(&Error::new(
+                ErrorCode::Overloaded,
+                format!("more than {TICKETS_PER_CALLER_MAX} statements are prepared"),
+            )));
         }
         prepared.insert(id.clone(), (user, wanted));
-        Ok(ActionCreatePreparedStatementResult { prepared_statement_handle: id.into(), dataset_schema: planned.schema, parameter_schema: bytes::Bytes::new() })
+        Ok(ActionCreatePreparedStatementResult {
+            prepared_statement_handle: id.into(),
+            dataset_schema: planned.schema,
+            parameter_schema: bytes::Bytes::new(),
+        })
     }
 
-    async fn do_action_close_prepared_statement(&self, query: ActionClosePreparedStatementRequest, request: Request<Action>) -> Result<(), Status> {
+    async fn do_action_close_prepared_statement(
+        &self,
+        query: ActionClosePreparedStatementRequest,
+        request: Request<Action>,
+    ) -> Result<(), Status> {
         let user = user_of(&self.node, &request)?;
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         if prepared.get(query.prepared_statement_handle.as_ref()).is_some_and(|(u, _)| u.name == user.name) {
@@ -158,34 +207,63 @@ impl FlightSqlService for LocalFlight {
         Ok(())
     }
 
-    async fn get_flight_info_prepared_statement(&self, query: CommandPreparedStatementQuery, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+    async fn get_flight_info_prepared_statement(
+        &self,
+        query: CommandPreparedStatementQuery,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
         let user = user_of(&self.node, &request)?;
-        let found = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(query.prepared_statement_handle.as_ref()).cloned();
-        let (_, wanted) = found.filter(|(u, _)| u.name == user.name).ok_or_else(|| to_status(&Error::new(ErrorCode::TicketInvalid, "no such prepared statement")))?;
+        let found = self
+            .prepared
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(query.prepared_statement_handle.as_ref())
+            .cloned();
+        let (_, wanted) = found
+            .filter(|(u, _)| u.name == user.name)
+            .ok_or_else(|| to_status(&Error::new(ErrorCode::TicketInvalid, "no such prepared statement")))?;
         self.info(user, wanted, request.into_inner()).await
     }
 
-    async fn do_put_prepared_statement_query(&self, query: CommandPreparedStatementQuery, request: Request<PeekableFlightDataStream>) -> Result<DoPutPreparedStatementResult, Status> {
+    async fn do_put_prepared_statement_query(
+        &self,
+        query: CommandPreparedStatementQuery,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<DoPutPreparedStatementResult, Status> {
         // Clients may bind an empty set of parameters; there is none to take.
         user_of(&self.node, &request)?;
         let mut stream = request.into_inner();
         while let Some(message) = stream.next().await {
             if !message?.data_body.is_empty() {
-                return Err(to_status(&Error::new(ErrorCode::StatementNotAllowed, "prepared statements with parameters are not served")));
+                return Err(to_status(&Error::new(
+                    ErrorCode::StatementNotAllowed,
+                    "prepared statements with parameters are not served",
+                )));
             }
         }
         Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(query.prepared_statement_handle) })
     }
 
-    async fn get_flight_info_sql_info(&self, query: CommandGetSqlInfo, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+    async fn get_flight_info_sql_info(
+        &self,
+        query: CommandGetSqlInfo,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
         user_of(&self.node, &request)?;
         let info = sql_info()?;
         let ticket = Ticket::new(query.as_any().encode_to_vec());
-        let built = FlightInfo::new().try_with_schema(query.into_builder(&info).schema().as_ref()).map_err(|_| internal())?;
-        Ok(Response::new(built.with_endpoint(FlightEndpoint::new().with_ticket(ticket)).with_descriptor(request.into_inner())))
+        let built =
+            FlightInfo::new().try_with_schema(query.into_builder(&info).schema().as_ref()).map_err(|_| internal())?;
+        Ok(Response::new(
+            built.with_endpoint(FlightEndpoint::new().with_ticket(ticket)).with_descriptor(request.into_inner()),
+        ))
     }
 
-    async fn do_get_sql_info(&self, query: CommandGetSqlInfo, request: Request<Ticket>) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
+    async fn do_get_sql_info(
+        &self,
+        query: CommandGetSqlInfo,
+        request: Request<Ticket>,
+    ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
         user_of(&self.node, &request)?;
         let info = sql_info()?;
         let builder = query.into_builder(&info);

@@ -10,7 +10,10 @@ use crate::connector::reads::{IncomingRead, Serving, Tally};
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
-use arrow_flight::{Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket};
+use arrow_flight::{
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest,
+    HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
+};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use perron_model::entry::OutcomeStatus;
@@ -49,9 +52,12 @@ impl FlightService for PeerFlight {
         let malformed = || to_status(&Error::malformed("the descriptor's command is not a plan of a read"));
         let plan = pb::PlanRead::decode(request.into_inner().cmd).map_err(|_| malformed())?;
         let agreement = AgreementId::parse(&plan.agreement).map_err(|e| to_status(&e))?;
-        let (schema, nonce) = self.0.node.plan(&peer, &agreement, &plan.statement).await.map_err(|d| denied_to_status(&d))?;
+        let (schema, nonce) =
+            self.0.node.plan(&peer, &agreement, &plan.statement).await.map_err(|d| denied_to_status(&d))?;
         let ticket = Ticket::new(pb::ReadNonce { nonce }.encode_to_vec());
-        let info = FlightInfo::new().try_with_schema(&schema).map_err(|_| to_status(&Error::new(ErrorCode::Internal, "a schema can't be encoded")))?;
+        let info = FlightInfo::new()
+            .try_with_schema(&schema)
+            .map_err(|_| to_status(&Error::new(ErrorCode::Internal, "a schema can't be encoded")))?;
         Ok(Response::new(info.with_endpoint(FlightEndpoint::new().with_ticket(ticket))))
     }
 
@@ -61,8 +67,14 @@ impl FlightService for PeerFlight {
         if bytes.len() > 4 * REQUEST_BYTES_MAX {
             return Err(to_status(&Error::new(ErrorCode::TooLarge, "the ticket is too large")));
         }
-        let read = pb::Read::decode(bytes).map_err(|_| to_status(&Error::new(ErrorCode::TicketInvalid, "the ticket is not a read")))?;
-        let incoming = IncomingRead { request: read.request, statement: read.statement, salt: read.salt, checkpoint: read.checkpoint };
+        let read = pb::Read::decode(bytes)
+            .map_err(|_| to_status(&Error::new(ErrorCode::TicketInvalid, "the ticket is not a read")))?;
+        let incoming = IncomingRead {
+            request: read.request,
+            statement: read.statement,
+            salt: read.salt,
+            checkpoint: read.checkpoint,
+        };
         // In a task of its own: a caller that goes away between decision and outcome must not leave
         // a permit without an outcome.
         let node = self.0.node.clone();
@@ -70,11 +82,15 @@ impl FlightService for PeerFlight {
             let serving = node.serve(&peer, incoming).await?;
             Ok::<_, perron_gate::Denied>(answer(node, peer, serving))
         });
-        let admitted = admitted.await.map_err(|_| to_status(&Error::new(ErrorCode::Internal, "a read ended unexpectedly")))?;
+        let admitted =
+            admitted.await.map_err(|_| to_status(&Error::new(ErrorCode::Internal, "a read ended unexpectedly")))?;
         Ok(Response::new(admitted.map_err(|d| denied_to_status(&d))?))
     }
 
-    async fn handshake(&self, _: Request<Streaming<HandshakeRequest>>) -> Result<Response<Self::HandshakeStream>, Status> {
+    async fn handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<Response<Self::HandshakeStream>, Status> {
         unsupported("Handshake")
     }
     async fn list_flights(&self, _: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
@@ -123,7 +139,10 @@ async fn pump(node: &Node, mut serving: Serving, sender: &mpsc::Sender<Result<Fl
         }
         Err(error) => Err(FlightError::Tonic(Box::new(to_status(&error)))),
     });
-    let mut messages = FlightDataEncoderBuilder::new().with_schema(serving.schema.clone()).with_max_flight_data_size(MESSAGE_BYTES).build(batches);
+    let mut messages = FlightDataEncoderBuilder::new()
+        .with_schema(serving.schema.clone())
+        .with_max_flight_data_size(MESSAGE_BYTES)
+        .build(batches);
     let (status, error) = loop {
         match messages.next().await {
             Some(Ok(message)) => {
@@ -142,7 +161,10 @@ async fn pump(node: &Node, mut serving: Serving, sender: &mpsc::Sender<Result<Fl
     let last = match (finished, error) {
         (Err(failure), _) => Err(to_status(&failure)),
         (Ok(_), Some(error)) => Err(to_status(&error)),
-        (Ok(receipt), None) => Ok(FlightData { app_metadata: convert::receipt_to_wire(receipt).encode_to_vec().into(), ..FlightData::default() }),
+        (Ok(receipt), None) => Ok(FlightData {
+            app_metadata: convert::receipt_to_wire(receipt).encode_to_vec().into(),
+            ..FlightData::default()
+        }),
     };
     // Whoever went away can ask for the receipt by its request.
     let _ = sender.send(last).await;
@@ -153,6 +175,13 @@ fn ended_by(error: FlightError) -> (OutcomeStatus, Option<Error>) {
         FlightError::Tonic(status) => from_status(&status),
         _ => Error::new(ErrorCode::Internal, "an answer can't be encoded"),
     };
-    let revoked = matches!(error.code, ErrorCode::ParticipantRevoked | ErrorCode::ParticipantSuspended | ErrorCode::RegisterStale | ErrorCode::AgreementExpired | ErrorCode::AgreementRevoked);
+    let revoked = matches!(
+        error.code,
+        ErrorCode::ParticipantRevoked
+            | ErrorCode::ParticipantSuspended
+            | ErrorCode::RegisterStale
+            | ErrorCode::AgreementExpired
+            | ErrorCode::AgreementRevoked
+    );
     (if revoked { OutcomeStatus::CutByRevocation } else { OutcomeStatus::CutByError }, Some(error))
 }

@@ -36,7 +36,13 @@ pub enum Command {
     /// What runs here.
     Status,
     /// Adds a user, or replaces the grants of one.
-    UserAdd { name: UserName, roles: Vec<UserRole>, purposes: Vec<String>, agreements: Vec<AgreementId>, credential: Credential },
+    UserAdd {
+        name: UserName,
+        roles: Vec<UserRole>,
+        purposes: Vec<String>,
+        agreements: Vec<AgreementId>,
+        credential: Credential,
+    },
     /// All users.
     UserList,
     /// Publishes a set.
@@ -48,7 +54,14 @@ pub enum Command {
     /// All sets published here.
     DatasetList,
     /// Publishes an offer.
-    OfferAdd { id: DatasetId, dataset: DatasetId, policy: Json, legal_basis: LegalBasis, approval: Approval, consumer: Option<ParticipantId> },
+    OfferAdd {
+        id: DatasetId,
+        dataset: DatasetId,
+        policy: Json,
+        legal_basis: LegalBasis,
+        approval: Approval,
+        consumer: Option<ParticipantId>,
+    },
     /// All offers published here.
     OfferList,
     /// What another participant shows us.
@@ -116,8 +129,12 @@ pub struct Admin {
 
 #[tonic::async_trait]
 impl AdminService for Admin {
-    async fn execute(&self, request: Request<pb::ExecuteRequest>) -> Result<Response<pb::ExecuteResponse>, tonic::Status> {
-        let command: Command = serde_json::from_slice(&request.get_ref().command).map_err(|e| to_status(&Error::malformed(format!("not a command: {e}"))))?;
+    async fn execute(
+        &self,
+        request: Request<pb::ExecuteRequest>,
+    ) -> Result<Response<pb::ExecuteResponse>, tonic::Status> {
+        let command: Command = serde_json::from_slice(&request.get_ref().command)
+            .map_err(|e| to_status(&Error::malformed(format!("not a command: {e}"))))?;
         let by_token = request.metadata().contains_key("authorization");
         let actor = if !by_token && uid_of(&request).is_some_and(|uid| uid == self.owner) {
             "operator".to_owned()
@@ -127,7 +144,8 @@ impl AdminService for Admin {
             self.node.pseudonym_of(&user).map_err(|e| to_status(&e))?
         };
         let answer = self.execute_as(&actor, command).await.map_err(|e| to_status(&e))?;
-        let answer = serde_json::to_vec(&answer).map_err(|_| to_status(&Error::new(ErrorCode::Internal, "an answer can't be written")))?;
+        let answer = serde_json::to_vec(&answer)
+            .map_err(|_| to_status(&Error::new(ErrorCode::Internal, "an answer can't be written")))?;
         Ok(Response::new(pb::ExecuteResponse { answer }))
     }
 }
@@ -142,15 +160,23 @@ impl Admin {
                 node.add_user(actor, user).await.map(|()| json!({}))
             }
             Command::UserList => Ok(node.user_list()),
-            Command::DatasetAdd { dataset, source } => node.add_dataset(actor, *dataset, source).await.and_then(to_json),
-            Command::DatasetUpdate { id, source, replace } => node.update_dataset(actor, id, source, replace).await.and_then(to_json),
+            Command::DatasetAdd { dataset, source } => {
+                node.add_dataset(actor, *dataset, source).await.and_then(to_json)
+            }
+            Command::DatasetUpdate { id, source, replace } => {
+                node.update_dataset(actor, id, source, replace).await.and_then(to_json)
+            }
             Command::DatasetWithdraw { id } => node.withdraw_dataset(actor, &id).await.map(|()| json!({})),
             Command::DatasetList => to_json(node.dataset_list()),
-            Command::OfferAdd { id, dataset, policy, legal_basis, approval, consumer } => node.add_offer(actor, id, &dataset, policy, legal_basis, approval, consumer).await.and_then(to_json),
+            Command::OfferAdd { id, dataset, policy, legal_basis, approval, consumer } => {
+                node.add_offer(actor, id, &dataset, policy, legal_basis, approval, consumer).await.and_then(to_json)
+            }
             Command::OfferList => to_json(node.offer_list()),
             Command::Catalogue { of, filter } => node.catalogue_of(&of, &filter).await.and_then(to_json),
             Command::NegotiationRequest { provider, offer, policy } => self.request(&provider, &offer, policy).await,
-            Command::NegotiationList { waiting } => Ok(Json::Array(node.negotiation_list(waiting).iter().map(negotiation).collect())),
+            Command::NegotiationList { waiting } => {
+                Ok(Json::Array(node.negotiation_list(waiting).iter().map(negotiation).collect()))
+            }
             Command::NegotiationWait { pid, seconds } => self.wait(&pid, seconds).await,
             Command::NegotiationApprove { pid } => node.approve(&pid, actor).await.map(|()| json!({})),
             Command::NegotiationRefuse { pid, reason } => node.refuse(&pid, reason, actor).await.map(|()| json!({})),
@@ -166,7 +192,12 @@ impl Admin {
             }
             Command::AuthorityStatus { participant, status } => {
                 self.authority()?.set_status(&participant, status, node.now())?;
-                node.administer("authority.status", actor, perron_model::canonical::to_bytes(&json!({"participant": participant, "status": status}))?).await?;
+                node.administer(
+                    "authority.status",
+                    actor,
+                    perron_model::canonical::to_bytes(&json!({"participant": participant, "status": status}))?,
+                )
+                .await?;
                 Ok(json!({}))
             }
             Command::AuthorityList => Ok(node.register_list()),
@@ -174,7 +205,9 @@ impl Admin {
     }
 
     fn authority(&self) -> Result<&Arc<Authority>> {
-        self.authority.as_ref().ok_or_else(|| Error::new(ErrorCode::NotFound, "this directory is not a data space's authority"))
+        self.authority
+            .as_ref()
+            .ok_or_else(|| Error::new(ErrorCode::NotFound, "this directory is not a data space's authority"))
     }
 
     fn status(&self) -> Json {
@@ -191,7 +224,11 @@ impl Admin {
 
     async fn request(&self, provider: &ParticipantId, offer: &DatasetId, policy: Option<Json>) -> Result<Json> {
         let items = self.node.catalogue_of(provider, "").await?;
-        let mut found = items.into_iter().flat_map(|i| i.offers).find(|o| o.id == *offer).ok_or_else(|| Error::new(ErrorCode::NotFound, format!("`{provider}` shows no offer `{offer}`")))?;
+        let mut found = items
+            .into_iter()
+            .flat_map(|i| i.offers)
+            .find(|o| o.id == *offer)
+            .ok_or_else(|| Error::new(ErrorCode::NotFound, format!("`{provider}` shows no offer `{offer}`")))?;
         if let Some(policy) = policy {
             found.policy = policy;
         }
@@ -205,22 +242,34 @@ impl Admin {
         let mut changes = self.node.state_changes();
         loop {
             changes.borrow_and_update();
-            let found = self.node.negotiation_list(false).into_iter().find(|n| n.pid == pid).ok_or_else(|| Error::new(ErrorCode::NotFound, "no negotiation of this number"))?;
+            let found = self
+                .node
+                .negotiation_list(false)
+                .into_iter()
+                .find(|n| n.pid == pid)
+                .ok_or_else(|| Error::new(ErrorCode::NotFound, "no negotiation of this number"))?;
             let waiting = self.node.negotiation_list(true).iter().any(|n| n.pid == pid);
-            let settled = found.state.is_terminal() && (found.outgoing.is_none() || found.state == perron_model::negotiation::State::Finalized);
+            let settled = found.state.is_terminal()
+                && (found.outgoing.is_none() || found.state == perron_model::negotiation::State::Finalized);
             if settled || waiting {
                 return Ok(negotiation(&found));
             }
             match tokio::time::timeout_at(deadline, changes.changed()).await {
                 Ok(Ok(())) => {}
-                _ => return Err(Error::new(ErrorCode::DeadlineExceeded, format!("the negotiation is still in {}", found.state))),
+                _ => {
+                    return Err(Error::new(
+                        ErrorCode::DeadlineExceeded,
+                        format!("the negotiation is still in {}", found.state),
+                    ));
+                }
             }
         }
     }
 }
 
 fn negotiation(n: &Negotiation) -> Json {
-    let agreement: Option<Digest> = n.agreement.as_ref().and_then(|a| crate::connector::state::payload_of(a).ok()).and_then(|p| p.id().ok());
+    let agreement: Option<Digest> =
+        n.agreement.as_ref().and_then(|a| crate::connector::state::payload_of(a).ok()).and_then(|p| p.id().ok());
     json!({
         "negotiation": n.pid,
         "side": n.side,

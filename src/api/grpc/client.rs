@@ -7,7 +7,9 @@ use crate::api::pb::catalog_service_client::CatalogServiceClient;
 use crate::api::pb::ledger_service_client::LedgerServiceClient;
 use crate::api::pb::negotiation_service_client::NegotiationServiceClient;
 use crate::api::pb::register_service_client::RegisterServiceClient;
-use crate::connector::peers::{CatalogueItem, Head, OutgoingRead, Peers, Planned, ReadEvent, RemoteState, Watched, WireMessage};
+use crate::connector::peers::{
+    CatalogueItem, Head, OutgoingRead, Peers, Planned, ReadEvent, RemoteState, Watched, WireMessage,
+};
 use crate::trust::dialer::{Dialer, Purpose};
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{FlightDescriptor, Ticket};
@@ -54,7 +56,13 @@ impl GrpcPeers {
         let (dialer, to) = (self.dialer.clone(), peer.clone());
         let connector = tower::service_fn(move |_: http::Uri| {
             let (dialer, to) = (dialer.clone(), to.clone());
-            async move { dialer.dial(&to, Purpose::Control).await.map(|d| TokioIo::new(d.stream)).map_err(|e| std::io::Error::other(e.to_string())) }
+            async move {
+                dialer
+                    .dial(&to, Purpose::Control)
+                    .await
+                    .map(|d| TokioIo::new(d.stream))
+                    .map_err(|e| std::io::Error::other(e.to_string()))
+            }
         });
         let channel = Endpoint::from_static("http://peer.perron.internal")
             .connect_timeout(Duration::from_secs(10))
@@ -73,14 +81,17 @@ impl GrpcPeers {
 
     /// Follows the authority's register.
     pub async fn watch_register(&self, authority: &ParticipantId) -> Result<BoxStream<'static, Result<Vec<u8>>>> {
-        let mut client = RegisterServiceClient::new(self.channel(authority)).max_decoding_message_size(64 * MESSAGE_BYTES_MAX);
-        let stream = client.watch_register(pb::WatchRegisterRequest {}).await.map_err(|s| from_status(&s))?.into_inner();
+        let mut client =
+            RegisterServiceClient::new(self.channel(authority)).max_decoding_message_size(64 * MESSAGE_BYTES_MAX);
+        let stream =
+            client.watch_register(pb::WatchRegisterRequest {}).await.map_err(|s| from_status(&s))?.into_inner();
         Ok(stream.map(|m| m.map(|m| m.register).map_err(|s| from_status(&s))).boxed())
     }
 
     /// Asks the authority for a new certificate.
     pub async fn renew(&self, authority: &ParticipantId, renewal: String) -> Result<String> {
-        let mut client = RegisterServiceClient::new(self.channel(authority)).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let mut client =
+            RegisterServiceClient::new(self.channel(authority)).max_decoding_message_size(MESSAGE_BYTES_MAX);
         call(client.renew(pb::RenewRequest { renewal })).await.map(|a| a.certificate)
     }
 }
@@ -89,7 +100,9 @@ async fn call<T>(answer: impl Future<Output = std::result::Result<tonic::Respons
     match tokio::time::timeout(CALL_TIMEOUT, answer).await {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
         Ok(Err(status)) => Err(from_status(&status)),
-        Err(_) => Err(Error::new(ErrorCode::DeadlineExceeded, format!("no answer within {} seconds", CALL_TIMEOUT.as_secs()))),
+        Err(_) => {
+            Err(Error::new(ErrorCode::DeadlineExceeded, format!("no answer within {} seconds", CALL_TIMEOUT.as_secs())))
+        }
     }
 }
 
@@ -100,7 +113,9 @@ impl Peers for GrpcPeers {
         let mut items = Vec::new();
         let mut page_token = String::new();
         for _ in 0..PAGES_MAX {
-            let page = call(client.get_catalog(pb::GetCatalogRequest { filter: filter.to_owned(), page_size: 0, page_token })).await?;
+            let page =
+                call(client.get_catalog(pb::GetCatalogRequest { filter: filter.to_owned(), page_size: 0, page_token }))
+                    .await?;
             for item in page.datasets {
                 items.push(convert::item_from_wire(item)?);
             }
@@ -117,15 +132,23 @@ impl Peers for GrpcPeers {
         let envelope = convert::envelope(message);
         let offer = message.offer.as_ref().map(canonical::to_bytes).transpose()?.unwrap_or_default();
         let agreement = message.agreement.as_ref().map(canonical::to_bytes).transpose()?.unwrap_or_default();
-        let state = match message.message {
-            Message::Request => call(client.request(pb::RequestRequest { envelope, offer })).await?.state,
-            Message::Offer => call(client.offer(pb::OfferRequest { envelope, offer })).await?.state,
-            Message::Accept => call(client.accept(pb::AcceptRequest { envelope })).await?.state,
-            Message::Agree => call(client.agree(pb::AgreeRequest { envelope, agreement })).await?.state,
-            Message::Verify => call(client.verify(pb::VerifyRequest { envelope, agreement })).await?.state,
-            Message::Finalize => call(client.finalize(pb::FinalizeRequest { envelope })).await?.state,
-            Message::Terminate => call(client.terminate(pb::TerminateRequest { envelope, reason: message.reason.clone().unwrap_or_default() })).await?.state,
-        };
+        let state =
+            match message.message {
+                Message::Request => call(client.request(pb::RequestRequest { envelope, offer })).await?.state,
+                Message::Offer => call(client.offer(pb::OfferRequest { envelope, offer })).await?.state,
+                Message::Accept => call(client.accept(pb::AcceptRequest { envelope })).await?.state,
+                Message::Agree => call(client.agree(pb::AgreeRequest { envelope, agreement })).await?.state,
+                Message::Verify => call(client.verify(pb::VerifyRequest { envelope, agreement })).await?.state,
+                Message::Finalize => call(client.finalize(pb::FinalizeRequest { envelope })).await?.state,
+                Message::Terminate => {
+                    call(client.terminate(pb::TerminateRequest {
+                        envelope,
+                        reason: message.reason.clone().unwrap_or_default(),
+                    }))
+                    .await?
+                    .state
+                }
+            };
         convert::state_from_wire(state)
     }
 
@@ -133,8 +156,13 @@ impl Peers for GrpcPeers {
         let command = pb::PlanRead { agreement: agreement.to_string(), statement: statement.to_owned() };
         let mut client = self.flight(peer);
         let info = call(client.get_flight_info(FlightDescriptor::new_cmd(command.encode_to_vec()))).await?;
-        let ticket = info.endpoint.first().and_then(|e| e.ticket.clone()).ok_or_else(|| Error::malformed("the provider gave no ticket"))?;
-        let nonce = pb::ReadNonce::decode(ticket.ticket).map_err(|_| Error::malformed("the provider's ticket holds no nonce"))?;
+        let ticket = info
+            .endpoint
+            .first()
+            .and_then(|e| e.ticket.clone())
+            .ok_or_else(|| Error::malformed("the provider gave no ticket"))?;
+        let nonce = pb::ReadNonce::decode(ticket.ticket)
+            .map_err(|_| Error::malformed("the provider's ticket holds no nonce"))?;
         Ok(Planned { schema: info.schema, nonce: nonce.nonce })
     }
 
@@ -148,11 +176,17 @@ impl Peers for GrpcPeers {
             intent_proof: read.intent_proof,
             held_size: read.held_size,
         };
-        let stream = self.flight(peer).do_get(Ticket::new(wire.encode_to_vec())).await.map_err(|s| from_status(&s))?.into_inner();
+        let stream = self
+            .flight(peer)
+            .do_get(Ticket::new(wire.encode_to_vec()))
+            .await
+            .map_err(|s| from_status(&s))?
+            .into_inner();
         let events = stream.map(|message| {
             let message = message.map_err(|s| from_status(&s))?;
             if message.data_header.is_empty() {
-                let receipt = pb::Receipt::decode(message.app_metadata).map_err(|_| Error::malformed("the provider's receipt can't be read"))?;
+                let receipt = pb::Receipt::decode(message.app_metadata)
+                    .map_err(|_| Error::malformed("the provider's receipt can't be read"))?;
                 return Ok(ReadEvent::Receipt(convert::receipt_from_wire(receipt)));
             }
             Ok(ReadEvent::Message(WireMessage { header: message.data_header, body: message.data_body }))
@@ -169,7 +203,9 @@ impl Peers for GrpcPeers {
     async fn show(&self, peer: &ParticipantId, old_size: u64, head: Head) -> Result<std::result::Result<Vec<u8>, u64>> {
         let mut client = LedgerServiceClient::new(self.channel(peer)).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let consistency = convert::consistency(&head);
-        let answer = call(client.add_checkpoint(pb::AddCheckpointRequest { old_size, consistency, checkpoint: head.note })).await?;
+        let answer =
+            call(client.add_checkpoint(pb::AddCheckpointRequest { old_size, consistency, checkpoint: head.note }))
+                .await?;
         Ok(if answer.cosignatures.is_empty() { Err(answer.held_size) } else { Ok(answer.cosignatures) })
     }
 
@@ -185,6 +221,8 @@ impl Peers for GrpcPeers {
             Ok(state) => (convert::state_to_wire(state), String::new(), String::new()),
             Err(error) => (None, error.code.as_str().to_owned(), error.detail.clone()),
         };
-        call(client.acknowledge(pb::AcknowledgeRequest { message_id: message_id.to_owned(), state, refused, detail })).await.map(|_| ())
+        call(client.acknowledge(pb::AcknowledgeRequest { message_id: message_id.to_owned(), state, refused, detail }))
+            .await
+            .map(|_| ())
     }
 }

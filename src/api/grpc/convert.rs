@@ -18,7 +18,14 @@ pub fn offer(bytes: &[u8]) -> Result<Offer> {
 
 /// A message of a negotiation from its parts on the wire. The sender is the channel's
 /// participant; which side it is shows in the kind of message.
-pub fn message(kind: Message, envelope: Option<pb::Envelope>, me: &ParticipantId, peer: &ParticipantId, by_provider: bool, content: Content) -> Result<NegotiationMessage> {
+pub fn message(
+    kind: Message,
+    envelope: Option<pb::Envelope>,
+    me: &ParticipantId,
+    peer: &ParticipantId,
+    by_provider: bool,
+    content: Content,
+) -> Result<NegotiationMessage> {
     let envelope = envelope.ok_or_else(|| lacking("envelope"))?;
     let (provider, consumer) = if by_provider { (peer.clone(), me.clone()) } else { (me.clone(), peer.clone()) };
     let mut built = NegotiationMessage {
@@ -55,29 +62,44 @@ pub enum Content {
 
 /// A message's envelope on the wire.
 pub fn envelope(message: &NegotiationMessage) -> Option<pb::Envelope> {
-    Some(pb::Envelope { message_id: message.message_id.clone(), consumer_pid: message.consumer_pid.clone(), provider_pid: message.provider_pid.clone().unwrap_or_default() })
+    Some(pb::Envelope {
+        message_id: message.message_id.clone(),
+        consumer_pid: message.consumer_pid.clone(),
+        provider_pid: message.provider_pid.clone().unwrap_or_default(),
+    })
 }
 
 /// State on the wire.
 pub fn state_to_wire(state: &RemoteState) -> Option<pb::NegotiationState> {
-    Some(pb::NegotiationState { consumer_pid: state.consumer_pid.clone(), provider_pid: state.provider_pid.clone(), state: state.state.to_string() })
+    Some(pb::NegotiationState {
+        consumer_pid: state.consumer_pid.clone(),
+        provider_pid: state.provider_pid.clone(),
+        state: state.state.to_string(),
+    })
 }
 
 /// State from the wire.
 pub fn state_from_wire(state: Option<pb::NegotiationState>) -> Result<RemoteState> {
     let state = state.ok_or_else(|| lacking("state"))?;
-    let phase: State = serde_json::from_value(serde_json::Value::String(state.state)).map_err(|_| Error::malformed("an unknown state of a negotiation"))?;
+    let phase: State = serde_json::from_value(serde_json::Value::String(state.state))
+        .map_err(|_| Error::malformed("an unknown state of a negotiation"))?;
     Ok(RemoteState { consumer_pid: state.consumer_pid, provider_pid: state.provider_pid, state: phase })
 }
 
 /// A set of the catalogue on the wire.
 pub fn item_to_wire(item: &CatalogueItem) -> Result<pb::CatalogDataset> {
-    Ok(pb::CatalogDataset { description: canonical::to_bytes(&item.dataset)?, offers: item.offers.iter().map(canonical::to_bytes).collect::<Result<_>>()? })
+    Ok(pb::CatalogDataset {
+        description: canonical::to_bytes(&item.dataset)?,
+        offers: item.offers.iter().map(canonical::to_bytes).collect::<Result<_>>()?,
+    })
 }
 
 /// A set of the catalogue from the wire.
 pub fn item_from_wire(item: pb::CatalogDataset) -> Result<CatalogueItem> {
-    Ok(CatalogueItem { dataset: canonical::from_bytes(&item.description, DOCUMENT_BYTES_MAX)?, offers: item.offers.iter().map(|o| offer(o)).collect::<Result<_>>()? })
+    Ok(CatalogueItem {
+        dataset: canonical::from_bytes(&item.description, DOCUMENT_BYTES_MAX)?,
+        offers: item.offers.iter().map(|o| offer(o)).collect::<Result<_>>()?,
+    })
 }
 
 /// Hashes from the wire.
@@ -95,12 +117,24 @@ pub fn consistency(head: &Head) -> Vec<Vec<u8>> {
 
 /// A receipt on the wire.
 pub fn receipt_to_wire(parts: ReceiptParts) -> pb::Receipt {
-    pb::Receipt { decision: parts.decision, outcome: parts.outcome, decision_proof: parts.decision_proof, outcome_proof: parts.outcome_proof, stream_salt: parts.stream_salt }
+    pb::Receipt {
+        decision: parts.decision,
+        outcome: parts.outcome,
+        decision_proof: parts.decision_proof,
+        outcome_proof: parts.outcome_proof,
+        stream_salt: parts.stream_salt,
+    }
 }
 
 /// A receipt from the wire.
 pub fn receipt_from_wire(receipt: pb::Receipt) -> ReceiptParts {
-    ReceiptParts { decision: receipt.decision, outcome: receipt.outcome, decision_proof: receipt.decision_proof, outcome_proof: receipt.outcome_proof, stream_salt: receipt.stream_salt }
+    ReceiptParts {
+        decision: receipt.decision,
+        outcome: receipt.outcome,
+        decision_proof: receipt.decision_proof,
+        outcome_proof: receipt.outcome_proof,
+        stream_salt: receipt.stream_salt,
+    }
 }
 
 /// A message for a watcher on the wire.
@@ -135,7 +169,15 @@ pub fn watched_from_wire(response: pb::WatchResponse) -> Result<Watched> {
         Wire::Terminate(m) => (Message::Terminate, m.envelope, Content::Reason(m.reason)),
     };
     let envelope = envelope.ok_or_else(|| lacking("envelope"))?;
-    let mut watched = Watched { message: kind, message_id: envelope.message_id, consumer_pid: envelope.consumer_pid, provider_pid: envelope.provider_pid, offer: None, agreement: None, reason: None };
+    let mut watched = Watched {
+        message: kind,
+        message_id: envelope.message_id,
+        consumer_pid: envelope.consumer_pid,
+        provider_pid: envelope.provider_pid,
+        offer: None,
+        agreement: None,
+        reason: None,
+    };
     match content {
         Content::Nothing => {}
         Content::Offer(bytes) => watched.offer = Some(offer(&bytes)?),

@@ -74,7 +74,9 @@ impl AsyncWrite for PeerStream {
 /// Binds a TCP address; one that is taken has its own code.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|e| match e.kind() {
-        std::io::ErrorKind::AddrInUse => Error::new(ErrorCode::PortTaken, format!("`{address}` is taken by another process")),
+        std::io::ErrorKind::AddrInUse => {
+            Error::new(ErrorCode::PortTaken, format!("`{address}` is taken by another process"))
+        }
         _ => Error::new(ErrorCode::ConfigInvalid, format!("`{address}` can't be listened on")),
     })
 }
@@ -86,11 +88,20 @@ pub fn bind_socket(path: &Path) -> Result<UnixListener> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(_) => return Err(Error::new(ErrorCode::ConfigInvalid, "the local socket can't be replaced")),
     }
-    UnixListener::bind(path).map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the local socket can't be made; is the directory's path longer than 100 bytes?"))
+    UnixListener::bind(path).map_err(|_| {
+        Error::new(
+            ErrorCode::ConfigInvalid,
+            "the local socket can't be made; is the directory's path longer than 100 bytes?",
+        )
+    })
 }
 
 /// Accepts connections and shakes hands beside each other, so that one that stalls holds up none.
-fn accept(listener: TcpListener, tls: Arc<ReloadableTls>, stop: CancellationToken) -> ReceiverStream<std::io::Result<PeerStream>> {
+fn accept(
+    listener: TcpListener,
+    tls: Arc<ReloadableTls>,
+    stop: CancellationToken,
+) -> ReceiverStream<std::io::Result<PeerStream>> {
     let (sender, receiver) = mpsc::channel(ACCEPTED_MAX);
     let slots = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     tokio::spawn(async move {
@@ -118,9 +129,16 @@ fn accept(listener: TcpListener, tls: Arc<ReloadableTls>, stop: CancellationToke
 }
 
 /// Serves other connectors until `stop`.
-pub async fn serve_peers(listener: TcpListener, tls: Arc<ReloadableTls>, services: Services, stop: CancellationToken) -> Result<()> {
+pub async fn serve_peers(
+    listener: TcpListener,
+    tls: Arc<ReloadableTls>,
+    services: Services,
+    stop: CancellationToken,
+) -> Result<()> {
     let incoming = accept(listener, tls, stop.clone());
-    let flight = FlightServiceServer::new(PeerFlight(services.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(FLIGHT_MESSAGE_BYTES_MAX);
+    let flight = FlightServiceServer::new(PeerFlight(services.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(FLIGHT_MESSAGE_BYTES_MAX);
     let served = Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
         .concurrency_limit_per_connection(256)
@@ -140,7 +158,12 @@ pub async fn serve_peers(listener: TcpListener, tls: Arc<ReloadableTls>, service
 }
 
 /// Serves our own command line and tools on the local socket until `stop`.
-pub async fn serve_socket(listener: UnixListener, admin: Admin, flight: LocalFlight, stop: CancellationToken) -> Result<()> {
+pub async fn serve_socket(
+    listener: UnixListener,
+    admin: Admin,
+    flight: LocalFlight,
+    stop: CancellationToken,
+) -> Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<AdminServiceServer<Admin>>().await;
     let served = Server::builder()

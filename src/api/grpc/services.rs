@@ -11,9 +11,9 @@ use crate::api::pb::register_service_server::RegisterService;
 use crate::connector::Node;
 use crate::connector::authority::Authority;
 use crate::connector::peers::Head;
+use futures::StreamExt;
 use perron_model::negotiation::Message;
 use perron_model::{DatasetId, Digest, Error, ErrorCode, ParticipantId, Result};
-use futures::StreamExt;
 use std::sync::Arc;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
@@ -44,7 +44,14 @@ impl Services {
         Ok(peer)
     }
 
-    async fn take(&self, peer: &ParticipantId, kind: Message, by_provider: bool, envelope: Option<pb::Envelope>, content: Content) -> Result<Option<pb::NegotiationState>, Status> {
+    async fn take(
+        &self,
+        peer: &ParticipantId,
+        kind: Message,
+        by_provider: bool,
+        envelope: Option<pb::Envelope>,
+        content: Content,
+    ) -> Result<Option<pb::NegotiationState>, Status> {
         let taken = async {
             let message = convert::message(kind, envelope, self.node.me(), peer, by_provider, content)?;
             self.node.receive(peer, message).await
@@ -55,7 +62,10 @@ impl Services {
 
 #[tonic::async_trait]
 impl CatalogService for Services {
-    async fn get_catalog(&self, request: Request<pb::GetCatalogRequest>) -> Result<Response<pb::GetCatalogResponse>, Status> {
+    async fn get_catalog(
+        &self,
+        request: Request<pb::GetCatalogRequest>,
+    ) -> Result<Response<pb::GetCatalogResponse>, Status> {
         let peer = self.caller(&request)?;
         let asked = request.into_inner();
         let items = self.node.catalogue_for(&peer, &asked.filter);
@@ -64,20 +74,30 @@ impl CatalogService for Services {
             n => n.min(PAGE_MAX),
         };
         // A page begins after the set that its token names, so sets that come or go don't shift it.
-        let rest: Vec<_> = items.iter().filter(|i| asked.page_token.is_empty() || i.dataset.id.as_str() > asked.page_token.as_str()).collect();
+        let rest: Vec<_> = items
+            .iter()
+            .filter(|i| asked.page_token.is_empty() || i.dataset.id.as_str() > asked.page_token.as_str())
+            .collect();
         let page: Vec<_> = rest.iter().take(size).collect();
         let more = rest.len() > page.len();
-        let next_page_token = if more { page.last().map(|i| i.dataset.id.to_string()).unwrap_or_default() } else { String::new() };
-        let datasets = page.into_iter().map(|i| convert::item_to_wire(i)).collect::<Result<_>>().map_err(|e| to_status(&e))?;
+        let next_page_token =
+            if more { page.last().map(|i| i.dataset.id.to_string()).unwrap_or_default() } else { String::new() };
+        let datasets =
+            page.into_iter().map(|i| convert::item_to_wire(i)).collect::<Result<_>>().map_err(|e| to_status(&e))?;
         Ok(Response::new(pb::GetCatalogResponse { datasets, next_page_token }))
     }
 
-    async fn get_dataset(&self, request: Request<pb::GetDatasetRequest>) -> Result<Response<pb::GetDatasetResponse>, Status> {
+    async fn get_dataset(
+        &self,
+        request: Request<pb::GetDatasetRequest>,
+    ) -> Result<Response<pb::GetDatasetResponse>, Status> {
         let peer = self.caller(&request)?;
         let found = async {
             let id = DatasetId::parse(&request.get_ref().dataset)?;
             let item = self.node.catalogue_for(&peer, "").into_iter().find(|i| i.dataset.id == id);
-            convert::item_to_wire(&item.ok_or_else(|| Error::new(ErrorCode::NotFound, "no such set is shown to this participant"))?)
+            convert::item_to_wire(
+                &item.ok_or_else(|| Error::new(ErrorCode::NotFound, "no such set is shown to this participant"))?,
+            )
         };
         let dataset = found.await.map_err(|e| to_status(&e))?;
         Ok(Response::new(pb::GetDatasetResponse { dataset: Some(dataset) }))
@@ -120,7 +140,10 @@ impl NegotiationService for Services {
         let state = self.take(&peer, Message::Finalize, true, request.into_inner().envelope, Content::Nothing).await?;
         Ok(Response::new(pb::FinalizeResponse { state }))
     }
-    async fn terminate(&self, request: Request<pb::TerminateRequest>) -> Result<Response<pb::TerminateResponse>, Status> {
+    async fn terminate(
+        &self,
+        request: Request<pb::TerminateRequest>,
+    ) -> Result<Response<pb::TerminateResponse>, Status> {
         let peer = self.caller(&request)?;
         let m = request.into_inner();
         // Either side may end it: which one the sender is, the negotiation tells.
@@ -136,7 +159,10 @@ impl NegotiationService for Services {
         let messages = self.node.messages_for(&peer).map(|m| convert::watched_to_wire(&m).map_err(|e| to_status(&e)));
         Ok(Response::new(Box::pin(messages)))
     }
-    async fn acknowledge(&self, request: Request<pb::AcknowledgeRequest>) -> Result<Response<pb::AcknowledgeResponse>, Status> {
+    async fn acknowledge(
+        &self,
+        request: Request<pb::AcknowledgeRequest>,
+    ) -> Result<Response<pb::AcknowledgeResponse>, Status> {
         let peer = self.caller(&request)?;
         let m = request.into_inner();
         let taken = if m.refused.is_empty() {
@@ -157,12 +183,18 @@ impl NegotiationService for Services {
 
 #[tonic::async_trait]
 impl LedgerService for Services {
-    async fn get_checkpoint(&self, request: Request<pb::GetCheckpointRequest>) -> Result<Response<pb::GetCheckpointResponse>, Status> {
+    async fn get_checkpoint(
+        &self,
+        request: Request<pb::GetCheckpointRequest>,
+    ) -> Result<Response<pb::GetCheckpointResponse>, Status> {
         self.caller(&request)?;
         let head = self.node.head(request.get_ref().held_size).map_err(|e| to_status(&e))?;
         Ok(Response::new(pb::GetCheckpointResponse { consistency: convert::consistency(&head), checkpoint: head.note }))
     }
-    async fn add_checkpoint(&self, request: Request<pb::AddCheckpointRequest>) -> Result<Response<pb::AddCheckpointResponse>, Status> {
+    async fn add_checkpoint(
+        &self,
+        request: Request<pb::AddCheckpointRequest>,
+    ) -> Result<Response<pb::AddCheckpointResponse>, Status> {
         let peer = self.caller(&request)?;
         let asked = request.into_inner();
         let witnessed = async {
@@ -175,7 +207,10 @@ impl LedgerService for Services {
         };
         Ok(Response::new(answer))
     }
-    async fn get_receipt(&self, request: Request<pb::GetReceiptRequest>) -> Result<Response<pb::GetReceiptResponse>, Status> {
+    async fn get_receipt(
+        &self,
+        request: Request<pb::GetReceiptRequest>,
+    ) -> Result<Response<pb::GetReceiptResponse>, Status> {
         let peer = self.caller(&request)?;
         let found = <[u8; 32]>::try_from(request.get_ref().request.as_slice())
             .map_err(|_| Error::malformed("a request's digest is 32 bytes"))
@@ -191,7 +226,10 @@ fn no_authority() -> Status {
 
 #[tonic::async_trait]
 impl RegisterService for Services {
-    async fn get_register(&self, request: Request<pb::GetRegisterRequest>) -> Result<Response<pb::GetRegisterResponse>, Status> {
+    async fn get_register(
+        &self,
+        request: Request<pb::GetRegisterRequest>,
+    ) -> Result<Response<pb::GetRegisterResponse>, Status> {
         peer_of(&request)?;
         let authority = self.authority.as_ref().ok_or_else(no_authority)?;
         let register = authority.signed().map_err(|e| to_status(&e))?;
@@ -200,26 +238,34 @@ impl RegisterService for Services {
 
     type WatchRegisterStream = std::pin::Pin<Box<dyn Stream<Item = Result<pb::WatchRegisterResponse, Status>> + Send>>;
 
-    async fn watch_register(&self, request: Request<pb::WatchRegisterRequest>) -> Result<Response<Self::WatchRegisterStream>, Status> {
+    async fn watch_register(
+        &self,
+        request: Request<pb::WatchRegisterRequest>,
+    ) -> Result<Response<Self::WatchRegisterStream>, Status> {
         // A suspended member too: it has to learn that it is, and that others are.
         peer_of(&request)?;
         let authority = self.authority.clone().ok_or_else(no_authority)?;
         let changes = authority.changes();
-        let stream = futures::stream::unfold((authority, changes, true), |(authority, mut changes, first)| async move {
-            if !first && changes.changed().await.is_err() {
-                return None;
-            }
-            changes.borrow_and_update();
-            let answer = authority.signed().map(|register| pb::WatchRegisterResponse { register }).map_err(|e| to_status(&e));
-            Some((answer, (authority, changes, false)))
-        });
+        let stream =
+            futures::stream::unfold((authority, changes, true), |(authority, mut changes, first)| async move {
+                if !first && changes.changed().await.is_err() {
+                    return None;
+                }
+                changes.borrow_and_update();
+                let answer = authority
+                    .signed()
+                    .map(|register| pb::WatchRegisterResponse { register })
+                    .map_err(|e| to_status(&e));
+                Some((answer, (authority, changes, false)))
+            });
         Ok(Response::new(Box::pin(stream)))
     }
 
     async fn renew(&self, request: Request<pb::RenewRequest>) -> Result<Response<pb::RenewResponse>, Status> {
         let peer = self.caller(&request)?;
         let authority = self.authority.as_ref().ok_or_else(no_authority)?;
-        let certificate = authority.renew(&peer, &request.get_ref().renewal, self.node.now()).map_err(|e| to_status(&e))?;
+        let certificate =
+            authority.renew(&peer, &request.get_ref().renewal, self.node.now()).map_err(|e| to_status(&e))?;
         Ok(Response::new(pb::RenewResponse { certificate }))
     }
 }

@@ -29,7 +29,9 @@ pub fn rewrite(directory: &Path) -> Result<()> {
     let origin = origin_of(directory)?;
     let keys = crate::trust::keys::KeySet::load(&directory.join("keys"))?;
     let seed = keys.signing_key(KeyUse::Log)?.seed();
-    let settings = || -> Result<LogSettings> { Ok(LogSettings::new(&origin, 1, Box::new(Signer::from_seed(&origin, &seed).map_err(bad)?))) };
+    let settings = || -> Result<LogSettings> {
+        Ok(LogSettings::new(&origin, 1, Box::new(Signer::from_seed(&origin, &seed).map_err(bad)?)))
+    };
     let files = Arc::new(OsFiles);
     let (log, _) = Log::open(files.clone(), Layout::new(directory), settings()?, &[]).map_err(bad)?;
     let entries = forged(&log)?;

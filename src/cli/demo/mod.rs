@@ -44,7 +44,10 @@ impl Teller<'_> {
                 if self.output.json {
                     println!("{}", json!({"step": name, "ok": false, "detail": detail}));
                 } else {
-                    println!("     ✗ {}", text(self.output.lang, "demo.failed", &[("step", name), ("detail", &detail)]));
+                    println!(
+                        "     ✗ {}",
+                        text(self.output.lang, "demo.failed", &[("step", name), ("detail", &detail)])
+                    );
                 }
                 Err(error)
             }
@@ -73,9 +76,20 @@ pub fn run(args: &DemoArgs, output: &Output) -> Result<()> {
     let (provider, consumer) = (directory.join("commune"), directory.join("inter"));
     let ok = played.is_ok();
     if output.json {
-        println!("{}", json!({"step": "summary", "ok": ok, "detail": format!("{} steps in {:.1} s", teller.steps, teller.begun.elapsed().as_secs_f64()), "provider_dir": provider, "consumer_dir": consumer}));
+        println!(
+            "{}",
+            json!({"step": "summary", "ok": ok, "detail": format!("{} steps in {:.1} s", teller.steps, teller.begun.elapsed().as_secs_f64()), "provider_dir": provider, "consumer_dir": consumer})
+        );
     } else if ok {
-        println!("\n{} ({:.1} s)", text(output.lang, "demo.next", &[("provider_dir", &provider.display().to_string()), ("consumer_dir", &consumer.display().to_string())]), teller.begun.elapsed().as_secs_f64());
+        println!(
+            "\n{} ({:.1} s)",
+            text(
+                output.lang,
+                "demo.next",
+                &[("provider_dir", &provider.display().to_string()), ("consumer_dir", &consumer.display().to_string())]
+            ),
+            teller.begun.elapsed().as_secs_f64()
+        );
     }
     // Without --dir the directory is kept where somebody may want to look: after a failure too.
     let _ = kept;
@@ -84,13 +98,25 @@ pub fn run(args: &DemoArgs, output: &Output) -> Result<()> {
 
 fn make(directory: &Path) -> Result<()> {
     if directory.exists() {
-        return Err(Error::new(ErrorCode::AlreadyExists, format!("`{}` exists; the demonstration begins in a new directory", directory.display())));
+        return Err(Error::new(
+            ErrorCode::AlreadyExists,
+            format!("`{}` exists; the demonstration begins in a new directory", directory.display()),
+        ));
     }
-    std::fs::create_dir_all(directory).map_err(|_| Error::new(ErrorCode::NotFound, format!("`{}` can't be made", directory.display())))
+    std::fs::create_dir_all(directory)
+        .map_err(|_| Error::new(ErrorCode::NotFound, format!("`{}` can't be made", directory.display())))
 }
 
 fn play(directory: &Path, args: &DemoArgs, teller: &mut Teller<'_>) -> Result<()> {
-    let data: PathBuf = args.data.canonicalize().map_err(|_| Error::new(ErrorCode::NotFound, format!("`{}` holds no demonstration data; --data names another folder", args.data.display())))?;
-    let mut world = world::World::new(directory.canonicalize().map_err(|_| Error::new(ErrorCode::NotFound, "the directory can't be used"))?, data);
+    let data: PathBuf = args.data.canonicalize().map_err(|_| {
+        Error::new(
+            ErrorCode::NotFound,
+            format!("`{}` holds no demonstration data; --data names another folder", args.data.display()),
+        )
+    })?;
+    let mut world = world::World::new(
+        directory.canonicalize().map_err(|_| Error::new(ErrorCode::NotFound, "the directory can't be used"))?,
+        data,
+    );
     story::tell(&mut world, teller, args.serve)
 }

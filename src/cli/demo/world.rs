@@ -58,12 +58,23 @@ impl World {
 
     /// Runs a command of the program; its answer, or its error with its code.
     pub fn run(&self, args: &[&str]) -> Result<Json> {
-        let out = World::program()?.arg("--json").args(args).env_remove("PERRON_DIR").stdin(Stdio::null()).output().map_err(|_| failed("the program can't be started"))?;
+        let out = World::program()?
+            .arg("--json")
+            .args(args)
+            .env_remove("PERRON_DIR")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|_| failed("the program can't be started"))?;
         if !out.status.success() {
             return Err(told(&out.stderr));
         }
         // A command answers with one object, or with one a line.
-        let lines: Vec<Json> = out.stdout.split(|b| *b == b'\n').filter(|l| !l.is_empty()).filter_map(|l| serde_json::from_slice(l).ok()).collect();
+        let lines: Vec<Json> = out
+            .stdout
+            .split(|b| *b == b'\n')
+            .filter(|l| !l.is_empty())
+            .filter_map(|l| serde_json::from_slice(l).ok())
+            .collect();
         match <[Json; 1]>::try_from(lines) {
             Ok([one]) => Ok(one),
             Err(many) => Ok(Json::Array(many)),
@@ -94,8 +105,20 @@ impl World {
     /// Starts an organisation's process and waits until it says that it serves.
     pub fn start(&mut self, who: Who) -> Result<()> {
         let directory = self.dir(who);
-        let log = std::fs::File::options().create(true).append(true).open(directory.join("process.log")).map_err(|_| failed("a process's log can't be made"))?;
-        let mut child = World::program()?.arg("serve").arg("--dir").arg(&directory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().map_err(|_| failed("a process can't be started"))?;
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(directory.join("process.log"))
+            .map_err(|_| failed("a process's log can't be made"))?;
+        let mut child = World::program()?
+            .arg("serve")
+            .arg("--dir")
+            .arg(&directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(|_| failed("a process can't be started"))?;
         let out = child.stdout.take().ok_or_else(|| failed("a process has no output"))?;
         let mut line = String::new();
         let read = BufReader::new(out).read_line(&mut line);

@@ -4,9 +4,10 @@ use crate::api::errors::from_status;
 use crate::api::flight::local::{AGREEMENT_HEADER, PURPOSE_HEADER};
 use crate::cli::args::{QueryArgs, QueryOutput};
 use crate::cli::{Output, client};
+use crate::query::arrow::array::RecordBatch;
+use crate::query::write_parquet;
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::client::FlightSqlServiceClient;
-use datafusion::arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use perron_model::limits::PRINTED_ROWS_MAX;
 use perron_model::{Error, ErrorCode, Result};
@@ -43,8 +44,8 @@ fn flight_error(error: &FlightError) -> Error {
     }
 }
 
-fn arrow_error(error: &datafusion::arrow::error::ArrowError) -> Error {
-    if let datafusion::arrow::error::ArrowError::ExternalError(inner) = error {
+fn arrow_error(error: &crate::query::arrow::error::ArrowError) -> Error {
+    if let crate::query::arrow::error::ArrowError::ExternalError(inner) = error {
         if let Some(status) = inner.downcast_ref::<tonic::Status>() {
             return from_status(status);
         }
@@ -56,7 +57,7 @@ fn arrow_error(error: &datafusion::arrow::error::ArrowError) -> Error {
 }
 
 fn write(batches: &[RecordBatch], kind: QueryOutput, args: &QueryArgs) -> Result<()> {
-    use datafusion::arrow::util::pretty::pretty_format_batches;
+    use crate::query::arrow::util::pretty::pretty_format_batches;
     let failed = |_| Error::new(ErrorCode::Internal, "the answer can't be written");
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     match kind {
@@ -75,26 +76,18 @@ fn write(batches: &[RecordBatch], kind: QueryOutput, args: &QueryArgs) -> Result
             Ok(())
         }
         QueryOutput::Csv => {
-            let mut writer = datafusion::arrow::csv::WriterBuilder::new().with_header(true).build(std::io::stdout());
+            let mut writer = crate::query::arrow::csv::WriterBuilder::new().with_header(true).build(std::io::stdout());
             batches.iter().try_for_each(|b| writer.write(b)).map_err(failed)
         }
         QueryOutput::Json => {
-            let mut writer = datafusion::arrow::json::LineDelimitedWriter::new(std::io::stdout());
+            let mut writer = crate::query::arrow::json::LineDelimitedWriter::new(std::io::stdout());
             batches.iter().try_for_each(|b| writer.write(b)).and_then(|()| writer.finish()).map_err(failed)
         }
         QueryOutput::Parquet => {
             let file = args.to.as_ref().ok_or_else(|| Error::malformed("--to names the file of the Parquet answer"))?;
-            let schema = batches
-                .first()
-                .map(RecordBatch::schema)
-                .ok_or_else(|| Error::new(ErrorCode::QueryFailed, "the answer has no row to write"))?;
             let out = std::fs::File::create(file)
                 .map_err(|_| Error::new(ErrorCode::NotFound, format!("`{}` can't be written", file.display())))?;
-            let written = parquet::arrow::ArrowWriter::try_new(out, schema, None).and_then(|mut w| {
-                batches.iter().try_for_each(|b| w.write(b))?;
-                w.close()
-            });
-            written.map(|_| ()).map_err(|_| Error::new(ErrorCode::Internal, "the answer can't be written"))
+            write_parquet(out, batches)
         }
     }
 }

@@ -4,8 +4,8 @@ use crate::connector::node::Node;
 use crate::connector::peers::ReceiptParts;
 use crate::ledger::{Draft, random_16, stream_root};
 use crate::query::RowStream;
+use crate::query::arrow::datatypes::SchemaRef;
 use crate::trust::jws;
-use datafusion::arrow::datatypes::SchemaRef;
 use perron_gate::{AccessGrant, Denied, Stop, VerifiedRequest};
 use perron_log::TlogProof;
 use perron_model::entry::{Body, Outcome, OutcomeStatus, PlanRefusal, SchemaGrant};
@@ -185,7 +185,7 @@ impl Node {
             Ok(rows) => Ok(Serving { schema: rows.schema(), rows: Some(rows), request, grant }),
             Err(error) => {
                 let serving = Serving {
-                    schema: Arc::new(datafusion::arrow::datatypes::Schema::empty()),
+                    schema: Arc::new(crate::query::arrow::datatypes::Schema::empty()),
                     rows: None,
                     request,
                     grant,

@@ -6,6 +6,7 @@
 
 mod engine;
 mod errors;
+mod export;
 mod functions;
 mod guard;
 mod memory;
@@ -18,7 +19,10 @@ mod walk;
 #[cfg(test)]
 pub(crate) mod testing;
 
+/// Batches and schemas of answers: the one Arrow of this program.
+pub use datafusion::arrow;
 pub use engine::{QueryEngine, QuerySettings};
+pub use export::write_parquet;
 pub use functions::function_names;
 pub use release::{Released, Releases};
 pub use run::RowStream;

@@ -1,8 +1,8 @@
 //! Edits of a real directory, as the demonstration left it, are found and named.
 
+use crate::played::{files, played};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Edits of one byte, over every kind of file under `log/` and `documents/`.
 const EDITS: u64 = 1_000;
@@ -31,13 +31,6 @@ fn kind_of(path: &Path) -> &'static str {
     }
 }
 
-fn files(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files(&path, found) } else { found.push(path) }
-    }
-}
-
 /// xorshift64*: the seed is in the name of a failure.
 fn next(state: &mut u64) -> u64 {
     *state ^= *state >> 12;
@@ -46,30 +39,17 @@ fn next(state: &mut u64) -> u64 {
     state.wrapping_mul(0x2545_F491_4F6C_DD1D)
 }
 
-/// The commune's directory as the demonstration leaves it.
-fn played(directory: &Path) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let out = Command::new(env!("CARGO_BIN_EXE_perron"))
-        .args(["--json", "demo", "--dir"])
-        .arg(directory)
-        .arg("--data")
-        .arg(root.join("demo"))
-        .output()
-        .unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
-    directory.join("commune")
-}
-
 #[test]
 fn a_thousand_one_byte_edits_are_each_found_and_named() {
     let work = tempfile::tempdir().unwrap();
-    let copy = played(&work.path().join("demo"));
+    let copy = work.path().join("commune");
+    for part in ["log", "documents", "trust"] {
+        crate::played::copy(&played().join("commune").join(part), &copy.join(part));
+    }
+    std::fs::copy(played().join("commune/perron.toml"), copy.join("perron.toml")).unwrap();
     assert!(perron_verify::verify(&copy, &[]).unwrap().is_ok());
     let mut by_kind: BTreeMap<&str, Vec<PathBuf>> = BTreeMap::new();
-    let mut found = Vec::new();
-    files(&copy.join("log"), &mut found);
-    files(&copy.join("documents"), &mut found);
-    for path in found {
+    for path in files(&copy.join("log")).into_iter().chain(files(&copy.join("documents"))) {
         by_kind.entry(kind_of(&path)).or_default().push(path);
     }
     assert_eq!(by_kind.len(), 4, "{by_kind:?}");

@@ -15,8 +15,12 @@ const WORDS: &[&str] = &[
 /// Where a program may wait for a time rather than for an event, and why.
 const SLEEPS: &[(&str, &str)] = &[
     ("src/connector/tasks.rs", "what didn't arrive is sent again later and later"),
+    ("src/connector/watching.rs", "a watch that broke begins again later and later"),
     ("src/cli/serve.rs", "certificates and the register are looked at again when their time comes"),
-    ("src/cli/demo/story.rs", "the demonstration waits for an agreement to end, and says so"),
+    (
+        "src/cli/demo/story.rs",
+        "the demonstration waits for an agreement to end, and says so; and for what comes into an inbox",
+    ),
 ];
 
 struct Habits<'a> {

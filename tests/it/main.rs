@@ -7,6 +7,8 @@ mod dialling;
 mod edits;
 mod errors;
 mod habits;
+mod invariants;
+mod played;
 mod rooms;
 mod source;
 mod tutorial;

@@ -32,7 +32,7 @@ const LIBRARIES: &[(&[&str], &[&str])] = &[
     (&["sled"], &["store"]),
     (&["datafusion", "parquet"], &["source", "query"]),
     (&["tonic", "tonic_types", "tonic_health", "tonic_prost", "arrow_flight", "prost", "prost_types"], &["api", "cli"]),
-    (&["clap", "indicatif"], &["cli"]),
+    (&["clap", "indicatif"], &["cli", "main"]),
 ];
 
 /// What is allowed all the same: the file, what it names (a prefix of the path), and why.

@@ -65,7 +65,6 @@ impl GrpcPeers {
             }
         });
         let channel = Endpoint::from_static("http://peer.perron.internal")
-            .connect_timeout(Duration::from_secs(10))
             .http2_keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(10))
             .initial_stream_window_size(4 * 1024 * 1024)

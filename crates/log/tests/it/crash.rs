@@ -80,7 +80,7 @@ fn work(files: &SimFiles, rng: &mut Rng, segment_bytes: u64, known: &mut Acknowl
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_in_a_power_cut() {
+fn nothing_acknowledged_is_lost() {
     let (mut torn, mut cuts, mut unfinished) = (0, 0, 0);
     for seed in 0..600 {
         let mut rng = Rng(seed);

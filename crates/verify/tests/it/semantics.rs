@@ -311,12 +311,16 @@ fn a_consumers_record_is_what_the_provider_proves() {
     assert_eq!(body(&|r| r.decision = Some(Digest::of(b"other"))), ["document-bytes"]);
     assert_eq!(body(&|r| r.outcome = None), ["document-bytes"]);
     assert_eq!(body(&|r| r.decision = None), ["document-bytes"]);
+    assert_eq!(body(&|r| r.receipt = Some(Digest::of(b"other"))), ["document-bytes"]);
     let receipt = |change: &dyn Fn(&mut perron_model::request::Receipt)| {
         changed_consumer(&world, |book| {
             let attached = &mut book.lines[receipt_at].attachments[1].1;
             let mut receipt = serde_json::from_slice(attached).unwrap();
             change(&mut receipt);
             *attached = perron_model::canonical::to_bytes(&receipt).unwrap();
+            let bound = Digest::of(attached);
+            let Body::Received(received) = &mut book.lines[receipt_at].entry.body else { unreachable!() };
+            received.receipt = Some(bound);
         })
     };
     assert!(receipt(&|_| {}).is_empty());

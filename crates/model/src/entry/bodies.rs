@@ -1,0 +1,398 @@
+//! What each kind of entry says. A field's number is for ever.
+
+use crate::id::Digest;
+use crate::time::Timestamp;
+use minicbor::{Decode, Encode};
+
+/// See [`super::Body::Start`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Start {
+    /// Program version.
+    #[n(0)]
+    pub program: String,
+    /// Origin of this log.
+    #[n(1)]
+    pub origin: String,
+    /// Digests of the policy modules, by name.
+    #[n(2)]
+    pub modules: std::collections::BTreeMap<String, Digest>,
+}
+
+/// See [`super::Body::Stop`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Stop {
+    /// Why: `signal`, `command`.
+    #[n(0)]
+    pub reason: String,
+}
+
+/// See [`super::Body::Recovery`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Recovery {
+    /// Offset of the torn bytes in the segment.
+    #[n(0)]
+    pub offset: u64,
+    /// How many.
+    #[n(1)]
+    pub length: u64,
+    /// Their digest.
+    #[n(2)]
+    pub digest: Digest,
+    /// Who was asked for a larger head, and answered.
+    #[n(3)]
+    pub asked: Vec<String>,
+}
+
+/// See [`super::Body::ClockJump`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ClockJump {
+    /// Time of the newest entry before.
+    #[n(0)]
+    pub from: Timestamp,
+    /// What the clock showed.
+    #[n(1)]
+    pub to: Timestamp,
+}
+
+/// See [`super::Body::Negotiation`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Negotiation {
+    /// The provider's number of the negotiation, or the consumer's before it has one.
+    #[n(0)]
+    pub id: String,
+    /// The other side.
+    #[n(1)]
+    pub counterparty: String,
+    /// Which side this log's owner is: `provider` or `consumer`.
+    #[n(2)]
+    pub side: String,
+    /// Who sent the message: `provider` or `consumer`.
+    #[n(3)]
+    pub by: String,
+    /// The message: `request`, `offer`…
+    #[n(4)]
+    pub message: String,
+    /// State after it.
+    #[n(5)]
+    pub state: String,
+    /// Digest of the message as received or sent.
+    #[n(6)]
+    pub digest: Digest,
+    /// Who decided, where a person did: a random pseudonym.
+    #[n(7)]
+    pub decided_by: Option<String>,
+}
+
+/// See [`super::Body::Agreement`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Agreement {
+    /// Its name.
+    #[n(0)]
+    pub agreement: Digest,
+    /// Digest of the attached envelope.
+    #[n(1)]
+    pub envelope: Digest,
+    /// The other side.
+    #[n(2)]
+    pub counterparty: String,
+    /// `provider` or `consumer`.
+    #[n(3)]
+    pub side: String,
+    /// The set.
+    #[n(4)]
+    pub dataset: String,
+    /// Legal basis (DPV IRI).
+    #[n(5)]
+    pub legal_basis: String,
+    /// Regime.
+    #[n(6)]
+    pub regime: String,
+}
+
+/// See [`super::Body::Intent`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Intent {
+    /// Digest of the signed request, which is attached.
+    #[n(0)]
+    pub request: Digest,
+    /// Pseudonym of the user for this counterparty.
+    #[n(1)]
+    pub user: String,
+    /// Purpose stated.
+    #[n(2)]
+    pub purpose: String,
+    /// Who is asked.
+    #[n(3)]
+    pub provider: String,
+}
+
+/// See [`super::Body::Decision`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Decision {
+    /// Digest of the signed request, which is attached.
+    #[n(0)]
+    pub request: Digest,
+    /// Was it permitted?
+    #[n(1)]
+    pub permitted: bool,
+    /// Reasons of a refusal: stable codes.
+    #[n(2)]
+    pub reasons: Vec<String>,
+    /// Clauses that refused, in the order of the reasons.
+    #[n(3)]
+    pub clauses: Vec<String>,
+    /// Digest of the policy module.
+    #[n(4)]
+    pub module: Digest,
+    /// Salted commitment to the evaluation's input, which is attached with its salt.
+    #[n(5)]
+    pub input: Digest,
+    /// Snapshot that a permitted read sees.
+    #[n(6)]
+    pub snapshot: Option<Digest>,
+    /// Uses charged to the agreement after this decision.
+    #[n(7)]
+    pub uses: u64,
+    /// Register version in force.
+    #[n(8)]
+    pub register: u64,
+    /// The asking organisation.
+    #[n(9)]
+    pub consumer: String,
+    /// Purpose stated.
+    #[n(10)]
+    pub purpose: String,
+    /// Legal basis (DPV IRI).
+    #[n(11)]
+    pub legal_basis: Option<String>,
+    /// Pseudonym of the user.
+    #[n(12)]
+    pub user: String,
+}
+
+/// How a permitted read ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum OutcomeStatus {
+    /// All rows left.
+    #[n(0)]
+    Complete,
+    /// The consumer went away.
+    #[n(1)]
+    CutByConsumer,
+    /// The participant, the agreement or its window ended.
+    #[n(2)]
+    CutByRevocation,
+    /// An error; the rows counted may have left.
+    #[n(3)]
+    CutByError,
+    /// No row left, and none can: the use is returned.
+    #[n(4)]
+    NothingLeft,
+    /// The process ended in between.
+    #[n(5)]
+    UnknownAfterCrash,
+}
+
+/// See [`super::Body::Outcome`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Outcome {
+    /// Leaf hash of the decision.
+    #[n(0)]
+    pub decision: Digest,
+    /// How it ended.
+    #[n(1)]
+    pub status: OutcomeStatus,
+    /// Stable code, where an error cut it.
+    #[n(2)]
+    pub reason: Option<String>,
+    /// Batches sent.
+    #[n(3)]
+    pub batches: u64,
+    /// Rows sent.
+    #[n(4)]
+    pub rows: u64,
+    /// Bytes sent.
+    #[n(5)]
+    pub bytes: u64,
+    /// Flight messages sent.
+    #[n(6)]
+    pub messages: u64,
+    /// RFC 6962 root over the salted hashes of the messages sent.
+    #[n(7)]
+    pub stream_root: Digest,
+    /// Uses charged to the agreement after this outcome.
+    #[n(8)]
+    pub uses: u64,
+}
+
+/// See [`super::Body::Received`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Received {
+    /// Digest of the signed request.
+    #[n(0)]
+    pub request: Digest,
+    /// The provider's decision, by leaf hash.
+    #[n(1)]
+    pub decision: Option<Digest>,
+    /// The provider's outcome, by leaf hash.
+    #[n(2)]
+    pub outcome: Option<Digest>,
+    /// Rows received.
+    #[n(3)]
+    pub rows: u64,
+    /// Messages received.
+    #[n(4)]
+    pub messages: u64,
+    /// Stream root over the messages received.
+    #[n(5)]
+    pub stream_root: Digest,
+    /// Stable code of the refusal or error, if it was one.
+    #[n(6)]
+    pub refused: Option<String>,
+    /// Digest of the attached receipt, where the provider gave one.
+    #[n(7)]
+    pub receipt: Option<Digest>,
+}
+
+/// See [`super::Body::Release`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Release {
+    /// The set.
+    #[n(0)]
+    pub dataset: String,
+    /// The snapshot that it was computed from.
+    #[n(1)]
+    pub snapshot: Digest,
+    /// Digest of the released table's Parquet bytes.
+    #[n(2)]
+    pub table: Digest,
+    /// Groups released.
+    #[n(3)]
+    pub groups: u64,
+    /// Groups suppressed.
+    #[n(4)]
+    pub suppressed: u64,
+}
+
+/// See [`super::Body::SchemaGrant`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct SchemaGrant {
+    /// Who asked.
+    #[n(0)]
+    pub peer: String,
+    /// Hour, counted from the epoch.
+    #[n(1)]
+    pub hour: u64,
+}
+
+/// See [`super::Body::PlanRefusal`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PlanRefusal {
+    /// Who asked.
+    #[n(0)]
+    pub peer: String,
+    /// Stable code.
+    #[n(1)]
+    pub reason: String,
+    /// Clause of the agreement's terms that refused, where one did.
+    #[n(2)]
+    pub clause: Option<String>,
+    /// Salted digest of the statement: what it named can't be guessed from it.
+    #[n(3)]
+    pub statement: Digest,
+}
+
+/// See [`super::Body::RefusalSummary`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RefusalSummary {
+    /// Who asked, by the channel.
+    #[n(0)]
+    pub peer: String,
+    /// Stable code.
+    #[n(1)]
+    pub reason: String,
+    /// Minute, counted from the epoch.
+    #[n(2)]
+    pub minute: u64,
+    /// How many.
+    #[n(3)]
+    pub count: u64,
+    /// RFC 6962 root over the digests of what was refused.
+    #[n(4)]
+    pub root: Digest,
+}
+
+/// See [`super::Body::CheckpointKept`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CheckpointKept {
+    /// Origin of the other log.
+    #[n(0)]
+    pub origin: String,
+    /// Its size.
+    #[n(1)]
+    pub size: u64,
+    /// Its root.
+    #[n(2)]
+    pub root: Digest,
+}
+
+/// See [`super::Body::StaffRefusal`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct StaffRefusal {
+    /// Pseudonym of the user.
+    #[n(0)]
+    pub user: String,
+    /// What they wanted.
+    #[n(1)]
+    pub action: String,
+    /// Stable code.
+    #[n(2)]
+    pub reason: String,
+    /// Purpose stated, for a query.
+    #[n(3)]
+    pub purpose: Option<String>,
+}
+
+/// See [`super::Body::Administration`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Administration {
+    /// What: `dataset.add`, `user.add`…
+    #[n(0)]
+    pub action: String,
+    /// Pseudonym of who did it, or `operator` for the owner of the socket.
+    #[n(1)]
+    pub actor: String,
+    /// Digest of the canonical document that describes the change.
+    #[n(2)]
+    pub document: Digest,
+}
+
+/// See [`super::Body::RegisterSeen`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RegisterSeen {
+    /// Version.
+    #[n(0)]
+    pub version: u64,
+    /// Digest of its compact JWS.
+    #[n(1)]
+    pub digest: Digest,
+}

@@ -4,6 +4,7 @@ import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
+import java.sql.Types;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -27,7 +28,6 @@ public final class Query {
             List<String> causes = new ArrayList<>();
             for (Throwable cause = refused; cause != null; cause = cause.getCause()) {
                 causes.add(String.valueOf(cause.getMessage()));
-                reason(cause, causes);
             }
             System.out.println("refused\t" + String.join(" | ", causes).replace('\n', ' '));
         }
@@ -39,29 +39,12 @@ public final class Query {
         while (rows.next()) {
             StringBuilder line = new StringBuilder("row");
             for (int column = 1; column <= columns; column++) {
-                line.append('\t').append(rows.getObject(column));
+                // The driver has no object for a timestamp with a time zone.
+                boolean zoned = rows.getMetaData().getColumnType(column) == Types.TIMESTAMP_WITH_TIMEZONE;
+                line.append('\t').append(zoned ? rows.getTimestamp(column) : rows.getObject(column));
             }
             System.out.println(line);
         }
         System.out.println("end");
-    }
-
-    /**
-     * The stable code is in the trailer grpc-status-details-bin of the driver's own exception,
-     * whose classes the driver keeps under names of its own.
-     */
-    private static void reason(Throwable cause, List<String> causes) {
-        try {
-            Object metadata = cause.getClass().getMethod("metadata").invoke(cause);
-            Iterable<?> keys = (Iterable<?>) metadata.getClass().getMethod("keys").invoke(metadata);
-            for (Object key : keys) {
-                if (key.equals("grpc-status-details-bin")) {
-                    byte[] bytes = (byte[]) metadata.getClass().getMethod("getByte", String.class).invoke(metadata, key);
-                    causes.add("details " + new String(bytes, java.nio.charset.StandardCharsets.ISO_8859_1).replaceAll("[^ -~]", "\u00a6"));
-                }
-            }
-        } catch (ReflectiveOperationException none) {
-            // Not an exception of Flight.
-        }
     }
 }

@@ -36,14 +36,20 @@ const LIBRARIES: &[(&[&str], &[&str])] = &[
 ];
 
 /// What is allowed all the same: the file, what it names (a prefix of the path), and why.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[];
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("src/connector/reads.rs", "datafusion::arrow::datatypes", "the schema of an answer is Arrow's"),
+    ("src/cli/query.rs", "datafusion::arrow", "batches are Arrow's, and are printed by it"),
+    ("src/cli/query.rs", "parquet::arrow::ArrowWriter", "an answer may be written as Parquet"),
+];
 
 /// What a crate may use of ours.
 const CRATES: &[(&str, &[&str])] = &[("model", &[]), ("log", &[]), ("gate", &["model"]), ("verify", &["model", "log"])];
 
 fn room(path: &str) -> Option<String> {
     let rest = path.strip_prefix("src/")?;
-    Some(rest.split('/').next()?.trim_end_matches(".rs").to_owned())
+    let room = rest.split('/').next()?.trim_end_matches(".rs");
+    // `main` reads the command line and hands over.
+    Some(if room == "main" { "cli" } else { room }.to_owned())
 }
 
 fn rank(room: &str) -> Option<usize> {
@@ -98,12 +104,9 @@ fn judged(files: &[File]) -> (BTreeSet<String>, BTreeSet<usize>) {
     let (mut found, mut needed) = (BTreeSet::new(), BTreeSet::new());
     for file in files {
         let Some(own) = room(&file.path) else { continue };
-        // `main` and `lib` hand over to the command line, below everything.
+        // `lib` names all rooms, below everything.
         let own_rank = rank(&own).unwrap_or(ORDER.len());
-        assert!(
-            own_rank < ORDER.len() || ["main", "lib"].contains(&own.as_str()),
-            "`{own}` is a new room: give it a place in the order"
-        );
+        assert!(own_rank < ORDER.len() || own == "lib", "`{own}` is a new room: give it a place in the order");
         for (path, line) in named(file) {
             let whole = path.join("::");
             let wrong = match path.first().map(String::as_str) {

@@ -49,7 +49,8 @@ fn room(path: &str) -> Option<String> {
     let rest = path.strip_prefix("src/")?;
     let room = rest.split('/').next()?.trim_end_matches(".rs");
     // `main` reads the command line and hands over.
-    Some(if room == "main" { "cli" } else { room }.to_owned())
+    let room = if room == "main" { "cli" } else { room };
+    Some(room.to_owned())
 }
 
 fn rank(room: &str) -> Option<usize> {

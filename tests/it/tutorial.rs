@@ -32,7 +32,7 @@ fn run(name: &str, script: &str) {
     let perron = Path::new(env!("CARGO_BIN_EXE_perron"));
     let work = tempfile::tempdir().unwrap();
     // What the script leaves running ends with it, also when a command in the middle fails.
-    let script = format!("trap 'kill ${PIDS:-} 2>/dev/null || true; wait' EXIT\n{script}");
+    let script = format!("trap 'kill ${{PIDS:-}} 2>/dev/null || true; wait' EXIT\n{script}");
     // Two addresses of one machine: the organisations don't share one.
     let out = Command::new("bash")
         .args(["-eu", "-c", &script])

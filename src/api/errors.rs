@@ -26,6 +26,19 @@ pub fn to_status(error: &Error) -> Status {
     Status::with_error_details(Code::from_i32(error.code.grpc()), message, details)
 }
 
+/// The status of an error for other people's tools, which show a status' message and not always
+/// its details: the code stands before the message too, in brackets.
+pub fn to_tool_status(error: &Error) -> Status {
+    let status = to_status(error);
+    let message = format!("[{}] {}", error.code, status.message());
+    Status::with_details_and_metadata(
+        status.code(),
+        message,
+        status.details().to_vec().into(),
+        status.metadata().clone(),
+    )
+}
+
 /// The status of a refusal: with its clause and its place in the log.
 pub fn denied_to_status(denied: &perron_gate::Denied) -> Status {
     if denied.clause.is_none() && denied.recorded.is_none() {
@@ -56,7 +69,9 @@ pub fn from_status(status: &Status) -> Error {
         _ => ErrorCode::Internal,
     });
     let clause = info.as_ref().and_then(|i| i.metadata.get("clause"));
-    let mut detail: String = status.message().chars().take(2000).collect();
+    let message = status.message();
+    let message = message.strip_prefix(&format!("[{code}] ")).unwrap_or(message);
+    let mut detail: String = message.chars().take(2000).collect();
     if let Some(clause) = clause {
         detail = format!("{detail} (clause `{}`)", clause.chars().take(100).collect::<String>());
     }
@@ -75,6 +90,12 @@ mod tests {
             assert_eq!(status.code() as i32, code.grpc());
             assert_eq!(from_status(&status).code, *code);
             assert_eq!(status.message().contains("secret"), *code != ErrorCode::Internal);
+            let shown = to_tool_status(&error);
+            assert!(shown.message().starts_with(&format!("[{code}] ")));
+            assert_eq!(shown.code(), status.code());
+            let read = from_status(&shown);
+            assert_eq!(read.code, *code);
+            assert!(!read.detail.starts_with('['));
         }
     }
 }

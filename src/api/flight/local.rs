@@ -3,7 +3,7 @@
 //! Agreement and purpose come as connection properties (headers `perron-agreement` and
 //! `perron-purpose`); who asks, by the socket's owner or a bearer token. Anonymous is refused.
 
-use crate::api::errors::to_status;
+use crate::api::errors::to_tool_status as to_status;
 use crate::connector::Node;
 use crate::connector::consumption::{PlannedRead, Wanted};
 use crate::connector::users::{Credential, User};

@@ -63,10 +63,9 @@ impl Teller<'_> {
 }
 
 pub fn run(args: &DemoArgs, output: &Output) -> Result<()> {
-    let (directory, kept) = match &args.dir {
-        Some(directory) => (directory.clone(), true),
-        None => (std::env::temp_dir().join(format!("perron-demo-{}", std::process::id())), args.serve),
-    };
+    // Without --dir too the directory is kept: somebody may want to look, after a failure above all.
+    let unnamed = || std::env::temp_dir().join(format!("perron-demo-{}", std::process::id()));
+    let directory = args.dir.clone().unwrap_or_else(unnamed);
     make(&directory)?;
     if !output.json {
         println!("{}", text(output.lang, "demo.title", &[]));
@@ -91,8 +90,6 @@ pub fn run(args: &DemoArgs, output: &Output) -> Result<()> {
             teller.begun.elapsed().as_secs_f64()
         );
     }
-    // Without --dir the directory is kept where somebody may want to look: after a failure too.
-    let _ = kept;
     played
 }
 

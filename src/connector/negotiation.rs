@@ -244,7 +244,9 @@ impl Node {
                     Err(Error::new(ErrorCode::TermInvalid, "a counter-offer is about the same offer and set"))
                 }
             }
-            (Message::Agree, _, Some(agreement), Some(found)) => self.check_agreement(found, agreement),
+            (Message::Agree, _, Some(agreement), Some(found)) => {
+                self.check_agreement(found, message.provider_pid.as_deref(), agreement)
+            }
             (Message::Verify, _, Some(agreement), Some(found)) => self.check_countersigned(found, agreement),
             (Message::Offer, _, _, None) => Err(Error::new(ErrorCode::NotFound, "no negotiation of this number")),
             _ => Ok(()),
@@ -252,7 +254,7 @@ impl Node {
     }
 
     /// As consumer: is this what was last asked for or accepted, signed by the provider alone?
-    fn check_agreement(&self, found: &Negotiation, agreement: &JwsJson) -> Result<()> {
+    fn check_agreement(&self, found: &Negotiation, pid: Option<&str>, agreement: &JwsJson) -> Result<()> {
         let now = self.now();
         let provider = self.in_force(&found.counterparty)?;
         let key = provider
@@ -263,7 +265,9 @@ impl Node {
             && payload.provider == found.counterparty
             && payload.consumer == self.me
             && Some(&payload.offer) == found.offer.as_ref()
-            && Some(&payload.negotiation) == found.their_pid.as_ref();
+            // The provider's number may be news: its agreement can overtake its answer.
+            && Some(payload.negotiation.as_str()) == pid
+            && found.their_pid.as_ref().is_none_or(|known| *known == payload.negotiation);
         if !fits {
             return Err(Error::new(ErrorCode::MessageConflict, "the agreement isn't what was negotiated"));
         }

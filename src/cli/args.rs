@@ -139,7 +139,7 @@ pub struct JoinArgs {
     /// The authority's answer.
     pub answer: PathBuf,
     /// Thumbprint of the authority's key, as learnt by another way than the answer.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub authority: Digest,
     /// Address to listen on for other connectors.
     #[arg(long)]
@@ -216,7 +216,7 @@ pub enum UserVerb {
         #[arg(long = "purpose")]
         purposes: Vec<String>,
         /// Agreement that they may use.
-        #[arg(long = "agreement")]
+        #[arg(long = "agreement", allow_hyphen_values = true)]
         agreements: Vec<AgreementId>,
         /// They are the owner of the local socket's other end.
         #[arg(long, group = "credential")]
@@ -389,6 +389,7 @@ pub enum AgreementVerb {
         #[command(flatten)]
         dir: Dir,
         /// The agreement.
+        #[arg(allow_hyphen_values = true)]
         agreement: AgreementId,
     },
     /// Verifies an envelope with the authority's key and nothing else.
@@ -397,7 +398,7 @@ pub enum AgreementVerb {
         /// The envelope.
         file: PathBuf,
         /// The authority's public key: a file, or the 43 characters of its key.
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         authority: String,
     },
 }
@@ -408,7 +409,7 @@ pub struct QueryArgs {
     #[command(flatten)]
     pub dir: Dir,
     /// The agreement.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub agreement: AgreementId,
     /// The purpose (DPV IRI).
     #[arg(long)]

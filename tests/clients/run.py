@@ -46,8 +46,9 @@ class Side:
         self.purpose = purpose
         listed = answer("agreement", "list", "--dir", str(directory))
         listed = listed[0] if len(listed) == 1 and isinstance(listed[0], list) else listed
-        self.agreement = next(a for a in listed if dataset in json.dumps(a))
-        self.agreement = self.agreement.get("agreement") or self.agreement["id"]
+        # The first of the set: the demonstration makes another that ends at once.
+        of_set = [a for a in listed if a["dataset"] == dataset]
+        self.agreement = min(of_set, key=lambda a: a["since"])["agreement"]
 
 
 class Refused(Exception):

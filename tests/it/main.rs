@@ -2,6 +2,7 @@
 //! table of errors, and the program itself.
 
 mod architecture;
+mod arguments;
 mod demo;
 mod dialling;
 mod edits;

@@ -29,7 +29,7 @@ struct Args {
     #[arg(long, value_name = "PATH")]
     against: Vec<PathBuf>,
     /// The authority's register key (43 characters of base64url) instead of the directory's own
-    #[arg(long, value_name = "KEY", value_parser = |text: &str| PublicKey::try_from(text.to_owned()).map_err(|e| e.detail))]
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true, value_parser = |text: &str| PublicKey::try_from(text.to_owned()).map_err(|e| e.detail))]
     authority: Option<PublicKey>,
     /// Print the report as JSON, in English
     #[arg(long)]

@@ -77,6 +77,9 @@ pub enum Noun {
         after_help = "Example: perron query --agreement ID --purpose https://w3id.org/dpv#ServiceProvision \"SELECT count(*) FROM water\""
     )]
     Query(QueryArgs),
+    /// What is derived from the log.
+    #[command(subcommand)]
+    Store(StoreVerb),
     /// The log.
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -401,6 +404,14 @@ pub enum AgreementVerb {
         #[arg(long, allow_hyphen_values = true)]
         authority: String,
     },
+}
+
+/// `perron store …`.
+#[derive(Debug, Subcommand)]
+pub enum StoreVerb {
+    /// Removes what is derived from the log in a stopped directory; the next start makes it anew.
+    #[command(after_help = "Example: perron store rebuild --dir commune")]
+    Rebuild(Dir),
 }
 
 /// `perron query`.

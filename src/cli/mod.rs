@@ -12,6 +12,7 @@ mod negotiation;
 mod output;
 mod query;
 mod serve;
+mod store;
 mod user;
 
 pub use args::Cli;
@@ -39,6 +40,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Noun::Agreement(verb) => agreement::run(verb, &output),
         Noun::Query(args) => query::run(args, &output),
         Noun::Audit(verb) => audit::run(verb, &output),
+        Noun::Store(verb) => store::run(verb, &output),
         Noun::Status(args) => client::print(&args.dir, &crate::api::grpc::admin::Command::Status, &output),
         Noun::Demo(args) => demo::run(&args, &output),
     }

@@ -12,4 +12,5 @@ mod invariants;
 mod played;
 mod rooms;
 mod source;
+mod store;
 mod tutorial;

@@ -193,7 +193,7 @@ impl QueryEngine {
         .await
     }
 
-    fn permit(&self) -> Result<OwnedSemaphorePermit> {
+    pub(super) fn permit(&self) -> Result<OwnedSemaphorePermit> {
         Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
             Error::new(ErrorCode::Overloaded, format!("{} queries are running already", self.settings.queries_max))
         })

@@ -181,24 +181,31 @@ async fn time_memory_and_number_of_queries_are_bounded() {
     let grants = Grants::of(&set, &snapshot, rows_view(vec![], &columns(), None));
     let error = bench.rows(&grants, "SELECT a, count(*) FROM data GROUP BY a ORDER BY a").await.unwrap_err();
     assert_eq!((error.code, error.detail.contains("memory")), (ErrorCode::Overloaded, true));
-    let long = "SELECT count(*) FROM (SELECT a FROM data LIMIT 9000) x, (SELECT a FROM data) y WHERE x.a + y.a < 0";
-    let stream = bench.engine.run(&grants.access().await, long, key).await.unwrap();
+    // So many pairs that no machine is through in time; what is held in memory is little.
+    let many = |row: &str| vec![format!("SELECT {row} FROM data"); 24].join(" UNION ALL ");
+    let few = |row: &str, rows: u32| format!("(SELECT {row} FROM data LIMIT {rows}) x");
+    let long = format!("SELECT count(*) FROM {}, ({}) y WHERE x.a + y.a < 0", few("a", 9000), many("a"));
+    let stream = bench.engine.run(&grants.access().await, &long, key).await.unwrap();
     let refused = bench.rows(&grants, "SELECT 1").await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Overloaded);
     assert_eq!(collect(stream).await.unwrap_err().code, ErrorCode::DeadlineExceeded);
     for long in [
-        "SELECT count(*) FROM (SELECT a FROM data LIMIT 9000) x, data y",
-        "SELECT count(*) FROM (SELECT a / 60000 AS a FROM data LIMIT 4000) x JOIN (SELECT a / 60000 AS a FROM data) y USING (a)",
-        "SELECT count(*) FROM (SELECT 1 AS k, a FROM data LIMIT 2000) x JOIN (SELECT 1 AS k, a FROM data) y ON x.k = y.k AND x.a + y.a < 0",
+        format!("SELECT count(*) FROM {}, ({}) y", few("a", 9000), many("a")),
+        format!("SELECT count(*) FROM {} JOIN ({}) y USING (a)", few("a / 60000 AS a", 4000), many("a / 60000 AS a")),
+        format!(
+            "SELECT count(*) FROM {} JOIN ({}) y ON x.k = y.k AND x.a + y.a < 0",
+            few("1 AS k, a", 2000),
+            many("1 AS k, a")
+        ),
     ] {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        bench.until_free().await;
         let begun = std::time::Instant::now();
-        assert_eq!(bench.rows(&grants, long).await.unwrap_err().code, ErrorCode::DeadlineExceeded, "{long}");
+        assert_eq!(bench.rows(&grants, &long).await.unwrap_err().code, ErrorCode::DeadlineExceeded, "{long}");
         assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
     }
     // A place is free again once a query has ended, or its reader went away.
     for _ in 0..3 {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        bench.until_free().await;
         drop(bench.engine.run(&grants.access().await, "SELECT a FROM data", key).await.unwrap());
     }
 }

@@ -47,7 +47,7 @@ impl Policy for Yes {
 impl Ledger for Yes {
     type Turn = ();
     async fn turn(&self, _: &AgreementId) {}
-    fn state(&self, _: &AgreementId, _: Timestamp) -> StateFacts {
+    fn state(&self, _: &AgreementId, _: Timestamp, _: &[perron_model::request::Acknowledgement]) -> StateFacts {
         StateFacts { uses: 0, unacknowledged: 0, unacknowledged_ms: 0 }
     }
     async fn record(&self, (): (), _: DecisionRecord) -> Result<Recorded> {
@@ -146,6 +146,15 @@ impl Bench {
         let releases = Arc::new(Releases::open(&directory.path().join("released")).unwrap());
         let engine = QueryEngine::new(Arc::clone(&sets), Arc::clone(&releases), settings).unwrap();
         Bench { directory, sets, releases, engine }
+    }
+    /// Waits until a query may run: one that ended, or whose reader went away, gives its place back.
+    pub(crate) async fn until_free(&self) {
+        let free = async {
+            while self.engine.permit().is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), free).await.unwrap();
     }
     /// Publishes lines of plain CSV (`,`, UTF-8, ISO dates, UTC).
     pub(crate) fn publish(&self, dataset: &Dataset, csv: &str) -> Snapshot {

@@ -1,8 +1,9 @@
 //! Writing a file so that a crash leaves either the old one or the new one.
 
 use perron_model::{Error, ErrorCode, Result};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,9 +15,19 @@ pub const TEMPORARY_ENDING: &str = ".tmp";
 /// Writes `bytes` to `name` within `directory`: temporary file, fsync, rename, fsync of the
 /// directory.
 pub fn write_atomically(directory: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    write_with_mode(directory, name, bytes, 0o666)
+}
+
+/// As `write_file`, readable by its owner alone.
+pub fn write_secret(file: &Path, bytes: &[u8]) -> Result<()> {
+    let (directory, name) = parts_of(file)?;
+    write_with_mode(directory, name, bytes, 0o600)
+}
+
+fn write_with_mode(directory: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
     let temporary = directory.join(temporary_name());
     let write = || -> io::Result<()> {
-        let mut file = File::create_new(&temporary)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temporary, directory.join(name))?;
@@ -30,12 +41,17 @@ pub fn write_atomically(directory: &Path, name: &str, bytes: &[u8]) -> Result<()
 
 /// As `write_atomically`, for a file by its path.
 pub fn write_file(file: &Path, bytes: &[u8]) -> Result<()> {
+    let (directory, name) = parts_of(file)?;
+    write_atomically(directory, name, bytes)
+}
+
+fn parts_of(file: &Path) -> Result<(&Path, &str)> {
     let name = file.file_name().and_then(|n| n.to_str()).ok_or_else(|| Error::malformed("the path names no file"))?;
     let directory = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    write_atomically(directory, name, bytes)
+    Ok((directory, name))
 }
 
 /// A name for a file being written, unlike any other of this process.

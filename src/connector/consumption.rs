@@ -1,25 +1,20 @@
-//! Reads at the consumer: who of ours asks, the signed request, the intent, the receipt.
+//! Reads at the consumer: who of ours asks, the signed request, the intent.
 
 use crate::connector::node::Node;
-use crate::connector::peers::{OutgoingRead, ReadEvent, ReceiptParts, WireMessage};
+use crate::connector::peers::{OutgoingRead, WireMessage};
+use crate::connector::receiving::{Receiving, Sent};
 use crate::connector::state::KeptAgreement;
 use crate::connector::users::User;
-use crate::connector::witness::log_verifiers;
-use crate::ledger::{Draft, random_16, stream_root};
+use crate::ledger::{Draft, random_16};
 use crate::trust::jws;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::stream::BoxStream;
-use perron_log::TlogProof;
-use perron_log::merkle::leaf_hash;
 use perron_model::decision::{StaffInput, Verdict};
-use perron_model::entry::{AttachmentKind, Body, Entry, Intent, Received, StaffRefusal};
-use perron_model::limits::STATEMENT_BYTES_MAX;
+use perron_model::entry::{AttachmentKind, Body, Intent, StaffRefusal};
+use perron_model::limits::{STATEMENT_BYTES_MAX, UNACKNOWLEDGED_MAX};
 use perron_model::negotiation::Side;
-use perron_model::participant::{KeyUse, Participant};
-use perron_model::request::{REQUEST_TYP, ReadRequest, Receipt};
+use perron_model::participant::KeyUse;
+use perron_model::request::{REQUEST_TYP, ReadRequest};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, canonical};
 use std::sync::Arc;
 
@@ -47,13 +42,6 @@ pub struct PlannedRead {
 
 /// The action that a query is.
 const READ_ACTION: &str = "http://www.w3.org/ns/odrl/2/read";
-
-struct Sent {
-    request: String,
-    digest: Digest,
-    agreement: AgreementId,
-    provider: Participant,
-}
 
 impl Node {
     /// May this user of ours do this? A refusal is logged.
@@ -105,30 +93,45 @@ impl Node {
         let provider = self.in_force(&kept.payload.provider)?;
         let (request, salt) = self.sign_request(user, &planned, &kept)?;
         let digest = Digest::of(request.as_bytes());
-        let body = Body::Intent(Intent {
+        let intent = Intent {
             request: digest,
             user: self.users.pseudonym(&user.name, Some(&provider.id))?,
-            purpose: planned.wanted.purpose.clone(),
+            purpose: planned.wanted.purpose,
             provider: provider.id.to_string(),
-        });
-        let attachments = vec![(AttachmentKind::Request, request.clone().into_bytes())];
-        let intent = self.ledger.append(Draft { body, chain: Some(kept.id), attachments }).await?;
+        };
+        let sent = Sent { request, digest, agreement: kept.id, nonce: planned.nonce, provider };
+        let (node, statement) = (self.clone(), planned.wanted.statement);
+        // In a task of its own: a user who goes away must not leave an intent that nobody follows.
+        tokio::spawn(async move { node.send(sent, intent, statement, salt).await })
+            .await
+            .map_err(|_| Error::new(ErrorCode::Internal, "a read ended unexpectedly"))?
+    }
+
+    async fn send(
+        self: Arc<Self>,
+        sent: Sent,
+        intent: Intent,
+        statement: String,
+        salt: [u8; 16],
+    ) -> Result<BoxStream<'static, Result<WireMessage>>> {
+        let attachments = vec![(AttachmentKind::Request, sent.request.clone().into_bytes())];
+        let draft = Draft { body: Body::Intent(intent), chain: Some(sent.agreement), attachments };
+        let recorded = self.ledger.append(draft).await?;
+        // From here on the read has an end in our log, whatever happens to this task.
+        let (provider, request) = (sent.provider.clone(), sent.request.clone());
+        let receiving = Receiving::begin(self.clone(), sent);
         let outgoing = OutgoingRead {
-            request: request.clone(),
-            statement: planned.wanted.statement.clone(),
+            request,
+            statement,
             salt,
             checkpoint: self.ledger.reader().last_note().into_bytes(),
-            intent: self.leaf(intent.index)?,
-            intent_proof: self.prove(intent.index)?.into_bytes(),
+            intent: self.leaf(recorded.index)?,
+            intent_proof: self.prove(recorded.index)?.into_bytes(),
             held_size: self.kept.held(&provider.log_origin)?.map_or(0, |(c, _)| c.size),
         };
-        let sent = Sent { request, digest, agreement: kept.id, provider };
-        match self.peers.read(&sent.provider.id, outgoing).await {
-            Ok(events) => Ok(relay(self.clone(), sent, events)),
-            Err(error) => {
-                self.received(&sent, &[], None, Some(error.code)).await?;
-                Err(error)
-            }
+        match self.peers.read(&provider.id, outgoing).await {
+            Ok(events) => Ok(receiving.relay(events)),
+            Err(error) => Err(receiving.refused(error).await),
         }
     }
 
@@ -142,6 +145,7 @@ impl Node {
     fn sign_request(&self, user: &User, planned: &PlannedRead, kept: &KeptAgreement) -> Result<(String, [u8; 16])> {
         let salt = random_16()?;
         let held = self.state.held(&kept.id);
+        let acknowledged_max = usize::try_from(UNACKNOWLEDGED_MAX).unwrap_or(usize::MAX);
         let request = ReadRequest {
             id: uuid::Uuid::now_v7().to_string(),
             issuer: self.me.clone(),
@@ -155,158 +159,13 @@ impl Node {
             nonce: planned.nonce.clone(),
             time: self.now(),
             seen: held.seen,
-            acknowledged: held.unacknowledged,
+            // What doesn't fit goes with the next request; a provider waits for so many at the most.
+            acknowledged: held.unacknowledged.into_iter().take(acknowledged_max).collect(),
         };
         let signed =
             jws::sign_compact(self.keys.signing_key(KeyUse::Request)?, REQUEST_TYP, &canonical::to_bytes(&request)?)?;
         Ok((signed, salt))
     }
-
-    /// Writes our own entry of what came, with the provider's receipt once it verified.
-    async fn received(
-        &self,
-        sent: &Sent,
-        messages: &[[u8; 32]],
-        receipt: Option<ReceiptParts>,
-        refused: Option<ErrorCode>,
-    ) -> Result<()> {
-        let mut attachments = vec![(AttachmentKind::Request, sent.request.clone().into_bytes())];
-        let mut entry = Received {
-            request: sent.digest,
-            decision: None,
-            outcome: None,
-            rows: 0,
-            messages: u64::try_from(messages.len()).unwrap_or(u64::MAX),
-            stream_root: stream_root::stream_root(&[0; 16], messages),
-            refused: refused.map(|r| r.as_str().to_owned()),
-            receipt: None,
-        };
-        let mut contradiction = None;
-        if let Some(parts) = receipt {
-            // What the provider gave is kept even where it doesn't hold: that is when it is needed.
-            attachments.push((AttachmentKind::Receipt, canonical::to_bytes(&kept_receipt(&parts))?));
-            entry.receipt = attachments.last().map(|(_, bytes)| Digest::of(bytes));
-            match self.judge(sent, messages, &parts, &mut entry) {
-                Ok(()) => {}
-                Err(error) => {
-                    entry.refused = Some(error.code.as_str().to_owned());
-                    contradiction = Some(error);
-                }
-            }
-        }
-        self.ledger.append(Draft { body: Body::Received(entry), chain: Some(sent.agreement), attachments }).await?;
-        contradiction.map_or(Ok(()), Err)
-    }
-
-    /// Does the receipt hold, and is its outcome what was received?
-    fn judge(&self, sent: &Sent, messages: &[[u8; 32]], parts: &ReceiptParts, entry: &mut Received) -> Result<()> {
-        let salt = <[u8; 16]>::try_from(parts.stream_salt.as_slice())
-            .map_err(|_| Error::malformed("the salt of a receipt is 16 bytes"))?;
-        entry.stream_root = stream_root::stream_root(&salt, messages);
-        let opened = open_receipt(&sent.provider, sent.digest, parts)?;
-        entry.decision = Some(opened.decision_leaf);
-        entry.outcome = opened.outcome_leaf;
-        let Some(outcome) = opened.outcome else { return Ok(()) };
-        entry.rows = outcome.rows;
-        if outcome.stream_root != entry.stream_root || outcome.messages != entry.messages {
-            return Err(Error::new(ErrorCode::LogDamaged, "the provider's outcome isn't what was received"));
-        }
-        Ok(())
-    }
-}
-
-fn kept_receipt(parts: &ReceiptParts) -> Receipt {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Receipt {
-        decision: URL_SAFE_NO_PAD.encode(&parts.decision),
-        outcome: URL_SAFE_NO_PAD.encode(&parts.outcome),
-        decision_proof: text(&parts.decision_proof),
-        outcome_proof: text(&parts.outcome_proof),
-        stream_salt: URL_SAFE_NO_PAD.encode(&parts.stream_salt),
-    }
-}
-
-struct Opened {
-    decision_leaf: Digest,
-    outcome_leaf: Option<Digest>,
-    outcome: Option<perron_model::entry::Outcome>,
-}
-
-/// Checks a receipt: both leaves lie in trees that the provider signed, and are about this read.
-fn open_receipt(provider: &Participant, request: Digest, parts: &ReceiptParts) -> Result<Opened> {
-    let keys = log_verifiers(provider);
-    let prove = |leaf: &[u8], proof: &[u8]| -> Result<(Entry, Digest)> {
-        let bad =
-            |what: String| Error::new(ErrorCode::SignatureInvalid, format!("the receipt of `{}`: {what}", provider.id));
-        let text = std::str::from_utf8(proof).map_err(|_| bad("a proof is not UTF-8".to_owned()))?;
-        let hash = leaf_hash(leaf);
-        TlogProof::parse(text)
-            .and_then(|p| p.verify(&hash, &provider.log_origin, &keys, &[]))
-            .map_err(|e| bad(e.to_string()))?;
-        Ok((Entry::from_bytes(leaf)?, Digest::from_bytes(hash.0)))
-    };
-    let foreign = || Error::new(ErrorCode::SignatureInvalid, "the receipt is about another read");
-    let (decision, decision_leaf) = prove(&parts.decision, &parts.decision_proof)?;
-    if !matches!(&decision.body, Body::Decision(d) if d.request == request) {
-        return Err(foreign());
-    }
-    if parts.outcome.is_empty() {
-        return Ok(Opened { decision_leaf, outcome_leaf: None, outcome: None });
-    }
-    let (outcome, outcome_leaf) = prove(&parts.outcome, &parts.outcome_proof)?;
-    match outcome.body {
-        Body::Outcome(o) if o.decision == decision_leaf => {
-            Ok(Opened { decision_leaf, outcome_leaf: Some(outcome_leaf), outcome: Some(o) })
-        }
-        _ => Err(foreign()),
-    }
-}
-
-/// Passes messages on as they come, without decoding them; our entry is written before the
-/// user sees the end.
-fn relay(
-    node: Arc<Node>,
-    sent: Sent,
-    events: BoxStream<'static, Result<ReadEvent>>,
-) -> BoxStream<'static, Result<WireMessage>> {
-    struct Relay {
-        node: Arc<Node>,
-        sent: Sent,
-        events: BoxStream<'static, Result<ReadEvent>>,
-        digests: Vec<[u8; 32]>,
-        ended: bool,
-    }
-    let begun = Relay { node, sent, events, digests: Vec::new(), ended: false };
-    futures::stream::unfold(begun, |mut relay| async move {
-        if relay.ended {
-            return None;
-        }
-        let end = match relay.events.next().await {
-            Some(Ok(ReadEvent::Message(message))) => {
-                relay.digests.push(stream_root::message_digest(&message.header, &message.body));
-                return Some((Ok(message), relay));
-            }
-            Some(Ok(ReadEvent::Receipt(receipt))) => {
-                relay.node.received(&relay.sent, &relay.digests, Some(receipt), None).await
-            }
-            Some(Err(error)) => {
-                let noted = relay.node.received(&relay.sent, &relay.digests, None, Some(error.code)).await;
-                noted.and(Err(error))
-            }
-            None => {
-                let error = Error::new(ErrorCode::PeerUnavailable, "the answer ended without a receipt");
-                let noted = relay.node.received(&relay.sent, &relay.digests, None, Some(error.code)).await;
-                noted.and(Err(error))
-            }
-        };
-        relay.ended = true;
-        relay.node.heads_wanted(&relay.sent.provider.id);
-        match end {
-            Ok(()) => None,
-            Err(error) => Some((Err(error), relay)),
-        }
-    })
-    .boxed()
 }
 
 fn staff_detail(code: ErrorCode, action: &str, wanted: Option<&Wanted>) -> String {

@@ -5,7 +5,7 @@
 
 use crate::connector::node::Node;
 use crate::connector::peers::RemoteState;
-use crate::connector::state::{Approval, KeptAgreement, Negotiation, payload_of};
+use crate::connector::state::{Approval, KeptAgreement, Negotiation, REFUSED, payload_of};
 use crate::ledger::Draft;
 use crate::trust::jws;
 use perron_model::agreement::{AgreementKind, AgreementPayload, Envelope, JwsJson, Offer};
@@ -18,7 +18,7 @@ use serde_json::Value as Json;
 
 /// `typ` of an agreement's signatures.
 pub const AGREEMENT_TYP: &str = "perron-agreement+jws";
-/// How far the provider's time of signing may be from ours, in milliseconds.
+/// How far the provider's clock may be from ours when it signs, in milliseconds.
 const SIGNING_SKEW_MS: i64 = 5 * 60_000;
 
 impl Node {
@@ -271,10 +271,12 @@ impl Node {
         if !fits {
             return Err(Error::new(ErrorCode::MessageConflict, "the agreement isn't what was negotiated"));
         }
-        if (payload.timestamp.millis() - now.millis()).abs() > SIGNING_SKEW_MS {
+        // It was signed after this side last moved, and may have waited long to be delivered.
+        let earliest = found.changed.plus_millis(-SIGNING_SKEW_MS);
+        if payload.timestamp < earliest || payload.timestamp > now.plus_millis(SIGNING_SKEW_MS) {
             return Err(Error::new(
                 ErrorCode::ClockJump,
-                "the agreement's time is more than five minutes from this clock's",
+                "the agreement's time is more than five minutes off: before what it answers, or in the future",
             ));
         }
         Ok(())
@@ -482,7 +484,8 @@ impl Node {
             .map(|_| ())
     }
 
-    /// The other side refused our message for good: the negotiation ends here too.
+    /// The other side refused our message for good: the negotiation ends here, and the other side
+    /// is told so (the fold of the state makes that message).
     pub(crate) async fn rejected(&self, pid: &str, error: &Error) -> Result<()> {
         let _guard = self.negotiating.lock().await;
         let Some(found) = self.state.negotiation(pid) else { return Ok(()) };
@@ -505,7 +508,7 @@ impl Node {
             None,
             reason,
         );
-        message.message_id = format!("refused-{}", message.message_id).chars().take(64).collect();
+        message.message_id = format!("{REFUSED}{}", message.message_id).chars().take(64).collect();
         self.write_step(pid, &found.counterparty, found.side, found.side.other(), state, &message, None).await
     }
 }

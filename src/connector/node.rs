@@ -63,6 +63,7 @@ pub struct Node {
     pub(crate) running: Running,
     pub(crate) kept: Kept,
     pub(crate) wanted: crate::connector::tasks::Wanted,
+    pub(crate) settling: crate::connector::settling::Settling,
     pub(crate) negotiating: tokio::sync::Mutex<()>,
     pub(crate) schema_grants: Mutex<std::collections::HashSet<(ParticipantId, Digest, u64)>>,
     pub(crate) released: Mutex<std::collections::HashSet<(Digest, Digest)>>,
@@ -126,6 +127,7 @@ impl Node {
             running: Running::default(),
             kept,
             wanted: crate::connector::tasks::Wanted::default(),
+            settling: crate::connector::settling::Settling::default(),
             negotiating: tokio::sync::Mutex::new(()),
             schema_grants: Mutex::default(),
             released: Mutex::default(),
@@ -141,6 +143,7 @@ impl Node {
             modules,
         });
         self.ledger.append(Draft::plain(body)).await?;
+        self.take_up_open_reads()?;
         self.note_register().await
     }
 
@@ -206,17 +209,17 @@ impl Node {
 
 /// The secret from which the keys of masks are derived; made at the first start.
 fn mask_secret(keys: &std::path::Path) -> Result<[u8; 32]> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
     let file = keys.join("mask.secret");
-    if let Ok(bytes) = std::fs::read(&file) {
-        return <[u8; 32]>::try_from(bytes)
-            .map_err(|_| Error::new(ErrorCode::KeyInvalid, "`keys/mask.secret` is not 32 bytes"));
+    match std::fs::read(&file) {
+        Ok(bytes) => {
+            return <[u8; 32]>::try_from(bytes)
+                .map_err(|_| Error::new(ErrorCode::KeyInvalid, "`keys/mask.secret` is not 32 bytes"));
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(_) => return Err(Error::new(ErrorCode::KeyInvalid, "`keys/mask.secret` can't be read")),
     }
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|_| Error::new(ErrorCode::Internal, "the system gave no random bytes"))?;
-    let failed = |_| Error::new(ErrorCode::KeyInvalid, "`keys/mask.secret` can't be written");
-    let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file).map_err(failed)?;
-    out.write_all(&secret).and_then(|()| out.sync_all()).map_err(failed)?;
+    crate::files::write_secret(&file, &secret)?;
     Ok(secret)
 }

@@ -6,7 +6,7 @@ use futures::stream::BoxStream;
 use perron_model::agreement::Offer;
 use perron_model::dataset::Dataset;
 use perron_model::negotiation::{NegotiationMessage, State};
-use perron_model::{AgreementId, ParticipantId, Result};
+use perron_model::{AgreementId, Digest, ParticipantId, Result};
 
 /// A set in a provider's catalogue.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -44,6 +44,20 @@ pub struct WireMessage {
     pub header: Bytes,
     /// Body.
     pub body: Bytes,
+}
+
+impl WireMessage {
+    /// Rows of the record batch that it carries; none in a schema or a dictionary.
+    pub fn rows(&self) -> u64 {
+        rows_of(&self.header).unwrap_or(0)
+    }
+}
+
+/// Rows of the record batch that a message of this header carries, by the header alone; nothing
+/// for a message of another kind.
+pub fn rows_of(header: &[u8]) -> Option<u64> {
+    let message = crate::query::arrow::ipc::root_as_message(header).ok()?;
+    u64::try_from(message.header_as_record_batch()?.length()).ok()
 }
 
 /// Openings and proofs of a read, as its provider gave them.
@@ -109,6 +123,15 @@ pub trait Peers: Send + Sync {
     async fn plan(&self, peer: &ParticipantId, agreement: &AgreementId, statement: &str) -> Result<Planned>;
     /// Executes it.
     async fn read(&self, peer: &ParticipantId, read: OutgoingRead) -> Result<BoxStream<'static, Result<ReadEvent>>>;
+    /// The receipt of a request that was sent before. *Not found* is final: the peer takes the
+    /// nonce out of use first.
+    async fn receipt(
+        &self,
+        peer: &ParticipantId,
+        request: &Digest,
+        agreement: &AgreementId,
+        nonce: &str,
+    ) -> Result<ReceiptParts>;
     /// The peer's newest durable checkpoint.
     async fn head(&self, peer: &ParticipantId, held_size: u64) -> Result<Head>;
     /// Shows ours to the peer, as a witness; gives its cosignature lines, or the size it holds

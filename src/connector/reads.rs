@@ -2,7 +2,8 @@
 
 use crate::connector::node::Node;
 use crate::connector::peers::ReceiptParts;
-use crate::ledger::{Draft, random_16, stream_root};
+use crate::connector::tally::Tally;
+use crate::ledger::{Draft, random_16};
 use crate::query::RowStream;
 use crate::query::arrow::datatypes::SchemaRef;
 use crate::trust::jws;
@@ -13,7 +14,7 @@ use perron_model::limits::REQUEST_BYTES_MAX;
 use perron_model::participant::KeyUse;
 use perron_model::policy::View;
 use perron_model::request::{REQUEST_TYP, ReadRequest};
-use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A read as it came in.
@@ -31,52 +32,42 @@ pub struct IncomingRead {
 
 /// Grants that run, with the signals that end them.
 #[derive(Debug, Default)]
-pub struct Running(Mutex<Vec<(ParticipantId, AgreementId, Stop)>>);
+pub struct Running(Mutex<Vec<RunningRead>>);
+
+/// A grant that runs.
+#[derive(Debug)]
+struct RunningRead {
+    consumer: ParticipantId,
+    until: Option<Timestamp>,
+    stop: Stop,
+}
 
 impl Running {
     fn add(&self, grant: &AccessGrant) {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.push((grant.consumer().clone(), grant.agreement(), grant.stop().clone()));
+        running.push(RunningRead {
+            consumer: grant.consumer().clone(),
+            until: grant.until(),
+            stop: grant.stop().clone(),
+        });
     }
     fn remove(&self, stop: &Stop) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, _, s)| !s.is(stop));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|r| !r.stop.is(stop));
     }
-    /// Ends the grants for which `judge` gives a reason.
-    pub fn end(&self, judge: impl Fn(&ParticipantId, &AgreementId) -> Option<ErrorCode>) {
+    /// Ends the grants whose agreement's window is over at `now`, and those for whose consumer
+    /// `standing` gives a reason.
+    pub fn end(&self, now: Timestamp, standing: impl Fn(&ParticipantId) -> Option<ErrorCode>) {
         let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (consumer, agreement, stop) in running.iter() {
-            if let Some(reason) = judge(consumer, agreement) {
-                stop.stop(reason);
+        for read in running.iter() {
+            let over = read.until.is_some_and(|until| until <= now).then_some(ErrorCode::AgreementExpired);
+            if let Some(reason) = standing(&read.consumer).or(over) {
+                read.stop.stop(reason);
             }
         }
     }
-}
-
-/// What was sent of an answer.
-#[derive(Debug, Default)]
-pub struct Tally {
-    digests: Vec<[u8; 32]>,
-    /// Batches sent.
-    pub batches: u64,
-    /// Rows sent.
-    pub rows: u64,
-    bytes: u64,
-}
-
-impl Tally {
-    /// Counts a message that is about to leave.
-    pub fn message(&mut self, header: &[u8], body: &[u8]) {
-        self.digests.push(stream_root::message_digest(header, body));
-        let sent = header.len().saturating_add(body.len());
-        self.bytes = self.bytes.saturating_add(u64::try_from(sent).unwrap_or(u64::MAX));
-    }
-    /// Root over the messages.
-    pub fn root(&self, salt: &[u8; 16]) -> Digest {
-        stream_root::stream_root(salt, &self.digests)
-    }
-    /// How many messages.
-    pub fn messages(&self) -> u64 {
-        u64::try_from(self.digests.len()).unwrap_or(u64::MAX)
+    /// Does any grant run?
+    pub fn any(&self) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 }
 
@@ -88,6 +79,13 @@ pub struct Serving {
     pub schema: SchemaRef,
     /// The rows; taken once.
     pub rows: Option<RowStream>,
+}
+
+impl Serving {
+    /// The signal that ends the read.
+    pub fn stop(&self) -> &Stop {
+        self.grant.stop()
+    }
 }
 
 impl Node {
@@ -205,7 +203,7 @@ impl Node {
         reason: Option<ErrorCode>,
     ) -> Result<ReceiptParts> {
         self.running.remove(serving.grant.stop());
-        let salt = random_16()?;
+        let salt = self.stream_salt(&serving.request);
         let status =
             if tally.rows == 0 && status != OutcomeStatus::Complete { OutcomeStatus::NothingLeft } else { status };
         let outcome = Outcome {
@@ -239,7 +237,7 @@ impl Node {
         }
         let hash = Digest::from_bytes(perron_log::merkle::leaf_hash(&leaf).0);
         let outcome = self.state.outcome_of(&hash)?;
-        self.receipt(index, outcome, Vec::new())
+        self.receipt(index, outcome, self.stream_salt(request).to_vec())
     }
 
     fn receipt(&self, decision: u64, outcome: Option<u64>, stream_salt: Vec<u8>) -> Result<ReceiptParts> {
@@ -297,6 +295,19 @@ impl Node {
             return Err(Error::new(ErrorCode::SignatureInvalid, "the statement isn't the one that was signed"));
         }
         Ok(VerifiedRequest { request, jws: read.request.clone() })
+    }
+
+    /// Salt of the stream root of one answer: derived, so that its receipt can be had again.
+    fn stream_salt(&self, request: &Digest) -> [u8; 16] {
+        use sha2::Digest as _;
+        let hashed = sha2::Sha256::new()
+            .chain_update(self.mask_secret)
+            .chain_update(b"stream-root")
+            .chain_update(request.as_bytes());
+        let hashed: [u8; 32] = hashed.finalize().into();
+        let mut salt = [0; 16];
+        salt.iter_mut().zip(hashed).for_each(|(to, from)| *to = from);
+        salt
     }
 
     /// Key of the keyed-hash mask of one column under one agreement: SHA-256 over the secret and

@@ -5,6 +5,7 @@
 
 use crate::ledger::Observer;
 use crate::store::{Change, Store};
+use base64::Engine;
 use perron_model::agreement::{AgreementPayload, Envelope, JwsJson, Offer};
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::id::DatasetId;
@@ -113,6 +114,11 @@ pub struct State {
     changed: tokio::sync::watch::Sender<u64>,
 }
 
+/// Begins the id of a step that stands for the other side's refusal of our message.
+pub const REFUSED: &str = "refused-";
+/// Begins the id of the message that tells the other side of the end that followed.
+const ENDED: &str = "ended-";
+
 const OFFERS: &str = "offers";
 const NEGOTIATIONS: &str = "negotiations";
 const AGREEMENTS: &str = "agreements";
@@ -120,6 +126,7 @@ const REQUESTS: &str = "requests";
 const OUTCOMES: &str = "outcomes";
 const HELD: &str = "held";
 const RELEASES: &str = "releases";
+const OPEN_READS: &str = "open-reads";
 
 impl State {
     /// Loads the fold from the store.
@@ -214,6 +221,24 @@ impl State {
             .map(u64::from_be_bytes))
     }
 
+    /// Reads of ours whose end has no entry yet: the request's digest, and where its intent lies.
+    pub fn open_reads(&self) -> Result<Vec<(Digest, u64)>> {
+        let unreadable = || Error::new(ErrorCode::Internal, "a record of the store can't be read");
+        self.store
+            .scan(OPEN_READS, b"")?
+            .into_iter()
+            .map(|(key, value)| {
+                let request = <[u8; 32]>::try_from(key).map_err(|_| unreadable())?;
+                let index = <[u8; 8]>::try_from(value).map_err(|_| unreadable())?;
+                Ok((Digest::from_bytes(request), u64::from_be_bytes(index)))
+            })
+            .collect()
+    }
+    /// Is this read of ours still without an entry of its end?
+    pub fn is_open_read(&self, request: &Digest) -> Result<bool> {
+        Ok(self.store.get(OPEN_READS, request.as_bytes())?.is_some())
+    }
+
     /// Notes that the other side took our message, and its number of the negotiation.
     pub fn delivered(&self, pid: &str, message_id: &str, their_pid: &str) -> Result<()> {
         let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
@@ -272,14 +297,26 @@ impl State {
                     value: entry.index.to_be_bytes().to_vec(),
                 }])?;
             }
-            Body::Received(received) => self.take_received(entry, received, attachments)?,
+            Body::Intent(intent) => {
+                self.store.apply(vec![Change::Put {
+                    tree: OPEN_READS,
+                    key: intent.request.as_bytes().to_vec(),
+                    value: entry.index.to_be_bytes().to_vec(),
+                }])?;
+            }
+            Body::Received(received) => {
+                self.take_received(entry, received, attachments)?;
+                let key = received.request.as_bytes().to_vec();
+                self.store.apply(vec![Change::Remove { tree: OPEN_READS, key }])?;
+            }
             _ => {}
         }
         Ok(())
     }
 
-    /// A read was received: what its request acknowledged has arrived, and it is to be
-    /// acknowledged itself.
+    /// A read has ended. Where the provider decided about it, what its request acknowledged has
+    /// arrived; where it permitted it, it is to be acknowledged itself, also if its answer broke
+    /// off: the provider waits for it.
     fn take_received(
         &self,
         entry: &Entry,
@@ -294,7 +331,8 @@ impl State {
         {
             held.unacknowledged.retain(|a| !request.acknowledged.iter().any(|sent| sent.decision == a.decision));
         }
-        if received.refused.is_none() {
+        let receipt = document::<Receipt>(attachments, AttachmentKind::Receipt).ok();
+        if receipt.as_ref().is_some_and(permits) {
             held.unacknowledged.push(Acknowledgement {
                 decision,
                 rows: received.rows,
@@ -302,8 +340,8 @@ impl State {
                 stream_root: received.stream_root,
             });
         }
-        if let Ok(receipt) = document::<Receipt>(attachments, AttachmentKind::Receipt)
-            && let Some(seen) = newest_position(&receipt)
+        if let Some(seen) = receipt.as_ref().and_then(newest_position)
+            && held.seen.as_ref().is_none_or(|known| known.number < seen.number)
         {
             held.seen = Some(seen);
         }
@@ -358,9 +396,13 @@ impl State {
         if by == side {
             negotiation.outgoing = Some(message);
         } else {
+            let refused = message.message_id.strip_prefix(REFUSED).filter(|_| negotiation.outgoing.is_some());
+            // A message of the other side shows that it took ours; one that stands for its refusal
+            // is answered, or it would go on waiting. A first request left nothing there.
+            negotiation.outgoing = refused
+                .filter(|_| negotiation.their_pid.is_some())
+                .map(|id| NegotiationMessage { message_id: format!("{ENDED}{id}"), ..message.clone() });
             negotiation.taken.insert(message.message_id, state);
-            // A message of the other side shows that it took ours.
-            negotiation.outgoing = None;
         }
         self.store.apply(vec![put(NEGOTIATIONS, step.id.as_bytes(), negotiation)?])
     }
@@ -378,7 +420,6 @@ impl State {
 
 /// The payload of an agreement's JWS, canonical.
 pub fn payload_of(jws: &JwsJson) -> Result<AgreementPayload> {
-    use base64::Engine;
     let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
         .decode(&jws.payload)
         .map_err(|_| Error::malformed("the agreement's payload is not base64url"))?;
@@ -424,9 +465,15 @@ fn document_text(attachments: &[(AttachmentKind, Vec<u8>)], kind: AttachmentKind
     found.ok_or_else(|| Error::new(ErrorCode::LogDamaged, "an entry lacks its attachment"))
 }
 
+/// Is the decision of a receipt a permit?
+fn permits(receipt: &Receipt) -> bool {
+    let leaf = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&receipt.decision).ok();
+    let entry = leaf.and_then(|leaf| Entry::from_bytes(&leaf).ok());
+    matches!(entry.map(|e| e.body), Some(Body::Decision(d)) if d.permitted)
+}
+
 /// Position in the provider's chain that a receipt proves.
 fn newest_position(receipt: &Receipt) -> Option<Seen> {
-    use base64::Engine;
     let text = if receipt.outcome.is_empty() { &receipt.decision } else { &receipt.outcome };
     let leaf = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).ok()?;
     let number = Entry::from_bytes(&leaf).ok()?.chain?.number;

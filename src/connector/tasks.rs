@@ -1,9 +1,10 @@
-//! What runs by itself: delivery of messages, reactions, heads, publication, revocations.
+//! What runs by itself: delivery of messages, reactions, heads, publication, the end of what is
+//! over.
 
 use crate::connector::node::Node;
 use crate::connector::state::Negotiation;
 use perron_gate::Register;
-use perron_model::limits::{OUTBOX_BACKOFF_MS_MAX, OUTBOX_BACKOFF_MS_MIN};
+use perron_model::limits::{END_CHECK_MS, OUTBOX_BACKOFF_MS_MAX, OUTBOX_BACKOFF_MS_MIN};
 use perron_model::participant::{Role, Status};
 use perron_model::{ErrorCode, ParticipantId};
 use std::collections::HashSet;
@@ -35,12 +36,14 @@ impl Node {
 
     /// Starts the tasks of a node; they end with `stop`.
     pub fn spawn_tasks(self: &Arc<Self>, stop: tokio_util::sync::CancellationToken) {
-        let tasks: [futures::future::BoxFuture<'static, ()>; 5] = [
+        let tasks: [futures::future::BoxFuture<'static, ()>; 7] = [
             Box::pin(crate::connector::watching::watch(self.clone())),
             Box::pin(negotiate(self.clone())),
             Box::pin(publish(self.clone())),
             Box::pin(exchange(self.clone())),
             Box::pin(watch_register(self.clone())),
+            Box::pin(end_reads(self.clone())),
+            Box::pin(crate::connector::settling::settle(self.clone())),
         ];
         for task in tasks {
             let stop = stop.clone();
@@ -184,12 +187,24 @@ async fn watch_register(node: Arc<Node>) {
     }
 }
 
+/// Windows end and registers grow old by the clock alone.
+async fn end_reads(node: Arc<Node>) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(END_CHECK_MS));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if node.running.any() {
+            node.end_what_is_over();
+        }
+    }
+}
+
 impl Node {
     /// Ends running reads whose consumer is no longer in force, or whose agreement is over.
     pub(crate) fn end_what_is_over(&self) {
         let now = self.now();
         let register = crate::connector::ports::RegisterPort(self.register.clone());
-        self.running.end(|consumer, _| {
+        self.running.end(now, |consumer| {
             let standing = register.standing(consumer, now);
             match standing.status {
                 Status::Revoked => Some(ErrorCode::ParticipantRevoked),

@@ -2,8 +2,9 @@
 
 use perron_model::decision::StateFacts;
 use perron_model::entry::{Body, ChainPosition, Entry, OutcomeStatus};
+use perron_model::request::Acknowledgement;
 use perron_model::{AgreementId, Digest, Timestamp};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What is known of one agreement's chain.
 #[derive(Clone, Debug, Default)]
@@ -30,15 +31,17 @@ impl Chains {
         self.0.entry(agreement).or_default()
     }
 
-    /// Counters as a policy sees them.
-    pub fn state(&self, agreement: &AgreementId, now: Timestamp) -> StateFacts {
+    /// Counters as a policy sees them, for a request that brings these acknowledgements.
+    pub fn state(&self, agreement: &AgreementId, now: Timestamp, brought: &[Acknowledgement]) -> StateFacts {
         let Some(chain) = self.0.get(agreement) else {
             return StateFacts { uses: 0, unacknowledged: 0, unacknowledged_ms: 0 };
         };
-        let oldest = chain.unacknowledged.values().min();
+        let brought: HashSet<&Digest> = brought.iter().map(|a| &a.decision).collect();
+        let open = || chain.unacknowledged.iter().filter(|(decision, _)| !brought.contains(decision));
+        let oldest = open().map(|(_, time)| time).min();
         StateFacts {
             uses: chain.uses,
-            unacknowledged: u64::try_from(chain.unacknowledged.len()).unwrap_or(u64::MAX),
+            unacknowledged: u64::try_from(open().count()).unwrap_or(u64::MAX),
             unacknowledged_ms: oldest.map_or(0, |t| now.millis().saturating_sub(t.millis()).max(0)),
         }
     }

@@ -4,6 +4,7 @@ use crate::ledger::writer::{Draft, Job, Ledger, random_16};
 use perron_gate::{DecisionRecord, Recorded};
 use perron_model::decision::{StateFacts, Verdict};
 use perron_model::entry::{AttachmentKind, Body, Decision};
+use perron_model::request::Acknowledgement;
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 use std::sync::PoisonError;
 use tokio::sync::OwnedMutexGuard;
@@ -15,8 +16,8 @@ impl perron_gate::Ledger for Ledger {
         self.turn_of(agreement).lock_owned().await
     }
 
-    fn state(&self, agreement: &AgreementId, now: Timestamp) -> StateFacts {
-        self.0.chains.lock().unwrap_or_else(PoisonError::into_inner).state(agreement, now)
+    fn state(&self, agreement: &AgreementId, now: Timestamp, acknowledged: &[Acknowledgement]) -> StateFacts {
+        self.0.chains.lock().unwrap_or_else(PoisonError::into_inner).state(agreement, now, acknowledged)
     }
 
     async fn record(&self, turn: Self::Turn, record: DecisionRecord) -> Result<Recorded> {

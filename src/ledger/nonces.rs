@@ -50,6 +50,14 @@ impl Nonces {
         }
     }
 
+    /// Takes a nonce of this peer out of use, if it is out.
+    pub fn void(&self, nonce: &str, peer: &ParticipantId) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.get(nonce).is_some_and(|n| n.peer == *peer) {
+            held.remove(nonce);
+        }
+    }
+
     /// Takes the nonce out of use. Only the first who spends it may go on.
     pub fn spend(&self, nonce: &str) -> Result<()> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,6 +85,11 @@ mod tests {
         assert!(nonces.check(&nonce, &me, &Digest::of(b"y"), now).is_err());
         assert!(nonces.check(&nonce, &me, &agreement, now.plus_millis(TICKET_LIFE_MS)).is_err());
         nonces.spend(&nonce).unwrap();
+        assert_eq!(nonces.spend(&nonce).unwrap_err().code, ErrorCode::TicketInvalid);
+        let nonce = nonces.issue(&me, agreement, now).unwrap();
+        nonces.void(&nonce, &other);
+        assert!(nonces.check(&nonce, &me, &agreement, now).is_ok());
+        nonces.void(&nonce, &me);
         assert_eq!(nonces.spend(&nonce).unwrap_err().code, ErrorCode::TicketInvalid);
         for _ in 0..TICKETS_PER_CALLER_MAX {
             nonces.issue(&me, agreement, now).unwrap();

@@ -11,7 +11,7 @@ use perron_log::{Attachment, Checkpoint, Layout, Log, LogError, LogReader, LogSe
 use perron_model::decision::StateFacts;
 use perron_model::entry::{AttachmentKind, Body, ClockJump, ENTRY_VERSION, Entry, Outcome, OutcomeStatus, Recovery};
 use perron_model::limits::{LEDGER_BATCH_MAX, LEDGER_QUEUE_MAX};
-use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,9 +67,18 @@ pub struct Opened {
 }
 
 pub(super) enum Job {
-    Write { draft: Draft, reply: oneshot::Sender<Result<perron_gate::Recorded>> },
+    Write {
+        draft: Draft,
+        reply: oneshot::Sender<Result<perron_gate::Recorded>>,
+    },
+    /// Answered once all that was enqueued before is durable.
+    Level {
+        reply: oneshot::Sender<()>,
+    },
     Tick,
-    Close { reply: oneshot::Sender<()> },
+    Close {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 pub(super) struct Inner {
@@ -153,7 +162,7 @@ impl Ledger {
             drafts.push(Draft::plain(body));
         }
         for (agreement, decision) in &unfinished {
-            let uses = chains.state(agreement, clock.now()).uses;
+            let uses = chains.state(agreement, clock.now(), &[]).uses;
             drafts.push(Draft {
                 body: unknown_outcome(*decision, uses),
                 chain: Some(*agreement),
@@ -218,6 +227,19 @@ impl Ledger {
         answer.await.map_err(|_| gone())?
     }
 
+    /// Takes a nonce of this peer out of use without a read, then waits until every decision that
+    /// was ordered before is durable. From here on the request that names the nonce has its
+    /// decision in the log, or will never have one.
+    pub async fn void(&self, peer: &ParticipantId, agreement: &AgreementId, nonce: &str) -> Result<()> {
+        // Within the turn no decision under this agreement is between its nonce and its place.
+        let turn = self.turn_of(agreement).lock_owned().await;
+        self.0.nonces.void(nonce, peer);
+        let (reply, answer) = oneshot::channel();
+        self.0.queue.send(Job::Level { reply }).await.map_err(|_| gone())?;
+        drop(turn);
+        answer.await.map_err(|_| gone())
+    }
+
     /// Writes the summaries that are due, and publishes checkpoint and tiles of what is durable.
     /// Called once a second; the writer doesn't wait for it.
     pub async fn publish(&self) -> Result<()> {
@@ -259,7 +281,7 @@ impl Ledger {
     /// Counters of an agreement.
     pub fn state_of(&self, agreement: &AgreementId) -> StateFacts {
         let now = self.0.clock.now();
-        self.0.chains.lock().unwrap_or_else(PoisonError::into_inner).state(agreement, now)
+        self.0.chains.lock().unwrap_or_else(PoisonError::into_inner).state(agreement, now, &[])
     }
 
     /// Newest position of an agreement's chain: its number and leaf hash.
@@ -345,9 +367,11 @@ impl Writer {
             let mut next = Some(first);
             let mut tick = false;
             let mut close = None;
+            let mut level = Vec::new();
             while let Some(job) = next {
                 match job {
                     Job::Write { draft, reply } => batch.push((draft, Some(reply))),
+                    Job::Level { reply } => level.push(reply),
                     Job::Tick => tick = true,
                     Job::Close { reply } => {
                         close = Some(reply);
@@ -362,6 +386,10 @@ impl Writer {
             }
             if !batch.is_empty() {
                 let _ = self.write(&inner, batch);
+            }
+            // After a failed write nobody knows what is durable: who waits is told that the log is gone.
+            for reply in level.into_iter().filter(|_| !*inner.failed.borrow()) {
+                let _ = reply.send(());
             }
             if let Some(reply) = close {
                 let _ = reply.send(());

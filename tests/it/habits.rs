@@ -15,6 +15,7 @@ const WORDS: &[&str] = &[
 /// Where a program may wait for a time rather than for an event, and why.
 const SLEEPS: &[(&str, &str)] = &[
     ("src/connector/tasks.rs", "what didn't arrive is sent again later and later"),
+    ("src/connector/settling.rs", "a receipt that can't be had yet is asked for again later and later"),
     ("src/connector/watching.rs", "a watch that broke begins again later and later"),
     ("src/cli/serve.rs", "certificates and the register are looked at again when their time comes"),
     (

@@ -173,7 +173,7 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
                 consumer: consumer.status,
                 register_fresh: consumer.fresh && provider.fresh,
             },
-            state: self.ledger.state(&agreement.id, now),
+            state: self.ledger.state(&agreement.id, now, &claims.acknowledged),
         }
     }
 
@@ -196,7 +196,7 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
             self.ledger.summarise(&request.request.issuer, code, request.digest(), now);
             return Denied { error, clause, recorded: None };
         }
-        let uses = agreement.map_or(0, |a| self.ledger.state(&a.id, now).uses);
+        let uses = agreement.map_or(0, |a| self.ledger.state(&a.id, now, &[]).uses);
         let record = DecisionRecord {
             request,
             input,
@@ -227,6 +227,7 @@ fn grant(agreement: &AgreementInForce, snapshot: Snapshot, recorded: Recorded) -
         snapshot,
         view: std::sync::Arc::new(agreement.terms.view.clone()),
         decision: recorded.leaf,
+        until: agreement.terms.not_after,
         stop: Stop::new(),
     }
 }

@@ -2,7 +2,7 @@
 
 use perron_model::dataset::{Dataset, Snapshot};
 use perron_model::policy::{ReleaseSpec, RowView, View};
-use perron_model::{AgreementId, Digest, ErrorCode, ParticipantId};
+use perron_model::{AgreementId, Digest, ErrorCode, ParticipantId, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -57,6 +57,7 @@ pub struct AccessGrant {
     pub(crate) snapshot: Snapshot,
     pub(crate) view: Arc<View>,
     pub(crate) decision: Digest,
+    pub(crate) until: Option<Timestamp>,
     pub(crate) stop: Stop,
 }
 
@@ -84,6 +85,10 @@ impl AccessGrant {
     /// Leaf hash of the durable decision.
     pub fn decision(&self) -> Digest {
         self.decision
+    }
+    /// End of the agreement's window: from then on nothing more leaves, whatever is running.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.until
     }
     /// The signal that ends it.
     pub fn stop(&self) -> &Stop {

@@ -4,7 +4,7 @@ use perron_model::dataset::{Dataset, Snapshot};
 use perron_model::decision::{AccessInput, Verdict};
 use perron_model::participant::Status;
 use perron_model::policy::Terms;
-use perron_model::request::ReadRequest;
+use perron_model::request::{Acknowledgement, ReadRequest};
 use perron_model::{AgreementId, Digest, ParticipantId, Result, Timestamp};
 use std::future::Future;
 use std::sync::Arc;
@@ -131,8 +131,14 @@ pub trait Ledger: Send + Sync {
     type Turn: Send;
     /// Waits for the agreement's turn; within it the counters don't move.
     fn turn(&self, agreement: &AgreementId) -> impl Future<Output = Self::Turn> + Send;
-    /// Counters of the agreement.
-    fn state(&self, agreement: &AgreementId, now: Timestamp) -> perron_model::decision::StateFacts;
+    /// Counters of the agreement as a request finds them that brings these acknowledgements: they
+    /// count for itself, or a consumer that had to catch up could never ask again.
+    fn state(
+        &self,
+        agreement: &AgreementId,
+        now: Timestamp,
+        acknowledged: &[Acknowledgement],
+    ) -> perron_model::decision::StateFacts;
     /// Enqueues the decision in the order of turns, then waits until it is durable. The turn ends
     /// when the decision has its place in the order. A repeated request digest or nonce is refused
     /// here, where order is made.

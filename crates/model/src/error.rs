@@ -142,6 +142,8 @@ codes! {
     ClockJump = "clock_jump", 9, 409;
     /// The peer can't be reached.
     PeerUnavailable = "peer_unavailable", 14, 503;
+    /// An answer broke off before its end.
+    AnswerIncomplete = "answer_incomplete", 1, 499;
     /// The dialer has no leave to open this connection.
     DestinationDenied = "destination_denied", 7, 403;
     /// Something went wrong inside; the process's log explains the id.

@@ -86,6 +86,16 @@ pub const CONNECT_ADDRESSES_MAX: usize = 4;
 pub const OUTBOX_BACKOFF_MS_MAX: u64 = 30_000;
 /// First wait of the outbox after a failed try, in milliseconds.
 pub const OUTBOX_BACKOFF_MS_MIN: u64 = 50;
+/// Longest wait between two questions for the receipt of a broken read, in milliseconds.
+pub const SETTLE_BACKOFF_MS_MAX: u64 = 5_000;
+/// Broken reads whose receipt is asked for at a time.
+pub const SETTLING_AT_ONCE_MAX: usize = 8;
+/// Broken reads that are remembered outside the log.
+pub const SETTLING_MAX: usize = 4096;
+/// How long a consumer may take nothing of an answer before the read ends, in milliseconds.
+pub const ANSWER_STALL_MS_MAX: u64 = 60_000;
+/// How often it is looked at whether a running read is over, in milliseconds.
+pub const END_CHECK_MS: u64 = 250;
 /// Largest line of a CSV file, in bytes.
 pub const CSV_LINE_BYTES_MAX: usize = 1024 * 1024;
 /// Parts of one snapshot; past it a set is replaced instead of appended to. A manifest of so many

@@ -8,7 +8,7 @@ use crate::api::pb::ledger_service_client::LedgerServiceClient;
 use crate::api::pb::negotiation_service_client::NegotiationServiceClient;
 use crate::api::pb::register_service_client::RegisterServiceClient;
 use crate::connector::peers::{
-    CatalogueItem, Head, OutgoingRead, Peers, Planned, ReadEvent, RemoteState, Watched, WireMessage,
+    CatalogueItem, Head, OutgoingRead, Peers, Planned, ReadEvent, ReceiptParts, RemoteState, Watched, WireMessage,
 };
 use crate::trust::dialer::{Dialer, Purpose};
 use arrow_flight::flight_service_client::FlightServiceClient;
@@ -19,7 +19,7 @@ use futures::stream::BoxStream;
 use hyper_util::rt::TokioIo;
 use perron_model::limits::{FLIGHT_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX};
 use perron_model::negotiation::{Message, NegotiationMessage};
-use perron_model::{AgreementId, Error, ErrorCode, ParticipantId, Result, canonical};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, canonical};
 use prost::Message as _;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -191,6 +191,24 @@ impl Peers for GrpcPeers {
             Ok(ReadEvent::Message(WireMessage { header: message.data_header, body: message.data_body }))
         });
         Ok(events.boxed())
+    }
+
+    async fn receipt(
+        &self,
+        peer: &ParticipantId,
+        request: &Digest,
+        agreement: &AgreementId,
+        nonce: &str,
+    ) -> Result<ReceiptParts> {
+        let mut client = LedgerServiceClient::new(self.channel(peer)).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let asked = pb::GetReceiptRequest {
+            request: request.as_bytes().to_vec(),
+            agreement: agreement.to_string(),
+            nonce: nonce.to_owned(),
+        };
+        let answer = call(client.get_receipt(asked)).await?;
+        let receipt = answer.receipt.ok_or_else(|| Error::malformed("the provider's answer holds no receipt"))?;
+        Ok(convert::receipt_from_wire(receipt))
     }
 
     async fn head(&self, peer: &ParticipantId, held_size: u64) -> Result<Head> {

@@ -13,7 +13,7 @@ use crate::connector::authority::Authority;
 use crate::connector::peers::Head;
 use futures::StreamExt;
 use perron_model::negotiation::Message;
-use perron_model::{DatasetId, Digest, Error, ErrorCode, ParticipantId, Result};
+use perron_model::{AgreementId, DatasetId, Digest, Error, ErrorCode, ParticipantId, Result};
 use std::sync::Arc;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
@@ -212,10 +212,17 @@ impl LedgerService for Services {
         request: Request<pb::GetReceiptRequest>,
     ) -> Result<Response<pb::GetReceiptResponse>, Status> {
         let peer = self.caller(&request)?;
-        let found = <[u8; 32]>::try_from(request.get_ref().request.as_slice())
-            .map_err(|_| Error::malformed("a request's digest is 32 bytes"))
-            .and_then(|digest| self.node.receipt_of(&peer, &Digest::from_bytes(digest)));
-        let receipt = found.map_err(|e| to_status(&e))?;
+        let asked = request.into_inner();
+        let found = async {
+            let digest = <[u8; 32]>::try_from(asked.request.as_slice())
+                .map_err(|_| Error::malformed("a request's digest is 32 bytes"))?;
+            let ticket = match asked.nonce.is_empty() {
+                true => None,
+                false => Some((AgreementId::parse(&asked.agreement)?, asked.nonce)),
+            };
+            self.node.settled_receipt(&peer, &Digest::from_bytes(digest), ticket).await
+        };
+        let receipt = found.await.map_err(|e| to_status(&e))?;
         Ok(Response::new(pb::GetReceiptResponse { receipt: Some(convert::receipt_to_wire(receipt)) }))
     }
 }

@@ -188,7 +188,7 @@ impl Ledger for MemoryLedger {
         Turn { turns: self.turns.clone(), agreement: *agreement }
     }
 
-    fn state(&self, agreement: &AgreementId, _: Timestamp) -> StateFacts {
+    fn state(&self, agreement: &AgreementId, _: Timestamp, _: &[perron_model::request::Acknowledgement]) -> StateFacts {
         let log = self.log.lock().unwrap();
         let charged = log.records.iter().filter(|r| r.request.request.agreement == *agreement);
         let uses = charged.filter(|r| r.verdict == Verdict::Permit).count() as u64;

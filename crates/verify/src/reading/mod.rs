@@ -329,8 +329,6 @@ impl<'a> Reading<'a> {
             self.wrong(FindingKind::Order, format!("{count} permitted reads of the process before have no outcome"));
             self.open_reads.clear();
         }
-        // A read that the last process sent is never received by this one.
-        self.intents.clear();
     }
 
     /// The attachment of this kind, which must be there and be what the entry binds by digest.

@@ -19,15 +19,20 @@ impl Reading<'_> {
     pub(super) fn received(&mut self, entry: &Entry, body: &Received, attached: &mut Attached<'_>) {
         let claims = self.request(entry, &body.request, attached);
         let intended = self.intents.remove(&body.request);
-        self.require(intended, FindingKind::Order, "no earlier intent of this process is about its request");
+        self.require(intended, FindingKind::Order, "no earlier intent without an end is about its request");
         self.own_read(entry, claims.as_ref());
         let receipt = attached.take(AttachmentKind::Receipt);
         if receipt.map(Digest::of) != body.receipt {
             return self.wrong(FindingKind::DocumentBytes, "the attached receipt is not the one that it binds");
         }
-        // A receipt that didn't hold was kept, and the entry says that it was refused.
-        if body.refused.is_some() {
-            return;
+        // A receipt that didn't hold was kept, and the entry says that it was refused; then it names
+        // no decision.
+        if body.refused.is_some() && body.decision.is_none() {
+            return self.require(
+                body.outcome.is_none(),
+                FindingKind::DocumentBytes,
+                "an outcome is named without its decision",
+            );
         }
         if receipt.is_some() != body.decision.is_some() {
             return self.wrong(
@@ -57,9 +62,10 @@ impl Reading<'_> {
             return Err(other("the salt of the stream root is not 16 bytes"));
         }
         let (decision, leaf) = self.opened(claims, &receipt.decision, &receipt.decision_proof)?;
-        let about = matches!(&decision.body, Body::Decision(d) if d.request == body.request && d.permitted);
+        let fits = |permitted: bool| permitted || body.refused.is_some();
+        let about = matches!(&decision.body, Body::Decision(d) if d.request == body.request && fits(d.permitted));
         if !about || body.decision != Some(leaf) {
-            return Err(other("its decision is not the one that permitted this request"));
+            return Err(other("its decision is not the one about this request"));
         }
         if receipt.outcome.is_empty() {
             let none = receipt.outcome_proof.is_empty() && body.outcome.is_none();
@@ -67,7 +73,11 @@ impl Reading<'_> {
         }
         let (outcome, outcome_leaf) = self.opened(claims, &receipt.outcome, &receipt.outcome_proof)?;
         match &outcome.body {
-            Body::Outcome(o) if o.decision == leaf && body.outcome == Some(outcome_leaf) => agrees(body, o),
+            // Of an answer that broke off less may have come than was sent; the entry says so.
+            Body::Outcome(o) if o.decision == leaf && body.outcome == Some(outcome_leaf) => match body.refused {
+                None => agrees(body, o),
+                Some(_) => Ok(()),
+            },
             _ => Err(other("its outcome is not the one of this decision")),
         }
     }

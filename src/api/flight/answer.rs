@@ -1,0 +1,168 @@
+//! An answer on its way to the consumer, counted where it leaves.
+//!
+//! The outcome must say neither less nor more than what left: so a message counts when the
+//! transport takes it, not when it is made, and the answer is complete once the last was taken.
+
+use crate::api::errors::{from_status, to_status};
+use crate::api::grpc::convert;
+use crate::connector::Node;
+use crate::connector::reads::Serving;
+use crate::connector::tally::{Tally, Weighed};
+use crate::query::RowStream;
+use arrow_flight::FlightData;
+use arrow_flight::encode::{FlightDataEncoder, FlightDataEncoderBuilder};
+use arrow_flight::error::FlightError;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use perron_gate::Stop;
+use perron_model::entry::OutcomeStatus;
+use perron_model::limits::{ANSWER_STALL_MS_MAX, QUERY_STOP_CHECK_MS};
+use perron_model::{Error, ErrorCode, ParticipantId};
+use prost::Message;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tonic::Status;
+
+/// Messages of an answer that wait for the consumer's window.
+const WAITING_MAX: usize = 4;
+/// Bytes of one data message, before it is cut.
+const MESSAGE_BYTES: usize = 1024 * 1024;
+/// How long a consumer may take nothing.
+const STALL: Duration = Duration::from_millis(ANSWER_STALL_MS_MAX);
+
+/// A message with its weight; what ends an answer has none.
+type Waiting = (Result<FlightData, Status>, Option<Weighed>);
+/// How an answer ended before its end.
+type Ended = (OutcomeStatus, Option<Error>);
+
+/// The side of the transport.
+struct Leaving {
+    waiting: mpsc::Receiver<Waiting>,
+    tally: Arc<Mutex<Tally>>,
+}
+
+impl Stream for Leaving {
+    type Item = Result<FlightData, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        // Held from taking to counting: who sees the place free sees the message counted.
+        let mut tally = this.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((message, weight)) = ready!(this.waiting.poll_recv(context)) else { return Poll::Ready(None) };
+        if let Some(weight) = &weight {
+            tally.count(weight);
+        }
+        Poll::Ready(Some(message))
+    }
+}
+
+/// Streams an answer from a task of its own, which outlives a consumer that goes away: the
+/// outcome is always written.
+pub(super) fn answer(
+    node: Arc<Node>,
+    peer: ParticipantId,
+    mut serving: Serving,
+) -> BoxStream<'static, Result<FlightData, Status>> {
+    let (sender, waiting) = mpsc::channel(WAITING_MAX);
+    let tally = Arc::new(Mutex::new(Tally::default()));
+    let leaving = Leaving { waiting, tally: tally.clone() };
+    tokio::spawn(async move {
+        let Some(rows) = serving.rows.take() else { return };
+        let pump = Pump { sender, stop: serving.stop().clone() };
+        let (status, error) = match pump.all(encoded(&serving, rows)).await {
+            Ok(()) => (OutcomeStatus::Complete, None),
+            Err(ended) => ended,
+        };
+        let left = tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let finished = node.finish(&serving, &left, status, error.as_ref().map(|e| e.code)).await;
+        let last = match (finished, error) {
+            (Err(failure), _) => Err(to_status(&failure)),
+            (Ok(_), Some(error)) => Err(to_status(&error)),
+            (Ok(receipt), None) => Ok(FlightData {
+                app_metadata: convert::receipt_to_wire(receipt).encode_to_vec().into(),
+                ..FlightData::default()
+            }),
+        };
+        // Whoever went away can ask for the receipt by its request.
+        let _ = pump.sender.send_timeout((last, None), STALL).await;
+        node.heads_wanted(&peer);
+    });
+    leaving.boxed()
+}
+
+fn encoded(serving: &Serving, rows: RowStream) -> FlightDataEncoder {
+    let batches = rows.map(|batch| batch.map_err(|error| FlightError::Tonic(Box::new(to_status(&error)))));
+    FlightDataEncoderBuilder::new()
+        .with_schema(serving.schema.clone())
+        .with_max_flight_data_size(MESSAGE_BYTES)
+        .build(batches)
+}
+
+/// The side of the query.
+struct Pump {
+    sender: mpsc::Sender<Waiting>,
+    stop: Stop,
+}
+
+impl Pump {
+    /// Offers all messages; returns once the transport has taken the last.
+    async fn all(&self, mut messages: FlightDataEncoder) -> Result<(), Ended> {
+        while let Some(message) = messages.next().await {
+            let message = message.map_err(ended_by)?;
+            let weight = Weighed::new(&message.data_header, &message.data_body);
+            if let Some(place) = self.places(1).await?.next() {
+                place.send((Ok(message), Some(weight)));
+            }
+        }
+        self.places(WAITING_MAX).await.map(drop)
+    }
+
+    /// Waits for free places; a consumer that takes nothing ends the read, and so does its signal.
+    async fn places(&self, count: usize) -> Result<mpsc::PermitIterator<'_, Waiting>, Ended> {
+        if let Ok(places) = self.sender.try_reserve_many(count) {
+            return Ok(places);
+        }
+        let ended = async {
+            let mut ticks = tokio::time::interval(Duration::from_millis(QUERY_STOP_CHECK_MS));
+            loop {
+                ticks.tick().await;
+                if let Some(reason) = self.stop.reason() {
+                    return ended_with(Error::new(reason, "the read was ended while it ran"));
+                }
+            }
+        };
+        let free = async {
+            tokio::select! {
+                biased;
+                places = self.sender.reserve_many(count) => places.map_err(|_| (OutcomeStatus::CutByConsumer, None)),
+                ended = ended => Err(ended),
+            }
+        };
+        tokio::time::timeout(STALL, free).await.unwrap_or_else(|_| {
+            let detail = format!("nothing of the answer was taken for {} seconds", STALL.as_secs());
+            Err((OutcomeStatus::CutByConsumer, Some(Error::new(ErrorCode::DeadlineExceeded, detail))))
+        })
+    }
+}
+
+fn ended_by(error: FlightError) -> Ended {
+    ended_with(match error {
+        FlightError::Tonic(status) => from_status(&status),
+        _ => Error::new(ErrorCode::Internal, "an answer can't be encoded"),
+    })
+}
+
+fn ended_with(error: Error) -> Ended {
+    let revoked = matches!(
+        error.code,
+        ErrorCode::ParticipantRevoked
+            | ErrorCode::ParticipantSuspended
+            | ErrorCode::RegisterStale
+            | ErrorCode::AgreementExpired
+            | ErrorCode::AgreementRevoked
+    );
+    (if revoked { OutcomeStatus::CutByRevocation } else { OutcomeStatus::CutByError }, Some(error))
+}

@@ -32,6 +32,9 @@ pub struct Listen {
     /// Flight SQL for this organisation's own tools; a loopback address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flight: Option<SocketAddr>,
+    /// The same over TLS, for tools on other machines: a user shows a certificate or a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flight_tls: Option<SocketAddr>,
 }
 
 /// Where the authority is.
@@ -76,7 +79,7 @@ impl Config {
         {
             return Err(Error::new(
                 ErrorCode::ConfigInvalid,
-                "`listen.flight` has to be a loopback address: its users show themselves by a token",
+                "`listen.flight` has to be a loopback address: its users show themselves by a token; `listen.flight_tls` may be any",
             ));
         }
         Ok(self)

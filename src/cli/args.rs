@@ -150,6 +150,10 @@ pub struct JoinArgs {
     /// Loopback address of Flight SQL for our own tools.
     #[arg(long)]
     pub flight: Option<std::net::SocketAddr>,
+    /// Address of Flight SQL over TLS, for tools on other machines: a user shows a certificate or
+    /// a token.
+    #[arg(long)]
+    pub flight_tls: Option<std::net::SocketAddr>,
 }
 
 /// `perron authority …`.

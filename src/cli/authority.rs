@@ -69,7 +69,7 @@ fn init(dir: &Dir, given: &Facts, listen: std::net::SocketAddr, output: &Output)
     let config = Config {
         participant: given.name.clone(),
         space: space.clone(),
-        listen: Listen { peers: listen, flight: None },
+        listen: Listen { peers: listen, flight: None, flight_tls: None },
         authority: None,
     };
     config.save(directory)?;

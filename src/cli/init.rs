@@ -87,7 +87,7 @@ pub fn join(args: &JoinArgs, output: &Output) -> Result<()> {
     let config = Config {
         participant: me.clone(),
         space: answer.space.clone(),
-        listen: Listen { peers: args.listen, flight: args.flight },
+        listen: Listen { peers: args.listen, flight: args.flight, flight_tls: args.flight_tls },
         authority: Some(AuthorityAddress { participant: authority.id.clone(), endpoint }),
     };
     config.save(directory)?;

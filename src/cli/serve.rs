@@ -141,6 +141,10 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
         Some(address) => Some(server::bind(address).await?),
         None => None,
     };
+    let flight_tls_listener = match config.listen.flight_tls {
+        Some(address) => Some(server::bind(address).await?),
+        None => None,
+    };
     running.node.start().await?;
     running.node.restore_documents()?;
     let stop = CancellationToken::new();
@@ -157,7 +161,10 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
     servers.spawn(server::serve_peers(peers_listener, running.tls.clone(), services, serving.clone()));
     servers.spawn(server::serve_socket(socket, admin, local.clone(), serving.clone()));
     if let Some(listener) = flight_listener {
-        servers.spawn(server::serve_flight(listener, local, serving.clone()));
+        servers.spawn(server::serve_flight(listener, local.clone(), serving.clone()));
+    }
+    if let Some(listener) = flight_tls_listener {
+        servers.spawn(server::serve_flight_tls(listener, running.tls.clone(), local, serving.clone()));
     }
     println!(
         "{}",

@@ -163,6 +163,12 @@ pub fn not_after(certificate: &[u8]) -> Result<Timestamp> {
     Timestamp::from_millis(parsed.validity().not_after.timestamp().saturating_mul(1000))
 }
 
+/// From when to when a certificate is valid, in seconds of Unix time.
+pub(super) fn validity_s(certificate: &[u8]) -> Result<(i64, i64)> {
+    let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| invalid("the certificate can't be read"))?;
+    Ok((parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp()))
+}
+
 /// The name that a participant's certificate carries, and that who dials it verifies.
 pub fn server_name(participant: &ParticipantId, space: &SpaceId) -> Result<ServerName<'static>> {
     let name = server_name_text(participant, space)?;

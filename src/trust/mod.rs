@@ -21,6 +21,7 @@ pub mod keys;
 pub mod register;
 pub mod renewal;
 pub mod tls;
+mod user_tls;
 
 #[cfg(test)]
 mod boundary_tests;

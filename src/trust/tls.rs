@@ -6,9 +6,10 @@
 
 use super::ca;
 use super::keys::CertKey;
+use super::user_tls::AnyCertificate;
 use arc_swap::ArcSwap;
 use perron_model::limits::{HANDSHAKE_MS_MAX, KEY_FILE_BYTES_MAX};
-use perron_model::{Error, ErrorCode, ParticipantId, Result, SpaceId, Timestamp};
+use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, SpaceId, Timestamp};
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -57,6 +58,8 @@ pub struct TlsIdentity {
     participant: ParticipantId,
     not_after: Timestamp,
     server: Arc<ServerConfig>,
+    // For tools of this organisation's users.
+    users: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
 }
 
@@ -82,6 +85,7 @@ impl TlsIdentity {
             participant,
             not_after,
             server: Arc::new(server_config(&provider, verifier, &chain, key)?),
+            users: Arc::new(server_config(&provider, Arc::new(AnyCertificate(Arc::clone(&provider))), &chain, key)?),
             client: Arc::new(client_config(&provider, roots, &chain, key)?),
         })
     }
@@ -151,6 +155,19 @@ impl ReloadableTls {
         let (_, connection) = stream.get_ref();
         let peer = peer_of(connection.peer_certificates(), connection.alpn_protocol(), &identity.space)?;
         Ok((stream, peer))
+    }
+
+    /// Shakes hands with a tool of one of our users; gives the SHA-256 of the certificate that it
+    /// showed, if it did.
+    pub async fn accept_user<S>(&self, stream: S) -> Result<(ServerStream<S>, Option<Digest>)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.load().users));
+        let stream = in_time(self.handshake, acceptor.accept(stream)).await?;
+        let (_, connection) = stream.get_ref();
+        let shown = connection.peer_certificates().and_then(<[_]>::first).map(|c| Digest::of(c));
+        Ok((stream, shown))
     }
 
     /// Shakes hands with the participant that was dialled, and no other.

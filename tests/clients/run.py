@@ -4,6 +4,7 @@ pyarrow.flight, ADBC's Flight SQL driver and the Arrow Flight SQL JDBC driver ea
 agreements permit and what they refuse; a refusal is known by its stable code.
 """
 
+import datetime
 import json
 import os
 import pathlib
@@ -22,6 +23,9 @@ import adbc_driver_manager
 import pyarrow
 import pyarrow.flight as flight
 from adbc_driver_flightsql import DatabaseOptions
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 PERRON = os.environ["PERRON"]
 ROWS = "https://w3id.org/dpv#ImprovePublicServices"
@@ -37,11 +41,23 @@ def answer(*arguments):
     return [json.loads(line) for line in out.stdout.splitlines()]
 
 
+def server_name(directory):
+    """The one name in an organisation's certificate."""
+    certificate = x509.load_pem_x509_certificate((directory / "trust" / "certificate.pem").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return names.get_values_for_type(x509.DNSName)[0]
+
+
 class Side:
     """An organisation's Flight SQL port, with one user's token and the agreement of a set."""
 
     def __init__(self, directory, token, dataset, purpose):
-        self.port = tomllib.loads((directory / "perron.toml").read_text())["listen"]["flight"].rsplit(":", 1)[1]
+        self.directory = directory
+        config = tomllib.loads((directory / "perron.toml").read_text())
+        self.port = config["listen"]["flight"].rsplit(":", 1)[1]
+        self.tls = config["listen"]["flight_tls"].rsplit(":", 1)[1]
+        # The name in the connector's certificate, which a tool that dials an address has to be told.
+        self.host = server_name(directory)
         self.token = token.read_text().strip()
         self.purpose = purpose
         listed = answer("agreement", "list", "--dir", str(directory))
@@ -244,6 +260,57 @@ def ticket_serves_once(commune, _inter):
         raise AssertionError("a ticket served twice")
 
 
+def own_certificate(days):
+    """A certificate that nobody else signed, as an operator enters it, with its key: both PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "carine")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=10))
+    made = made.not_valid_after(now + datetime.timedelta(days=days)).sign(key, hashes.SHA256())
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return made.public_bytes(serialization.Encoding.PEM), private
+
+
+def over_tls(side, shown, token=None):
+    """Counts over the TLS port: the caller shows a certificate, a token or nothing."""
+    options = flight.FlightCallOptions(headers=headers(side, token, side.agreement, side.purpose), timeout=30)
+    identity = {"cert_chain": shown[0], "private_key": shown[1]} if shown else {}
+    ca = (side.directory / "trust" / "ca.pem").read_bytes()
+    try:
+        with flight.connect(f"grpc+tls://127.0.0.1:{side.tls}", tls_root_certs=ca, override_hostname=side.host, **identity) as client:
+            statement = member(1, b"SELECT count(*) AS n FROM building_water")
+            info = client.get_flight_info(flight.FlightDescriptor.for_command(command("CommandStatementQuery", statement)), options)
+            return client.do_get(info.endpoints[0].ticket, options).read_all().to_pylist()[0]["n"]
+    except flight.FlightError as error:
+        raise Refused(str(error), error.extra_info) from error
+
+
+def a_certificate_shows_who_asks(commune, _inter):
+    """Over TLS a user is known by a certificate that was entered, or by a token; nobody else is."""
+    known, unknown, expired = own_certificate(30), own_certificate(30), own_certificate(-1)
+    for name, certificate in [("carine", known), ("damien", expired)]:
+        file = commune.directory / f"{name}.pem"
+        file.write_bytes(certificate[0])
+        answer("user", "add", name, "--role", "analyst", "--purpose", commune.purpose, "--agreement", commune.agreement, "--certificate", str(file), "--dir", str(commune.directory))
+    assert over_tls(commune, known) > 1000
+    assert over_tls(commune, None, commune.token) > 1000
+    for shown in [unknown, None]:
+        try:
+            over_tls(commune, shown)
+        except Refused as error:
+            assert error.code() == "unauthenticated", error
+        else:
+            raise AssertionError("a stranger was served")
+    try:
+        over_tls(commune, expired)
+    except (Refused, pyarrow.ArrowException) as error:
+        # The handshake itself fails.
+        assert "unavailable" in str(error).lower() or "handshake" in str(error).lower(), error
+    else:
+        raise AssertionError("an expired certificate was taken")
+
+
 def cases(commune, inter):
     for client in [PyArrow(), Adbc(), Jdbc("plain"), Jdbc("prepared")]:
         wanted = permitted(client, commune, inter) + refusals(client, commune, inter)
@@ -253,7 +320,7 @@ def cases(commune, inter):
             wanted = [w for w in wanted if w.__name__ in few]
         for test in wanted:
             yield f"{client.name}::{test.__name__}", test
-    for test in [prepared_twice, ticket_serves_once]:
+    for test in [prepared_twice, ticket_serves_once, a_certificate_shows_who_asks]:
         yield test.__name__, lambda test=test: test(commune, inter)
 
 

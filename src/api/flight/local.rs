@@ -4,6 +4,7 @@
 //! `perron-purpose`); who asks, by the socket's owner or a bearer token. Anonymous is refused.
 
 use crate::api::errors::to_tool_status as to_status;
+use crate::api::grpc::channels::UserCertificate;
 use crate::connector::Node;
 use crate::connector::consumption::{PlannedRead, Wanted};
 use crate::connector::users::{Credential, User};
@@ -47,14 +48,21 @@ pub struct LocalFlight {
     prepared: Arc<Mutex<HashMap<Vec<u8>, (User, Wanted)>>>,
 }
 
-/// Who asks: by bearer token, else by the owner of the local socket's other end.
+/// Who asks: by bearer token, else by the certificate of the channel, else by the owner of the
+/// local socket's other end.
 pub fn user_of<T>(node: &Node, request: &Request<T>) -> Result<User, Status> {
     let unauthenticated = || {
-        to_status(&Error::new(ErrorCode::Unauthenticated, "who asks has to be shown, by a token or the local socket"))
+        to_status(&Error::new(
+            ErrorCode::Unauthenticated,
+            "who asks has to be shown, by a token, a certificate or the local socket",
+        ))
     };
     if let Some(value) = request.metadata().get("authorization") {
         let token = value.to_str().ok().and_then(|v| v.strip_prefix("Bearer ")).ok_or_else(unauthenticated)?;
         return node.user(&Credential::Token(Digest::of(token.as_bytes()))).map_err(|e| to_status(&e));
+    }
+    if let Some(UserCertificate(Some(shown))) = request.extensions().get::<UserCertificate>() {
+        return node.user(&Credential::Certificate(*shown)).map_err(|e| to_status(&e));
     }
     let uid = uid_of(request).ok_or_else(unauthenticated)?;
     node.user(&Credential::Uid(uid)).map_err(|e| to_status(&e))

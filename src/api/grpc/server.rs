@@ -3,73 +3,30 @@
 use crate::api::flight::local::LocalFlight;
 use crate::api::flight::peer::PeerFlight;
 use crate::api::grpc::admin::Admin;
+use crate::api::grpc::channels::{self, PeerIdentity, UserCertificate};
 use crate::api::grpc::services::Services;
 use crate::api::pb::admin_service_server::AdminServiceServer;
 use crate::api::pb::catalog_service_server::CatalogServiceServer;
 use crate::api::pb::ledger_service_server::LedgerServiceServer;
 use crate::api::pb::negotiation_service_server::NegotiationServiceServer;
 use crate::api::pb::register_service_server::RegisterServiceServer;
-use crate::trust::tls::{ReloadableTls, ServerStream};
+use crate::trust::tls::ReloadableTls;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use perron_model::limits::{FLIGHT_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX};
-use perron_model::{Error, ErrorCode, ParticipantId, Result};
+use perron_model::{Error, ErrorCode, Result};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::sync::{Semaphore, mpsc};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, UnixListenerStream};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::Connected;
 
-/// Handshakes that run at a time.
-const HANDSHAKES_MAX: usize = 64;
-/// Connections that wait to be served.
-const ACCEPTED_MAX: usize = 64;
 /// Streams of one connection.
 const STREAMS_MAX: u32 = 256;
 /// Age after which a connection is asked to begin anew, so that certificates are looked at again.
 const CONNECTION_AGE: Duration = Duration::from_secs(3600);
-
-/// Who is at the other end of a mutual TLS channel.
-#[derive(Clone, Debug)]
-pub struct PeerIdentity(pub ParticipantId);
-
-/// A channel whose handshake is done.
-pub struct PeerStream {
-    stream: ServerStream<TcpStream>,
-    peer: ParticipantId,
-}
-
-impl Connected for PeerStream {
-    type ConnectInfo = PeerIdentity;
-    fn connect_info(&self) -> PeerIdentity {
-        PeerIdentity(self.peer.clone())
-    }
-}
-
-impl AsyncRead for PeerStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for PeerStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
 
 /// Binds a TCP address; one that is taken has its own code.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
@@ -96,38 +53,6 @@ pub fn bind_socket(path: &Path) -> Result<UnixListener> {
     })
 }
 
-/// Accepts connections and shakes hands beside each other, so that one that stalls holds up none.
-fn accept(
-    listener: TcpListener,
-    tls: Arc<ReloadableTls>,
-    stop: CancellationToken,
-) -> ReceiverStream<std::io::Result<PeerStream>> {
-    let (sender, receiver) = mpsc::channel(ACCEPTED_MAX);
-    let slots = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    tokio::spawn(async move {
-        loop {
-            let Ok(slot) = slots.clone().acquire_owned().await else { return };
-            let accepted = tokio::select! {
-                () = stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            let Ok((stream, _)) = accepted else { continue };
-            let (tls, sender) = (tls.clone(), sender.clone());
-            tokio::spawn(async move {
-                let _ = stream.set_nodelay(true);
-                match tls.accept(stream).await {
-                    Ok((stream, peer)) => {
-                        let _ = sender.send(Ok(PeerStream { stream, peer })).await;
-                    }
-                    Err(error) => tracing::info!(code = error.code.as_str(), "a handshake failed: {}", error.detail),
-                }
-                drop(slot);
-            });
-        }
-    });
-    ReceiverStream::new(receiver)
-}
-
 /// Serves other connectors until `stop`.
 pub async fn serve_peers(
     listener: TcpListener,
@@ -135,7 +60,10 @@ pub async fn serve_peers(
     services: Services,
     stop: CancellationToken,
 ) -> Result<()> {
-    let incoming = accept(listener, tls, stop.clone());
+    let incoming = channels::accept(listener, stop.clone(), move |stream| {
+        let tls = tls.clone();
+        async move { tls.accept(stream).await.map(|(stream, peer)| (stream, PeerIdentity(peer))) }
+    });
     let flight = FlightServiceServer::new(PeerFlight(services.clone()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(FLIGHT_MESSAGE_BYTES_MAX);
@@ -182,4 +110,25 @@ pub async fn serve_flight(listener: TcpListener, flight: LocalFlight, stop: Canc
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
         .await;
     served.map_err(|e| Error::new(ErrorCode::Internal, format!("the listener for local tools ended: {e}")))
+}
+
+/// Serves Flight SQL to our own tools over TLS until `stop`: who asks shows a certificate that is
+/// a user's, or a token.
+pub async fn serve_flight_tls(
+    listener: TcpListener,
+    tls: Arc<ReloadableTls>,
+    flight: LocalFlight,
+    stop: CancellationToken,
+) -> Result<()> {
+    let incoming = channels::accept(listener, stop.clone(), move |stream| {
+        let tls = tls.clone();
+        async move { tls.accept_user(stream).await.map(|(stream, user)| (stream, UserCertificate(user))) }
+    });
+    let served = Server::builder()
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_connection_age(CONNECTION_AGE)
+        .add_service(FlightServiceServer::new(flight).max_encoding_message_size(FLIGHT_MESSAGE_BYTES_MAX))
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+        .await;
+    served.map_err(|e| Error::new(ErrorCode::Internal, format!("the TLS listener for tools ended: {e}")))
 }

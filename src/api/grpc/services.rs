@@ -1,8 +1,8 @@
 //! The services between connectors. Each call begins with who calls, by the channel.
 
 use crate::api::errors::to_status;
+use crate::api::grpc::channels::PeerIdentity;
 use crate::api::grpc::convert::{self, Content};
-use crate::api::grpc::server::PeerIdentity;
 use crate::api::pb;
 use crate::api::pb::catalog_service_server::CatalogService;
 use crate::api::pb::ledger_service_server::LedgerService;

@@ -57,8 +57,9 @@ pub fn tell(world: &mut World, teller: &mut Teller<'_>, serve: bool) -> Result<(
 }
 
 fn enrol(world: &mut World, teller: &mut Teller<'_>) -> Result<()> {
-    let addresses: [SocketAddr; 5] = free_addresses()?;
-    let [authority, commune, inter, commune_flight, inter_flight] = addresses.map(|a| a.to_string());
+    let addresses: [SocketAddr; 7] = free_addresses()?;
+    let [authority, commune, inter, commune_flight, inter_flight, commune_tls, inter_tls] =
+        addresses.map(|a| a.to_string());
     let thumbprint = teller.step("authority", || {
         let made = world.of(
             Who::Authority,
@@ -90,7 +91,7 @@ fn enrol(world: &mut World, teller: &mut Teller<'_>) -> Result<()> {
                 "0207.402.925",
                 Some("63049"),
                 &commune,
-                &commune_flight,
+                [&commune_flight, &commune_tls],
             ),
             (
                 Who::Inter,
@@ -99,10 +100,10 @@ fn enrol(world: &mut World, teller: &mut Teller<'_>) -> Result<()> {
                 "0202.239.951",
                 None,
                 &inter,
-                &inter_flight,
+                [&inter_flight, &inter_tls],
             ),
         ];
-        for (who, name, title, enterprise, nis, endpoint, flight) in members {
+        for (who, name, title, enterprise, nis, endpoint, [flight, tls]) in members {
             let mut args = vec![
                 "--name",
                 name,
@@ -126,7 +127,7 @@ fn enrol(world: &mut World, teller: &mut Teller<'_>) -> Result<()> {
                 who,
                 "join",
                 "",
-                &[&answer, "--authority", &thumbprint, "--listen", endpoint, "--flight", flight],
+                &[&answer, "--authority", &thumbprint, "--listen", endpoint, "--flight", flight, "--flight-tls", tls],
             )?;
             world.start(who)?;
         }

@@ -124,7 +124,6 @@ impl Node {
             request,
             statement,
             salt,
-            checkpoint: self.ledger.reader().last_note().into_bytes(),
             intent: self.leaf(recorded.index)?,
             intent_proof: self.prove(recorded.index)?.into_bytes(),
             held_size: self.kept.held(&provider.log_origin)?.map_or(0, |(c, _)| c.size),

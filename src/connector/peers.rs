@@ -93,8 +93,6 @@ pub struct OutgoingRead {
     pub statement: String,
     /// Salt of its commitment.
     pub salt: [u8; 16],
-    /// Our newest durable checkpoint.
-    pub checkpoint: Vec<u8>,
     /// Leaf of the intent.
     pub intent: Vec<u8>,
     /// tlog-proof of the intent.

@@ -3,18 +3,22 @@
 use crate::connector::node::Node;
 use crate::connector::peers::ReceiptParts;
 use crate::connector::tally::Tally;
+use crate::connector::witness::log_verifiers;
 use crate::ledger::{Draft, random_16};
 use crate::query::RowStream;
 use crate::query::arrow::datatypes::SchemaRef;
 use crate::trust::jws;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use perron_gate::{AccessGrant, Denied, Stop, VerifiedRequest};
 use perron_log::TlogProof;
-use perron_model::entry::{Body, Outcome, OutcomeStatus, PlanRefusal, SchemaGrant};
+use perron_log::merkle::leaf_hash;
+use perron_model::entry::{Body, Entry, Outcome, OutcomeStatus, PlanRefusal, SchemaGrant};
 use perron_model::limits::REQUEST_BYTES_MAX;
-use perron_model::participant::KeyUse;
+use perron_model::participant::{KeyUse, Participant};
 use perron_model::policy::View;
-use perron_model::request::{REQUEST_TYP, ReadRequest};
-use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
+use perron_model::request::{Beside, REQUEST_TYP, ReadRequest};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp, canonical};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A read as it came in.
@@ -26,8 +30,12 @@ pub struct IncomingRead {
     pub statement: String,
     /// Salt of its commitment.
     pub salt: Vec<u8>,
-    /// The consumer's newest checkpoint.
-    pub checkpoint: Vec<u8>,
+    /// Leaf of the consumer's intent.
+    pub intent: Vec<u8>,
+    /// Its tlog-proof.
+    pub intent_proof: Vec<u8>,
+    /// Size of this log of which the consumer holds a checkpoint.
+    pub held_size: u64,
 }
 
 /// Grants that run, with the signals that end them.
@@ -230,12 +238,12 @@ impl Node {
         let unknown = || Error::new(ErrorCode::NotFound, "no decision about such a request");
         let index = self.state.decision_of(request)?.ok_or_else(unknown)?;
         let leaf = self.leaf(index)?;
-        let entry = perron_model::entry::Entry::from_bytes(&leaf)?;
+        let entry = Entry::from_bytes(&leaf)?;
         let Body::Decision(decision) = &entry.body else { return Err(unknown()) };
         if decision.consumer != peer.as_str() {
             return Err(unknown());
         }
-        let hash = Digest::from_bytes(perron_log::merkle::leaf_hash(&leaf).0);
+        let hash = Digest::from_bytes(leaf_hash(&leaf).0);
         let outcome = self.state.outcome_of(&hash)?;
         self.receipt(index, outcome, self.stream_salt(request).to_vec())
     }
@@ -294,7 +302,34 @@ impl Node {
         if Digest::salted(&salt, read.statement.as_bytes()) != request.statement {
             return Err(Error::new(ErrorCode::SignatureInvalid, "the statement isn't the one that was signed"));
         }
-        Ok(VerifiedRequest { request, jws: read.request.clone() })
+        let beside = self.verify_beside(participant, read)?;
+        Ok(VerifiedRequest { request, jws: read.request.clone(), beside: Some(beside) })
+    }
+
+    /// What came beside a request, as it is kept: the intent lies in a tree that the consumer
+    /// signed, and it holds no more of our log than there is.
+    fn verify_beside(&self, consumer: &Participant, read: &IncomingRead) -> Result<Vec<u8>> {
+        let bad = |what: String| Error::new(ErrorCode::SignatureInvalid, format!("the proof of the intent: {what}"));
+        let proof = std::str::from_utf8(&read.intent_proof).map_err(|_| bad("it is not UTF-8".to_owned()))?;
+        TlogProof::parse(proof)
+            .and_then(|p| p.verify(&leaf_hash(&read.intent), &consumer.log_origin, &log_verifiers(consumer), &[]))
+            .map_err(|e| bad(e.to_string()))?;
+        let about = |body: &Body| matches!(body, Body::Intent(i) if i.request == Digest::of(read.request.as_bytes()));
+        if !about(&Entry::from_bytes(&read.intent)?.body) {
+            return Err(bad("it is about another request".to_owned()));
+        }
+        let size = self.ledger.reader().size();
+        if read.held_size > size {
+            return Err(Error::new(
+                ErrorCode::LogForked,
+                format!("this log has {size} entries; a checkpoint of {} is of another history", read.held_size),
+            ));
+        }
+        canonical::to_bytes(&Beside {
+            intent: URL_SAFE_NO_PAD.encode(&read.intent),
+            intent_proof: proof.to_owned(),
+            held_size: read.held_size,
+        })
     }
 
     /// Salt of the stream root of one answer: derived, so that its receipt can be had again.

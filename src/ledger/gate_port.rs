@@ -82,8 +82,10 @@ fn draft(record: DecisionRecord) -> Result<Draft> {
         purpose: claims.purpose.clone(),
         legal_basis: record.legal_basis,
         user: claims.user.clone(),
+        beside: record.request.beside.as_ref().map(|b| Digest::of(b)),
     });
-    let attachments =
+    let mut attachments =
         vec![(AttachmentKind::Request, record.request.jws.into_bytes()), (AttachmentKind::EvaluationInput, input)];
+    attachments.extend(record.request.beside.map(|beside| (AttachmentKind::Beside, beside)));
     Ok(Draft { body, chain: record.chained.then_some(claims.agreement), attachments })
 }

@@ -112,7 +112,7 @@ impl Grants {
             seen: None,
             acknowledged: vec![],
         };
-        self.gate.admit(VerifiedRequest { request, jws: String::new() }).await.unwrap()
+        self.gate.admit(VerifiedRequest { request, jws: String::new(), beside: None }).await.unwrap()
     }
 
     pub(crate) fn schema(&self) -> SchemaGrant {

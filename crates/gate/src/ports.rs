@@ -23,6 +23,8 @@ pub struct VerifiedRequest {
     pub request: ReadRequest,
     /// The compact JWS as received.
     pub jws: String,
+    /// What came beside it and was verified with it (`request::Beside`, canonical JSON).
+    pub beside: Option<Vec<u8>>,
 }
 
 impl VerifiedRequest {

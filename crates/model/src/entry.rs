@@ -148,6 +148,8 @@ pub enum AttachmentKind {
     Register = 7,
     /// A read's receipt, as its provider gave it (`request::Receipt`, JSON).
     Receipt = 8,
+    /// What travelled beside a read request (`request::Beside`, canonical JSON).
+    Beside = 9,
 }
 
 impl AttachmentKind {
@@ -162,6 +164,7 @@ impl AttachmentKind {
             6 => AttachmentKind::Document,
             7 => AttachmentKind::Register,
             8 => AttachmentKind::Receipt,
+            9 => AttachmentKind::Beside,
             _ => return None,
         })
     }

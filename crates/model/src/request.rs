@@ -86,6 +86,20 @@ pub struct Receipt {
     pub stream_salt: String,
 }
 
+/// What travels beside a request, and its provider keeps: the consumer's log held the intent
+/// before it asked, and held this much of the provider's log. So the two logs entangle without
+/// another write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beside {
+    /// The intent's leaf, base64url.
+    pub intent: String,
+    /// c2sp.org/tlog-proof of the intent, in the consumer's newest durable checkpoint.
+    pub intent_proof: String,
+    /// Size of the provider's log of which the consumer holds a checkpoint; 0 for none.
+    pub held_size: u64,
+}
+
 /// The claims of a compact JWS that was verified before, as it lies in the log.
 pub fn claims_of(jws: &str) -> Result<ReadRequest> {
     let payload = jws.split('.').nth(1).ok_or_else(|| Error::malformed("not a compact JWS"))?;

@@ -61,7 +61,9 @@ impl FlightService for PeerFlight {
             request: read.request,
             statement: read.statement,
             salt: read.salt,
-            checkpoint: read.checkpoint,
+            intent: read.intent,
+            intent_proof: read.intent_proof,
+            held_size: read.held_size,
         };
         // In a task of its own: a caller that goes away between decision and outcome must not leave
         // a permit without an outcome.

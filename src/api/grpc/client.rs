@@ -170,7 +170,6 @@ impl Peers for GrpcPeers {
             request: read.request,
             statement: read.statement,
             salt: read.salt.to_vec(),
-            checkpoint: read.checkpoint,
             intent: read.intent,
             intent_proof: read.intent_proof,
             held_size: read.held_size,

@@ -324,7 +324,7 @@ pub fn request(number: u64) -> VerifiedRequest {
         seen: None,
         acknowledged: Vec::new(),
     };
-    VerifiedRequest { request, jws: format!("jws-{number}") }
+    VerifiedRequest { request, jws: format!("jws-{number}"), beside: None }
 }
 
 struct Unpark(std::thread::Thread);

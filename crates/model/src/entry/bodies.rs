@@ -176,6 +176,9 @@ pub struct Decision {
     /// Pseudonym of the user.
     #[n(12)]
     pub user: String,
+    /// Digest of what travelled beside the request, which is attached.
+    #[n(13)]
+    pub beside: Option<Digest>,
 }
 
 /// How a permitted read ended.

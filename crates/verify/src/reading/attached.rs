@@ -34,5 +34,6 @@ pub(super) const fn name(kind: AttachmentKind) -> &'static str {
         AttachmentKind::Document => "document",
         AttachmentKind::Register => "register version",
         AttachmentKind::Receipt => "receipt",
+        AttachmentKind::Beside => "proof beside the request",
     }
 }

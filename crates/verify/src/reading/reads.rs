@@ -38,6 +38,7 @@ impl Reading<'_> {
             self.wrong(FindingKind::Order, format!("the uses after it are {}, {due} were to come", body.uses));
         }
         self.evaluated(entry, body, claims.as_ref(), before, attached);
+        self.kept_beside(body, claims.as_ref(), attached);
         let Some(agreement) = chained else { return };
         if let Some(chain) = self.chains.get_mut(&agreement) {
             chain.uses = body.uses;

@@ -1,4 +1,4 @@
-//! What a consumer received, with the provider's receipt for it.
+//! What one party holds of the other's log: receipts at the consumer, intents at the provider.
 
 use super::Reading;
 use super::attached::Attached;
@@ -6,11 +6,11 @@ use crate::jws;
 use crate::register::log_verifiers;
 use perron_log::merkle::{empty_root, leaf_hash};
 use perron_log::{FindingKind, TlogProof};
-use perron_model::entry::{AttachmentKind, Body, Entry, Outcome, Received};
+use perron_model::entry::{AttachmentKind, Body, Decision, Entry, Outcome, Received};
 use perron_model::limits::MESSAGE_BYTES_MAX;
 use perron_model::participant::Participant;
-use perron_model::request::{ReadRequest, Receipt};
-use perron_model::{Digest, canonical};
+use perron_model::request::{Beside, ReadRequest, Receipt};
+use perron_model::{Digest, ParticipantId, canonical};
 
 /// What is wrong with a receipt.
 type Wrong = (FindingKind, String);
@@ -61,7 +61,7 @@ impl Reading<'_> {
         if salt.len() != 16 {
             return Err(other("the salt of the stream root is not 16 bytes"));
         }
-        let (decision, leaf) = self.opened(claims, &receipt.decision, &receipt.decision_proof)?;
+        let (decision, leaf) = self.opened(claims, &claims.provider, &receipt.decision, &receipt.decision_proof)?;
         let fits = |permitted: bool| permitted || body.refused.is_some();
         let about = matches!(&decision.body, Body::Decision(d) if d.request == body.request && fits(d.permitted));
         if !about || body.decision != Some(leaf) {
@@ -71,7 +71,8 @@ impl Reading<'_> {
             let none = receipt.outcome_proof.is_empty() && body.outcome.is_none();
             return if none { Ok(()) } else { Err(other("an outcome is named that it doesn't hold")) };
         }
-        let (outcome, outcome_leaf) = self.opened(claims, &receipt.outcome, &receipt.outcome_proof)?;
+        let (outcome, outcome_leaf) =
+            self.opened(claims, &claims.provider, &receipt.outcome, &receipt.outcome_proof)?;
         match &outcome.body {
             // Of an answer that broke off less may have come than was sent; the entry says so.
             Body::Outcome(o) if o.decision == leaf && body.outcome == Some(outcome_leaf) => match body.refused {
@@ -82,16 +83,39 @@ impl Reading<'_> {
         }
     }
 
-    /// A leaf of the provider's log, in a tree that the provider signed.
-    fn opened(&self, claims: &ReadRequest, leaf: &str, proof: &str) -> Result<(Entry, Digest), Wrong> {
+    /// What a consumer proved beside its request: its log held the intent before it asked.
+    pub(super) fn kept_beside(&mut self, body: &Decision, claims: Option<&ReadRequest>, attached: &mut Attached<'_>) {
+        let Some(digest) = &body.beside else { return };
+        let Some(bytes) = self.bound(attached, AttachmentKind::Beside, digest) else { return };
+        let Some(claims) = claims else { return };
+        self.count_signature("intent");
+        let checked = canonical::from_bytes::<Beside>(bytes, MESSAGE_BYTES_MAX)
+            .map_err(|e| (FindingKind::DocumentBytes, e.detail))
+            .and_then(|beside| self.opened(claims, &claims.issuer, &beside.intent, &beside.intent_proof));
+        match checked {
+            Ok((entry, _)) if matches!(&entry.body, Body::Intent(i) if i.request == body.request) => {}
+            Ok(_) => self.wrong(FindingKind::DocumentBytes, "the intent beside the request is about another"),
+            Err((kind, detail)) => self.wrong(kind, format!("the intent beside the request: {detail}")),
+        }
+    }
+
+    /// A leaf of a party's log, in a tree that this party signed.
+    fn opened(
+        &self,
+        claims: &ReadRequest,
+        party: &ParticipantId,
+        leaf: &str,
+        proof: &str,
+    ) -> Result<(Entry, Digest), Wrong> {
         let bytes = decode(leaf)?;
         let hash = leaf_hash(&bytes);
         let proof = TlogProof::parse(proof).map_err(|e| (FindingKind::DocumentBytes, e.to_string()))?;
-        let known = self.agreements.get(&claims.agreement).map(|k| &k.provider).filter(|p| p.id == claims.provider);
+        let known = self.agreements.get(&claims.agreement);
+        let known = known.into_iter().flat_map(|k| [&k.provider, &k.consumer]).filter(|p| p.id == *party);
         let verifies = |p: &Participant| proof.verify(&hash, &p.log_origin, &log_verifiers(p), &[]).map(|_| ());
-        let mut verified = Err("the provider is not in the register".to_owned());
-        for provider in self.register.participant(claims.provider.as_str()).into_iter().chain(known) {
-            verified = verifies(provider).map_err(|e| e.to_string());
+        let mut verified = Err(format!("`{party}` is not in the register"));
+        for participant in self.register.participant(party.as_str()).into_iter().chain(known) {
+            verified = verifies(participant).map_err(|e| e.to_string());
             if verified.is_ok() {
                 break;
             }

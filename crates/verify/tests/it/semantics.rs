@@ -366,3 +366,35 @@ fn a_leaf_that_is_no_entry_is_found() {
     // The document of an agreement that this log doesn't have is a stray one.
     assert_eq!(kinds, ["entry-encoding", "stray-file"]);
 }
+
+#[test]
+fn the_intent_beside_a_request_is_of_the_consumers_log_and_about_it() {
+    use base64::Engine;
+    let world = World::new(2);
+    let (log, _) = crate::support::write_log(&world.dir("inter-again"), &world.inter, &world.consumer.lines, 4);
+    let intent = world.consumer.find(|b| matches!(b, Body::Intent(_)));
+    let leaf = world.consumer.lines[intent].entry.to_bytes().unwrap();
+    let proof = log.reader().receipt(intent as u64, None).unwrap().to_string();
+    let beside = |leaf: &[u8], proof: &str| {
+        let intent = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(leaf);
+        let beside = perron_model::request::Beside { intent, intent_proof: proof.to_owned(), held_size: 0 };
+        perron_model::canonical::to_bytes(&beside).unwrap()
+    };
+    let kinds = |number: usize, bytes: Vec<u8>, bound: Digest| {
+        changed(&world, |book| {
+            let (at, decision) = decision_of(book, number);
+            decision.beside = Some(bound);
+            book.lines[at].attachments.push((AttachmentKind::Beside as u16, bytes.clone()));
+        })
+    };
+    let own = |number: usize, bytes: Vec<u8>| kinds(number, bytes.clone(), Digest::of(&bytes));
+    assert_eq!(own(0, beside(&leaf, &proof)), Vec::<&str>::new());
+    assert_eq!(own(1, beside(&leaf, &proof)), ["document-bytes"]);
+    assert_eq!(own(0, b"{}".to_vec()), ["document-bytes"]);
+    // In no tree that the consumer signed: another leaf, and one of the provider's own.
+    assert_eq!(own(0, beside(&world.consumer.lines[0].entry.to_bytes().unwrap(), &proof)), ["document-signature"]);
+    let of_provider = world.notes.last().unwrap();
+    let foreign = format!("{}\n\n{of_provider}", proof.split("\n\n").next().unwrap());
+    assert_eq!(own(0, beside(&leaf, &foreign)), ["document-signature"]);
+    assert_eq!(kinds(0, beside(&leaf, &proof), Digest::of(b"another")), ["document-bytes"]);
+}

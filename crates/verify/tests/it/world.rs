@@ -92,6 +92,7 @@ pub fn decide(book: &mut Book, asked: &Asked, before: u64, permitted: bool) -> D
         purpose: asked.claims.purpose.clone(),
         legal_basis: None,
         user: asked.claims.user.clone(),
+        beside: None,
     });
     let attachments =
         vec![(AttachmentKind::Request, asked.jws.clone().into_bytes()), (AttachmentKind::EvaluationInput, input)];

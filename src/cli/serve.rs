@@ -11,6 +11,7 @@ use crate::cli::{Output, init};
 use crate::connector::Node;
 use crate::connector::authority::Authority;
 use crate::connector::node::Parts;
+use crate::connector::witness::{HeldElsewhere, ask_for_heads};
 use crate::files::write_file;
 use crate::policy::Policies;
 use crate::settings::{Config, Settings};
@@ -83,7 +84,17 @@ struct Running {
     config: Config,
 }
 
-fn open(directory: &Path, config: Config) -> Result<Running> {
+struct Prepared {
+    parts: Parts,
+    peers: Arc<GrpcPeers>,
+    tls: Arc<ReloadableTls>,
+    register: Arc<RegisterHandle>,
+    keys: Arc<KeySet>,
+    is_torn: bool,
+}
+
+/// Everything before the log is opened for writing.
+fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
     let keys = Arc::new(KeySet::load(&directory.join("keys"))?);
     let trust = directory.join("trust");
     let key = init::read_authority_key(directory)?;
@@ -117,7 +128,13 @@ fn open(directory: &Path, config: Config) -> Result<Running> {
         peers: peers.clone(),
         policies,
     };
-    let node = Arc::new(Node::open(parts)?);
+    let is_torn = parts.is_torn()?;
+    Ok(Prepared { parts, peers, tls, register, keys, is_torn })
+}
+
+fn open(directory: &Path, config: Config, prepared: Prepared, elsewhere: &HeldElsewhere) -> Result<Running> {
+    let Prepared { parts, peers, tls, register, keys, .. } = prepared;
+    let node = Arc::new(Node::open(parts, elsewhere)?);
     let authority = if keys.is_authority() {
         Some(Arc::new(Authority::open(directory, &config.space, &config.participant, keys.clone(), register.clone())?))
     } else {
@@ -132,8 +149,15 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
     let config = Config::load(directory)?;
     let _lock = lock(directory)?;
     let running = {
+        let (at, of) = (directory.clone(), config.clone());
+        let prepared = crate::connector::catalogue::blocking(move || prepare(&at, &of)).await?;
+        let elsewhere = if prepared.is_torn {
+            ask_for_heads(&*prepared.peers, &prepared.register.load(), &config.participant).await
+        } else {
+            HeldElsewhere::default()
+        };
         let (directory, config) = (directory.clone(), config.clone());
-        crate::connector::catalogue::blocking(move || open(&directory, config)).await?
+        crate::connector::catalogue::blocking(move || open(&directory, config, prepared, &elsewhere)).await?
     };
     let peers_listener = server::bind(config.listen.peers).await?;
     let socket = server::bind_socket(&directory.join(SOCKET))?;

@@ -5,8 +5,8 @@ use crate::connector::ports::{AgreementsPort, ClockPort, PolicyPort, RegisterPor
 use crate::connector::reads::Running;
 use crate::connector::state::State;
 use crate::connector::users::Users;
-use crate::connector::witness::Kept;
-use crate::ledger::{Draft, Ledger, LogIdentity, SystemClock};
+use crate::connector::witness::{HeldElsewhere, Kept};
+use crate::ledger::{Draft, KnownHeads, Ledger, LogIdentity, SystemClock};
 use crate::policy::Policies;
 use crate::query::{QueryEngine, QuerySettings, Releases};
 use crate::settings::Settings;
@@ -42,6 +42,25 @@ pub struct Parts {
     pub policies: Arc<Policies>,
 }
 
+impl Parts {
+    /// Is the end of the log torn, so that partners are to be asked for their heads of it before
+    /// it is opened?
+    pub fn is_torn(&self) -> Result<bool> {
+        self.identity().and_then(|identity| Ledger::is_torn(&self.settings.data, identity))
+    }
+
+    fn identity(&self) -> Result<LogIdentity> {
+        let register = self.register.load();
+        let me = &self.settings.participant;
+        let own = register
+            .participant(me)
+            .ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, format!("`{me}` is not in the register")))?;
+        let signer = perron_log::Signer::from_seed(&own.log_origin, &self.keys.signing_key(KeyUse::Log)?.seed())
+            .map_err(|_| Error::new(ErrorCode::KeyInvalid, "the log key can't sign"))?;
+        Ok(LogIdentity { origin: own.log_origin.clone(), generation: 1, signer })
+    }
+}
+
 /// One organisation.
 pub struct Node {
     pub(crate) me: ParticipantId,
@@ -72,22 +91,19 @@ pub struct Node {
 
 impl Node {
     /// Opens an organisation's directory: the log first, then what is derived from it.
-    pub fn open(parts: Parts) -> Result<Node> {
+    pub fn open(parts: Parts, elsewhere: &HeldElsewhere) -> Result<Node> {
         let data = parts.settings.data.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let register = parts.register.load();
         let me = parts.settings.participant.clone();
-        let own = register
-            .participant(&me)
-            .ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, format!("`{me}` is not in the register")))?;
+        let identity = parts.identity()?;
         let store = Store::open(&data.join("state"))?;
         let state = Arc::new(State::open(store)?);
-        let signer = perron_log::Signer::from_seed(&own.log_origin, &parts.keys.signing_key(KeyUse::Log)?.seed())
-            .map_err(|_| Error::new(ErrorCode::KeyInvalid, "the log key can't sign"))?;
-        let identity = LogIdentity { origin: own.log_origin.clone(), generation: 1, signer };
         let kept = Kept::open(&data.join("trust"))?;
-        let heads = kept.heads_of(&own.log_origin)?;
-        let (ledger, opened) = Ledger::open(&data, identity, &heads, clock.clone(), state.clone())?;
+        let heads = KnownHeads {
+            heads: [kept.heads_of(&identity.origin)?, elsewhere.heads.clone()].concat(),
+            asked: elsewhere.asked.iter().map(ToString::to_string).collect(),
+        };
+        let (ledger, opened) = Ledger::open(&data, identity, heads, clock.clone(), state.clone())?;
         tracing::info!(
             entries = opened.size,
             recovered = opened.recovered,
@@ -167,6 +183,18 @@ impl Node {
     /// Now, by the one clock.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Version of the register in use, until when, and how it stands: *fresh*, *half-used* (a newer
+    /// one is overdue), or *stale*.
+    pub fn register_age(&self) -> (u64, Timestamp, &'static str) {
+        let (register, now) = (self.register.load(), self.now());
+        let age = match (register.is_fresh(now), register.half_used(now)) {
+            (false, _) => "stale",
+            (true, true) => "half-used",
+            (true, false) => "fresh",
+        };
+        (register.version(), register.payload().use_before, age)
     }
 
     /// This organisation.

@@ -132,6 +132,8 @@ pub trait Peers: Send + Sync {
     ) -> Result<ReceiptParts>;
     /// The peer's newest durable checkpoint.
     async fn head(&self, peer: &ParticipantId, held_size: u64) -> Result<Head>;
+    /// The newest checkpoint of our log that the peer keeps.
+    async fn kept(&self, peer: &ParticipantId) -> Result<Option<String>>;
     /// Shows ours to the peer, as a witness; gives its cosignature lines, or the size it holds
     /// where that isn't `old_size`.
     async fn show(&self, peer: &ParticipantId, old_size: u64, head: Head) -> Result<std::result::Result<Vec<u8>, u64>>;

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// How often checkpoints and tiles are published at the most.
 const PUBLISH_MS: u64 = 1_000;
 
+/// How often the age of the register is looked at.
+const REGISTER_CHECK_MS: u64 = 60_000;
+
 /// Peers whose heads are to be exchanged soon.
 #[derive(Debug, Default)]
 pub struct Wanted {
@@ -173,12 +176,25 @@ async fn exchange(node: Arc<Node>) {
     }
 }
 
-/// A new register version: noted in the log, and what it ends is ended.
+/// A new register version: noted in the log, and what it ends is ended. One that grows old is
+/// warned of at half of its time, for past it nothing is read.
 async fn watch_register(node: Arc<Node>) {
     let mut changes = node.register.subscribe();
+    let mut ticks = tokio::time::interval(Duration::from_millis(REGISTER_CHECK_MS));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut warned_of = None;
     loop {
-        if changes.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            _ = ticks.tick() => {
+                let register = node.register.load();
+                if register.half_used(node.now()) && warned_of != Some(register.version()) {
+                    warned_of = Some(register.version());
+                    let until = register.payload().use_before.to_string();
+                    tracing::warn!(version = register.version(), until, "no newer register came for half of its time; past it reads are refused");
+                }
+                continue;
+            }
         }
         node.end_what_is_over();
         if let Err(error) = node.note_register().await {

@@ -4,15 +4,18 @@
 //! that a partner kept. So heads go both ways after each read and agreement.
 
 use crate::connector::node::Node;
-use crate::connector::peers::Head;
+use crate::connector::peers::{Head, Peers};
 use crate::files::write_file;
 use crate::ledger::Draft;
+use crate::trust::register::VerifiedRegister;
 use perron_log::merkle::{Hash, verify_consistency};
 use perron_log::{Checkpoint, Cosigner, KeyKind, Verifier};
 use perron_model::entry::{AttachmentKind, Body, CheckpointKept};
+use perron_model::limits::{HEADS_ASKED_MAX, HEADS_ASKED_MS_MAX};
 use perron_model::participant::{KeyUse, Participant};
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Checkpoints in files: `trust/kept/` those of others, `trust/cosigned/` ours as others signed.
 #[derive(Debug)]
@@ -206,6 +209,42 @@ impl Node {
             .map_err(|e| Error::new(ErrorCode::SignatureInvalid, format!("the cosignature of `{peer}`: {e}")))?;
         self.kept.keep_cosigned(peer, &note)
     }
+}
+
+impl Node {
+    /// The newest checkpoint of a participant's log that is kept here.
+    pub fn kept_of(&self, peer: &ParticipantId) -> Result<Option<String>> {
+        let participant = self.in_force(peer)?;
+        Ok(self.kept.held(&participant.log_origin)?.map(|(_, note)| note))
+    }
+}
+
+/// What others keep of our log, asked for before a torn end of it is moved aside.
+#[derive(Clone, Debug, Default)]
+pub struct HeldElsewhere {
+    /// Checkpoints that our log key signed.
+    pub heads: Vec<Checkpoint>,
+    /// Who answered.
+    pub asked: Vec<ParticipantId>,
+}
+
+/// Asks all who can be reached for the newest checkpoint of our log that they keep. Those that
+/// don't answer in time are left out: a start waits for nobody.
+pub async fn ask_for_heads(peers: &dyn Peers, register: &VerifiedRegister, me: &ParticipantId) -> HeldElsewhere {
+    let mut held = HeldElsewhere::default();
+    let Some(own) = register.participant(me) else { return held };
+    let others = register.participants().filter(|p| p.id != *me && p.endpoint.is_some()).take(HEADS_ASKED_MAX);
+    let asking = others.map(|p| async {
+        let answer = tokio::time::timeout(Duration::from_millis(HEADS_ASKED_MS_MAX), peers.kept(&p.id)).await;
+        answer.ok().and_then(std::result::Result::ok).map(|note| (p.id.clone(), note))
+    });
+    for (who, note) in futures::future::join_all(asking).await.into_iter().flatten() {
+        // One that we never signed says nothing about our log.
+        let opened = note.and_then(|n| Checkpoint::open(&n, &own.log_origin, &log_verifiers(own), &[]).ok());
+        held.heads.extend(opened.map(|o| o.checkpoint));
+        held.asked.push(who);
+    }
+    held
 }
 
 impl Kept {

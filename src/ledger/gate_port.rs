@@ -1,6 +1,7 @@
 //! The ledger as the gate's port: turns, counters, decisions in their order.
 
-use crate::ledger::writer::{Draft, Job, Ledger, random_16};
+use crate::ledger::handle::Ledger;
+use crate::ledger::writer::{Draft, Job, random_16};
 use perron_gate::{DecisionRecord, Recorded};
 use perron_model::decision::{StateFacts, Verdict};
 use perron_model::entry::{AttachmentKind, Body, Decision};

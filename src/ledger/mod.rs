@@ -6,12 +6,14 @@
 mod chains;
 mod clock;
 mod gate_port;
+mod handle;
 mod nonces;
 mod refusals;
 pub mod stream_root;
 mod writer;
 
 pub use clock::SystemClock;
+pub use handle::{KnownHeads, Ledger, LogIdentity, Opened};
 pub use nonces::{IssuedNonce, Nonces};
-pub use writer::{Draft, Ledger, LogIdentity, Observer, Opened};
+pub use writer::{Draft, Observer};
 pub(crate) use writer::{random_16, random_text};

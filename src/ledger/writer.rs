@@ -1,20 +1,15 @@
 //! The one writer: a thread that turns drafts into entries, a batch at a time.
 
 use crate::ledger::chains::Chains;
-use crate::ledger::nonces::Nonces;
-use crate::ledger::refusals::Refusals;
+use crate::ledger::handle::Inner;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use perron_gate::Clock;
 use perron_log::merkle::leaf_hash;
-use perron_log::{Attachment, Checkpoint, Layout, Log, LogError, LogReader, LogSettings, NewEntry, OsFiles, Publisher};
-use perron_model::decision::StateFacts;
-use perron_model::entry::{AttachmentKind, Body, ClockJump, ENTRY_VERSION, Entry, Outcome, OutcomeStatus, Recovery};
-use perron_model::limits::{LEDGER_BATCH_MAX, LEDGER_QUEUE_MAX};
-use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
-use std::collections::HashMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use perron_log::{Attachment, Log, LogError, LogReader, NewEntry};
+use perron_model::entry::{AttachmentKind, Body, ClockJump, ENTRY_VERSION, Entry};
+use perron_model::limits::LEDGER_BATCH_MAX;
+use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp};
+use std::sync::{Arc, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
 /// What is to be written; number, time, blind and chain position are set by the writer.
@@ -45,27 +40,6 @@ pub trait Observer: Send + Sync {
     fn seen(&self) -> u64;
 }
 
-/// Names and keys of the log.
-pub struct LogIdentity {
-    /// Origin: `<authority>/<participant>/<generation>`.
-    pub origin: String,
-    /// Generation.
-    pub generation: u64,
-    /// The log key.
-    pub signer: perron_log::Signer,
-}
-
-/// What opening found.
-#[derive(Debug)]
-pub struct Opened {
-    /// Entries in the log before this start.
-    pub size: u64,
-    /// Did an unfinished record have to be moved aside?
-    pub recovered: bool,
-    /// Reads that the last crash left without an outcome.
-    pub unfinished: usize,
-}
-
 pub(super) enum Job {
     Write {
         draft: Draft,
@@ -79,29 +53,6 @@ pub(super) enum Job {
     Close {
         reply: oneshot::Sender<()>,
     },
-}
-
-pub(super) struct Inner {
-    pub(super) queue: mpsc::Sender<Job>,
-    pub(super) chains: Mutex<Chains>,
-    pub(super) turns: Mutex<HashMap<AgreementId, Arc<tokio::sync::Mutex<()>>>>,
-    pub(super) refusals: Refusals,
-    pub(super) nonces: Nonces,
-    pub(super) clock: Arc<dyn Clock>,
-    reader: LogReader,
-    publisher: Publisher,
-    failed: tokio::sync::watch::Sender<bool>,
-    origin: String,
-}
-
-/// A handle to the one writer; cheap to clone.
-#[derive(Clone)]
-pub struct Ledger(pub(super) Arc<Inner>);
-
-impl std::fmt::Debug for Ledger {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Ledger({})", self.0.origin)
-    }
 }
 
 /// 16 random bytes of the system.
@@ -130,199 +81,10 @@ pub(super) fn log_error(error: &LogError) -> Error {
     }
 }
 
-impl Ledger {
-    /// Opens the log under `data`, brings the observer level, writes what the last life left
-    /// open, and starts the writer.
-    pub fn open(
-        data: &Path,
-        identity: LogIdentity,
-        known_heads: &[Checkpoint],
-        clock: Arc<dyn Clock>,
-        observer: Arc<dyn Observer>,
-    ) -> Result<(Ledger, Opened)> {
-        let origin = identity.origin.clone();
-        let settings = LogSettings::new(&identity.origin, identity.generation, Box::new(identity.signer));
-        let (log, recovered) =
-            Log::open(Arc::new(OsFiles), Layout::new(data), settings, known_heads).map_err(|e| log_error(&e))?;
-        let publisher = log.publisher();
-        let reader = log.reader();
-        let mut chains = Chains::default();
-        let mut writer = Writer { log, observer, last_leaf: None, last_time: Timestamp::EPOCH };
-        writer.replay(&reader, &mut chains)?;
-        let unfinished = chains.unfinished();
-        let size = reader.size();
-        let mut drafts = Vec::new();
-        if let Some(torn) = &recovered.torn {
-            let body = Body::Recovery(Recovery {
-                offset: torn.offset,
-                length: torn.length,
-                digest: Digest::from_bytes(torn.digest.0),
-                asked: Vec::new(),
-            });
-            drafts.push(Draft::plain(body));
-        }
-        for (agreement, decision) in &unfinished {
-            let uses = chains.state(agreement, clock.now(), &[]).uses;
-            drafts.push(Draft {
-                body: unknown_outcome(*decision, uses),
-                chain: Some(*agreement),
-                attachments: Vec::new(),
-            });
-        }
-        let (queue, jobs) = mpsc::channel(LEDGER_QUEUE_MAX);
-        let inner = Arc::new(Inner {
-            queue,
-            chains: Mutex::new(chains),
-            turns: Mutex::default(),
-            refusals: Refusals::default(),
-            nonces: Nonces::default(),
-            clock,
-            reader,
-            publisher,
-            failed: tokio::sync::watch::Sender::new(false),
-            origin,
-        });
-        for draft in drafts {
-            writer.write(&inner, vec![(draft, None)])?;
-        }
-        let thread_inner = Arc::downgrade(&inner);
-        std::thread::Builder::new()
-            .name("perron-ledger".to_owned())
-            .spawn(move || writer.run(&thread_inner, jobs))
-            .map_err(|_| Error::new(ErrorCode::Internal, "the log's writer can't be started"))?;
-        Ok((Ledger(inner), Opened { size, recovered: recovered.torn.is_some(), unfinished: unfinished.len() }))
-    }
-
-    /// Appends; returns once it is durable.
-    pub async fn append(&self, draft: Draft) -> Result<perron_gate::Recorded> {
-        self.enqueue(draft).await?.await.map_err(|_| gone())?
-    }
-
-    pub(super) async fn enqueue(&self, draft: Draft) -> Result<oneshot::Receiver<Result<perron_gate::Recorded>>> {
-        let (reply, answer) = oneshot::channel();
-        self.0.queue.send(Job::Write { draft, reply }).await.map_err(|_| gone())?;
-        Ok(answer)
-    }
-
-    /// Writes the outcome of a permitted read; a read of which nothing left gives its use back.
-    pub async fn outcome(&self, agreement: AgreementId, mut outcome: Outcome) -> Result<perron_gate::Recorded> {
-        let turn = self.turn_of(&agreement).lock_owned().await;
-        // The place in the queue comes first: between the counter and the queue nothing waits, so
-        // a caller that goes away can't move one without the other.
-        let place = self.0.queue.reserve().await.map_err(|_| gone())?;
-        {
-            let mut chains = self.0.chains.lock().unwrap_or_else(PoisonError::into_inner);
-            let chain = chains.chain(agreement);
-            if outcome.status == OutcomeStatus::NothingLeft {
-                chain.uses = chain.uses.saturating_sub(1);
-            }
-            outcome.uses = chain.uses;
-        }
-        let (reply, answer) = oneshot::channel();
-        place.send(Job::Write {
-            draft: Draft { body: Body::Outcome(outcome), chain: Some(agreement), attachments: Vec::new() },
-            reply,
-        });
-        drop(turn);
-        answer.await.map_err(|_| gone())?
-    }
-
-    /// Takes a nonce of this peer out of use without a read, then waits until every decision that
-    /// was ordered before is durable. From here on the request that names the nonce has its
-    /// decision in the log, or will never have one.
-    pub async fn void(&self, peer: &ParticipantId, agreement: &AgreementId, nonce: &str) -> Result<()> {
-        // Within the turn no decision under this agreement is between its nonce and its place.
-        let turn = self.turn_of(agreement).lock_owned().await;
-        self.0.nonces.void(nonce, peer);
-        let (reply, answer) = oneshot::channel();
-        self.0.queue.send(Job::Level { reply }).await.map_err(|_| gone())?;
-        drop(turn);
-        answer.await.map_err(|_| gone())
-    }
-
-    /// Writes the summaries that are due, and publishes checkpoint and tiles of what is durable.
-    /// Called once a second; the writer doesn't wait for it.
-    pub async fn publish(&self) -> Result<()> {
-        let _ = self.0.queue.try_send(Job::Tick);
-        let publisher = self.0.publisher.clone();
-        let published = tokio::task::spawn_blocking(move || publisher.publish()).await.map_err(|_| gone())?;
-        published.map_err(|e| log_error(&e))
-    }
-
-    /// Writes what is due, publishes, and ends the writer.
-    pub async fn close(&self) -> Result<()> {
-        let (reply, answer) = oneshot::channel();
-        self.0.queue.send(Job::Close { reply }).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?;
-        self.publish().await
-    }
-
-    /// Reads what is durable.
-    pub fn reader(&self) -> &LogReader {
-        &self.0.reader
-    }
-
-    /// Origin of the log.
-    pub fn origin(&self) -> &str {
-        &self.0.origin
-    }
-
-    /// Nonces of tickets.
-    pub fn nonces(&self) -> &Nonces {
-        &self.0.nonces
-    }
-
-    /// Returns once a write has failed, so that the process must end.
-    pub async fn failed(&self) {
-        let mut failed = self.0.failed.subscribe();
-        let _ = failed.wait_for(|f| *f).await;
-    }
-
-    /// Counters of an agreement.
-    pub fn state_of(&self, agreement: &AgreementId) -> StateFacts {
-        let now = self.0.clock.now();
-        self.0.chains.lock().unwrap_or_else(PoisonError::into_inner).state(agreement, now, &[])
-    }
-
-    /// Newest position of an agreement's chain: its number and leaf hash.
-    pub fn chain_head(&self, agreement: &AgreementId) -> Option<(u64, Digest)> {
-        let mut chains = self.0.chains.lock().unwrap_or_else(PoisonError::into_inner);
-        let chain = chains.chain(*agreement);
-        chain.last.map(|leaf| (chain.next.saturating_sub(1), leaf))
-    }
-
-    pub(super) fn turn_of(&self, agreement: &AgreementId) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        // Turns that nobody holds or waits for are forgotten, so that the map stays small.
-        if turns.len() > LEDGER_QUEUE_MAX {
-            turns.retain(|_, t| Arc::strong_count(t) > 1);
-        }
-        turns.entry(*agreement).or_default().clone()
-    }
-}
-
-fn gone() -> Error {
-    Error::new(ErrorCode::LogUnavailable, "the log can't be written, so nothing leaves")
-}
-
-fn unknown_outcome(decision: Digest, uses: u64) -> Body {
-    Body::Outcome(Outcome {
-        decision,
-        status: OutcomeStatus::UnknownAfterCrash,
-        reason: None,
-        batches: 0,
-        rows: 0,
-        bytes: 0,
-        messages: 0,
-        stream_root: crate::ledger::stream_root::stream_root(&[0; 16], &[]),
-        uses,
-    })
-}
-
-type Waiting = (Draft, Option<oneshot::Sender<Result<perron_gate::Recorded>>>);
+pub(super) type Waiting = (Draft, Option<oneshot::Sender<Result<perron_gate::Recorded>>>);
 type Prepared = (Entry, Digest, Vec<(AttachmentKind, Vec<u8>)>);
 
-struct Writer {
+pub(super) struct Writer {
     log: Log,
     observer: Arc<dyn Observer>,
     last_leaf: Option<Digest>,
@@ -330,8 +92,12 @@ struct Writer {
 }
 
 impl Writer {
+    pub(super) fn new(log: Log, observer: Arc<dyn Observer>) -> Writer {
+        Writer { log, observer, last_leaf: None, last_time: Timestamp::EPOCH }
+    }
+
     /// Reads the log from its beginning: chains always, the observer from where it was.
-    fn replay(&mut self, reader: &LogReader, chains: &mut Chains) -> Result<()> {
+    pub(super) fn replay(&mut self, reader: &LogReader, chains: &mut Chains) -> Result<()> {
         let seen = self.observer.seen();
         if seen > reader.size() {
             // What is derived leads the truth: acknowledged entries are gone.
@@ -360,7 +126,7 @@ impl Writer {
         Ok(())
     }
 
-    fn run(mut self, inner: &std::sync::Weak<Inner>, mut jobs: mpsc::Receiver<Job>) {
+    pub(super) fn run(mut self, inner: &std::sync::Weak<Inner>, mut jobs: mpsc::Receiver<Job>) {
         while let Some(first) = jobs.blocking_recv() {
             let Some(inner) = inner.upgrade() else { return };
             let mut batch: Vec<Waiting> = Vec::new();
@@ -399,7 +165,7 @@ impl Writer {
     }
 
     /// One batch: one record, one sync; then all who wait are answered.
-    fn write(&mut self, inner: &Inner, batch: Vec<Waiting>) -> Result<()> {
+    pub(super) fn write(&mut self, inner: &Inner, batch: Vec<Waiting>) -> Result<()> {
         let mut replies = Vec::with_capacity(batch.len());
         let mut prepared: Vec<Prepared> = Vec::with_capacity(batch.len());
         let mut leaves = Vec::with_capacity(batch.len());

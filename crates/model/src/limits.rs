@@ -96,6 +96,10 @@ pub const SETTLING_MAX: usize = 4096;
 pub const ANSWER_STALL_MS_MAX: u64 = 60_000;
 /// How often it is looked at whether a running read is over, in milliseconds.
 pub const END_CHECK_MS: u64 = 250;
+/// Participants that are asked for our head where the end of our log is torn.
+pub const HEADS_ASKED_MAX: usize = 64;
+/// How long each of them has to answer, in milliseconds.
+pub const HEADS_ASKED_MS_MAX: u64 = 5_000;
 /// Largest line of a CSV file, in bytes.
 pub const CSV_LINE_BYTES_MAX: usize = 1024 * 1024;
 /// Parts of one snapshot; past it a set is replaced instead of appended to. A manifest of so many

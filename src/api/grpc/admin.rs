@@ -212,11 +212,13 @@ impl Admin {
 
     fn status(&self) -> Json {
         let reader = self.node.ledger().reader();
+        let (version, until, age) = self.node.register_age();
         json!({
             "participant": self.node.me(),
             "origin": self.node.ledger().origin(),
             "entries": reader.size(),
             "published": reader.published_size(),
+            "register": {"version": version, "use_before": until, "age": age},
             "authority": self.authority.is_some(),
             "version": env!("CARGO_PKG_VERSION"),
         })

@@ -216,6 +216,13 @@ impl Peers for GrpcPeers {
         Ok(Head { note: answer.checkpoint, consistency: convert::hashes(answer.consistency)? })
     }
 
+    async fn kept(&self, peer: &ParticipantId) -> Result<Option<String>> {
+        let mut client = LedgerServiceClient::new(self.channel(peer)).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let note = call(client.get_kept(pb::GetKeptRequest {})).await?.checkpoint;
+        let note = String::from_utf8(note).map_err(|_| Error::malformed("a checkpoint is UTF-8"))?;
+        Ok(Some(note).filter(|n| !n.is_empty()))
+    }
+
     async fn show(&self, peer: &ParticipantId, old_size: u64, head: Head) -> Result<std::result::Result<Vec<u8>, u64>> {
         let mut client = LedgerServiceClient::new(self.channel(peer)).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let consistency = convert::consistency(&head);

@@ -191,6 +191,11 @@ impl LedgerService for Services {
         let head = self.node.head(request.get_ref().held_size).map_err(|e| to_status(&e))?;
         Ok(Response::new(pb::GetCheckpointResponse { consistency: convert::consistency(&head), checkpoint: head.note }))
     }
+    async fn get_kept(&self, request: Request<pb::GetKeptRequest>) -> Result<Response<pb::GetKeptResponse>, Status> {
+        let peer = self.caller(&request)?;
+        let kept = self.node.kept_of(&peer).map_err(|e| to_status(&e))?;
+        Ok(Response::new(pb::GetKeptResponse { checkpoint: kept.unwrap_or_default().into_bytes() }))
+    }
     async fn add_checkpoint(
         &self,
         request: Request<pb::AddCheckpointRequest>,

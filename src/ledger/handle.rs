@@ -1,0 +1,265 @@
+//! The handle to the one writer: opening, appending, reading what is durable.
+
+use crate::ledger::chains::Chains;
+use crate::ledger::nonces::Nonces;
+use crate::ledger::refusals::Refusals;
+use crate::ledger::writer::{Draft, Job, Observer, Writer, log_error};
+use perron_gate::Clock;
+use perron_log::{Checkpoint, Layout, Log, LogReader, LogSettings, OsFiles, Publisher};
+use perron_model::decision::StateFacts;
+use perron_model::entry::{Body, Outcome, OutcomeStatus, Recovery};
+use perron_model::limits::LEDGER_QUEUE_MAX;
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot};
+
+/// Names and keys of the log.
+pub struct LogIdentity {
+    /// Origin: `<authority>/<participant>/<generation>`.
+    pub origin: String,
+    /// Generation.
+    pub generation: u64,
+    /// The log key.
+    pub signer: perron_log::Signer,
+}
+
+/// Heads of the log that lie elsewhere.
+#[derive(Debug, Default)]
+pub struct KnownHeads {
+    /// Checkpoints of ours that others signed or keep.
+    pub heads: Vec<Checkpoint>,
+    /// Who was asked for them, because the end is torn.
+    pub asked: Vec<String>,
+}
+
+/// What opening found.
+#[derive(Debug)]
+pub struct Opened {
+    /// Entries in the log before this start.
+    pub size: u64,
+    /// Did an unfinished record have to be moved aside?
+    pub recovered: bool,
+    /// Reads that the last crash left without an outcome.
+    pub unfinished: usize,
+}
+
+pub(super) struct Inner {
+    pub(super) queue: mpsc::Sender<Job>,
+    pub(super) chains: Mutex<Chains>,
+    pub(super) turns: Mutex<HashMap<AgreementId, Arc<tokio::sync::Mutex<()>>>>,
+    pub(super) refusals: Refusals,
+    pub(super) nonces: Nonces,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) reader: LogReader,
+    pub(super) publisher: Publisher,
+    pub(super) failed: tokio::sync::watch::Sender<bool>,
+    pub(super) origin: String,
+}
+
+/// A handle to the one writer; cheap to clone.
+#[derive(Clone)]
+pub struct Ledger(pub(super) Arc<Inner>);
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ledger({})", self.0.origin)
+    }
+}
+
+impl Ledger {
+    /// Is the last record of the log under `data` torn? Nothing is changed.
+    pub fn is_torn(data: &Path, identity: LogIdentity) -> Result<bool> {
+        let settings = LogSettings::new(&identity.origin, identity.generation, Box::new(identity.signer));
+        let survey = Log::survey(&OsFiles, &Layout::new(data), &settings).map_err(|e| log_error(&e))?;
+        Ok(survey.torn.is_some())
+    }
+
+    /// Opens the log under `data`, brings the observer level, writes what the last life left
+    /// open, and starts the writer.
+    pub fn open(
+        data: &Path,
+        identity: LogIdentity,
+        known: KnownHeads,
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<(Ledger, Opened)> {
+        let origin = identity.origin.clone();
+        let settings = LogSettings::new(&identity.origin, identity.generation, Box::new(identity.signer));
+        let (log, recovered) =
+            Log::open(Arc::new(OsFiles), Layout::new(data), settings, &known.heads).map_err(|e| log_error(&e))?;
+        let publisher = log.publisher();
+        let reader = log.reader();
+        let mut chains = Chains::default();
+        let mut writer = Writer::new(log, observer);
+        writer.replay(&reader, &mut chains)?;
+        let unfinished = chains.unfinished();
+        let size = reader.size();
+        let mut drafts = Vec::new();
+        if let Some(torn) = &recovered.torn {
+            let body = Body::Recovery(Recovery {
+                offset: torn.offset,
+                length: torn.length,
+                digest: Digest::from_bytes(torn.digest.0),
+                asked: known.asked,
+            });
+            drafts.push(Draft::plain(body));
+        }
+        for (agreement, decision) in &unfinished {
+            let uses = chains.state(agreement, clock.now(), &[]).uses;
+            drafts.push(Draft {
+                body: unknown_outcome(*decision, uses),
+                chain: Some(*agreement),
+                attachments: Vec::new(),
+            });
+        }
+        let (queue, jobs) = mpsc::channel(LEDGER_QUEUE_MAX);
+        let inner = Arc::new(Inner {
+            queue,
+            chains: Mutex::new(chains),
+            turns: Mutex::default(),
+            refusals: Refusals::default(),
+            nonces: Nonces::default(),
+            clock,
+            reader,
+            publisher,
+            failed: tokio::sync::watch::Sender::new(false),
+            origin,
+        });
+        for draft in drafts {
+            writer.write(&inner, vec![(draft, None)])?;
+        }
+        let thread_inner = Arc::downgrade(&inner);
+        std::thread::Builder::new()
+            .name("perron-ledger".to_owned())
+            .spawn(move || writer.run(&thread_inner, jobs))
+            .map_err(|_| Error::new(ErrorCode::Internal, "the log's writer can't be started"))?;
+        Ok((Ledger(inner), Opened { size, recovered: recovered.torn.is_some(), unfinished: unfinished.len() }))
+    }
+
+    /// Appends; returns once it is durable.
+    pub async fn append(&self, draft: Draft) -> Result<perron_gate::Recorded> {
+        self.enqueue(draft).await?.await.map_err(|_| gone())?
+    }
+
+    pub(super) async fn enqueue(&self, draft: Draft) -> Result<oneshot::Receiver<Result<perron_gate::Recorded>>> {
+        let (reply, answer) = oneshot::channel();
+        self.0.queue.send(Job::Write { draft, reply }).await.map_err(|_| gone())?;
+        Ok(answer)
+    }
+
+    /// Writes the outcome of a permitted read; a read of which nothing left gives its use back.
+    pub async fn outcome(&self, agreement: AgreementId, mut outcome: Outcome) -> Result<perron_gate::Recorded> {
+        let turn = self.turn_of(&agreement).lock_owned().await;
+        // The place in the queue comes first: between the counter and the queue nothing waits, so
+        // a caller that goes away can't move one without the other.
+        let place = self.0.queue.reserve().await.map_err(|_| gone())?;
+        {
+            let mut chains = self.0.chains.lock().unwrap_or_else(PoisonError::into_inner);
+            let chain = chains.chain(agreement);
+            if outcome.status == OutcomeStatus::NothingLeft {
+                chain.uses = chain.uses.saturating_sub(1);
+            }
+            outcome.uses = chain.uses;
+        }
+        let (reply, answer) = oneshot::channel();
+        place.send(Job::Write {
+            draft: Draft { body: Body::Outcome(outcome), chain: Some(agreement), attachments: Vec::new() },
+            reply,
+        });
+        drop(turn);
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Takes a nonce of this peer out of use without a read, then waits until every decision that
+    /// was ordered before is durable. From here on the request that names the nonce has its
+    /// decision in the log, or will never have one.
+    pub async fn void(&self, peer: &ParticipantId, agreement: &AgreementId, nonce: &str) -> Result<()> {
+        // Within the turn no decision under this agreement is between its nonce and its place.
+        let turn = self.turn_of(agreement).lock_owned().await;
+        self.0.nonces.void(nonce, peer);
+        let (reply, answer) = oneshot::channel();
+        self.0.queue.send(Job::Level { reply }).await.map_err(|_| gone())?;
+        drop(turn);
+        answer.await.map_err(|_| gone())
+    }
+
+    /// Writes the summaries that are due, and publishes checkpoint and tiles of what is durable.
+    /// Called once a second; the writer doesn't wait for it.
+    pub async fn publish(&self) -> Result<()> {
+        let _ = self.0.queue.try_send(Job::Tick);
+        let publisher = self.0.publisher.clone();
+        let published = tokio::task::spawn_blocking(move || publisher.publish()).await.map_err(|_| gone())?;
+        published.map_err(|e| log_error(&e))
+    }
+
+    /// Writes what is due, publishes, and ends the writer.
+    pub async fn close(&self) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.0.queue.send(Job::Close { reply }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?;
+        self.publish().await
+    }
+
+    /// Reads what is durable.
+    pub fn reader(&self) -> &LogReader {
+        &self.0.reader
+    }
+
+    /// Origin of the log.
+    pub fn origin(&self) -> &str {
+        &self.0.origin
+    }
+
+    /// Nonces of tickets.
+    pub fn nonces(&self) -> &Nonces {
+        &self.0.nonces
+    }
+
+    /// Returns once a write has failed, so that the process must end.
+    pub async fn failed(&self) {
+        let mut failed = self.0.failed.subscribe();
+        let _ = failed.wait_for(|f| *f).await;
+    }
+
+    /// Counters of an agreement.
+    pub fn state_of(&self, agreement: &AgreementId) -> StateFacts {
+        let now = self.0.clock.now();
+        self.0.chains.lock().unwrap_or_else(PoisonError::into_inner).state(agreement, now, &[])
+    }
+
+    /// Newest position of an agreement's chain: its number and leaf hash.
+    pub fn chain_head(&self, agreement: &AgreementId) -> Option<(u64, Digest)> {
+        let mut chains = self.0.chains.lock().unwrap_or_else(PoisonError::into_inner);
+        let chain = chains.chain(*agreement);
+        chain.last.map(|leaf| (chain.next.saturating_sub(1), leaf))
+    }
+
+    pub(super) fn turn_of(&self, agreement: &AgreementId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        // Turns that nobody holds or waits for are forgotten, so that the map stays small.
+        if turns.len() > LEDGER_QUEUE_MAX {
+            turns.retain(|_, t| Arc::strong_count(t) > 1);
+        }
+        turns.entry(*agreement).or_default().clone()
+    }
+}
+
+fn gone() -> Error {
+    Error::new(ErrorCode::LogUnavailable, "the log can't be written, so nothing leaves")
+}
+
+fn unknown_outcome(decision: Digest, uses: u64) -> Body {
+    Body::Outcome(Outcome {
+        decision,
+        status: OutcomeStatus::UnknownAfterCrash,
+        reason: None,
+        batches: 0,
+        rows: 0,
+        bytes: 0,
+        messages: 0,
+        stream_root: crate::ledger::stream_root::stream_root(&[0; 16], &[]),
+        uses,
+    })
+}

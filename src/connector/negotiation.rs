@@ -46,6 +46,9 @@ impl Node {
         }
         let before = existing.as_ref().map(|n| n.state);
         let state = next(before, side.other(), message.message)?;
+        if !self.negotiation_rates.take(peer.as_str(), self.now()) {
+            return Err(Error::new(ErrorCode::Overloaded, "too many messages of negotiations in a short time"));
+        }
         let pid = match (&existing, message.message) {
             (Some(found), _) => found.pid.clone(),
             (None, Message::Request) => uuid::Uuid::now_v7().to_string(),

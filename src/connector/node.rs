@@ -6,7 +6,7 @@ use crate::connector::reads::Running;
 use crate::connector::state::State;
 use crate::connector::users::Users;
 use crate::connector::witness::{HeldElsewhere, Kept};
-use crate::ledger::{Draft, KnownHeads, Ledger, LogIdentity, SystemClock};
+use crate::ledger::{Draft, KnownHeads, Ledger, LogIdentity, Rates, SystemClock};
 use crate::policy::Policies;
 use crate::query::{QueryEngine, QuerySettings, Releases};
 use crate::settings::Settings;
@@ -16,6 +16,9 @@ use crate::trust::keys::KeySet;
 use crate::trust::register::RegisterHandle;
 use perron_gate::{Clock, Gate};
 use perron_model::entry::{AttachmentKind, Body, Start, Stop};
+use perron_model::limits::{
+    CHECKPOINTS_BURST, CHECKPOINTS_PER_SECOND, NEGOTIATION_MESSAGES_BURST, NEGOTIATION_MESSAGES_PER_SECOND,
+};
 use perron_model::participant::{KeyUse, Participant, PublicKey};
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, SpaceId, Timestamp};
 use std::path::PathBuf;
@@ -82,6 +85,8 @@ pub struct Node {
     pub(crate) running: Running,
     pub(crate) kept: Kept,
     pub(crate) wanted: crate::connector::tasks::Wanted,
+    pub(crate) negotiation_rates: Rates,
+    pub(crate) checkpoint_rates: Rates,
     pub(crate) settling: crate::connector::settling::Settling,
     pub(crate) negotiating: tokio::sync::Mutex<()>,
     pub(crate) schema_grants: Mutex<std::collections::HashSet<(ParticipantId, Digest, u64)>>,
@@ -143,6 +148,8 @@ impl Node {
             running: Running::default(),
             kept,
             wanted: crate::connector::tasks::Wanted::default(),
+            negotiation_rates: Rates::new(NEGOTIATION_MESSAGES_BURST, NEGOTIATION_MESSAGES_PER_SECOND),
+            checkpoint_rates: Rates::new(CHECKPOINTS_BURST, CHECKPOINTS_PER_SECOND),
             settling: crate::connector::settling::Settling::default(),
             negotiating: tokio::sync::Mutex::new(()),
             schema_grants: Mutex::default(),

@@ -141,6 +141,9 @@ impl Node {
         if held != old_size {
             return Ok(Err(held));
         }
+        if !self.checkpoint_rates.take(peer.as_str(), self.now()) {
+            return Err(Error::new(ErrorCode::Overloaded, "too many checkpoints in a short time"));
+        }
         let checkpoint = self.keep_head(&participant, head).await?;
         let name = witness_name(&self.space, &self.me);
         let cosigner = Cosigner::from_seed(&name, &self.keys.signing_key(KeyUse::Witness)?.seed())

@@ -1,20 +1,14 @@
 //! Refusals within a rate, and summaries of the rest: nobody makes the log grow at will.
 
+use crate::ledger::rates::Rates;
 use perron_log::merkle::{Frontier, Hash, leaf_hash};
 use perron_model::entry::{Body, RefusalSummary};
 use perron_model::limits::{REFUSALS_BURST, REFUSALS_PER_SECOND};
 use perron_model::{Digest, ErrorCode, ParticipantId, Timestamp};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Most peers and users whose rate is followed at a time; past it all share one.
-const RATES_MAX: usize = 4096;
 const MINUTE_MS: i64 = 60_000;
-
-struct Bucket {
-    tokens: f64,
-    at: Timestamp,
-}
 
 struct Summary {
     count: u64,
@@ -22,30 +16,21 @@ struct Summary {
 }
 
 /// Rates and summaries of refusals.
-#[derive(Default)]
 pub struct Refusals {
-    rates: Mutex<HashMap<(String, String), Bucket>>,
+    rates: Rates,
     summaries: Mutex<BTreeMap<(i64, String, &'static str), Summary>>,
+}
+
+impl Default for Refusals {
+    fn default() -> Refusals {
+        Refusals { rates: Rates::new(REFUSALS_BURST, REFUSALS_PER_SECOND), summaries: Mutex::default() }
+    }
 }
 
 impl Refusals {
     /// May one more refusal of this peer and user be an entry of its own? (token bucket)
     pub fn rate_ok(&self, peer: &ParticipantId, user: &str, now: Timestamp) -> bool {
-        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut key = (peer.to_string(), user.to_owned());
-        if rates.len() >= RATES_MAX && !rates.contains_key(&key) {
-            key = (String::new(), String::new());
-        }
-        let bucket = rates.entry(key).or_insert(Bucket { tokens: f64::from(REFUSALS_BURST), at: now });
-        let elapsed_ms = now.millis().saturating_sub(bucket.at.millis()).clamp(0, MINUTE_MS);
-        let gained = f64::from(i32::try_from(elapsed_ms).unwrap_or(i32::MAX)) / 1000.0 * f64::from(REFUSALS_PER_SECOND);
-        bucket.tokens = (bucket.tokens + gained).min(f64::from(REFUSALS_BURST));
-        bucket.at = now;
-        if bucket.tokens < 1.0 {
-            return false;
-        }
-        bucket.tokens -= 1.0;
-        true
+        self.rates.take(&format!("{peer}\n{user}"), now)
     }
 
     /// Counts a refusal into the summary of its peer, reason and minute.

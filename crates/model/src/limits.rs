@@ -86,6 +86,15 @@ pub const CONNECT_ADDRESSES_MAX: usize = 4;
 pub const OUTBOX_BACKOFF_MS_MAX: u64 = 30_000;
 /// First wait of the outbox after a failed try, in milliseconds.
 pub const OUTBOX_BACKOFF_MS_MIN: u64 = 50;
+/// Messages of negotiations that one member may send at once, and then in a second: each is an
+/// entry of the log.
+pub const NEGOTIATION_MESSAGES_BURST: u32 = 2_000;
+/// See `NEGOTIATION_MESSAGES_BURST`.
+pub const NEGOTIATION_MESSAGES_PER_SECOND: u32 = 20;
+/// Checkpoints that one member may show at once, and then in a second.
+pub const CHECKPOINTS_BURST: u32 = 500;
+/// See `CHECKPOINTS_BURST`.
+pub const CHECKPOINTS_PER_SECOND: u32 = 10;
 /// Longest wait between two questions for the receipt of a broken read, in milliseconds.
 pub const SETTLE_BACKOFF_MS_MAX: u64 = 5_000;
 /// Broken reads whose receipt is asked for at a time.

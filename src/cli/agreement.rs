@@ -11,7 +11,7 @@ use std::path::Path;
 
 pub fn run(verb: AgreementVerb, output: &Output) -> Result<()> {
     match verb {
-        AgreementVerb::List(dir) => client::print(&dir.dir, &Command::AgreementList, output),
+        AgreementVerb::List(dir) => client::print(&dir.dir, &Command::AgreementList {}, output),
         AgreementVerb::Show { dir, agreement } => {
             let envelope = client::execute(&dir.dir, &Command::AgreementShow { id: agreement })?;
             // The bytes as they are signed and kept: they can be verified as printed.

@@ -40,7 +40,7 @@ pub fn run(verb: AuthorityVerb, output: &Output) -> Result<()> {
         AuthorityVerb::Revoke { dir, participant } => {
             client::print(&dir.dir, &Command::AuthorityStatus { participant, status: Status::Revoked }, output)
         }
-        AuthorityVerb::List(dir) => client::print(&dir.dir, &Command::AuthorityList, output),
+        AuthorityVerb::List(dir) => client::print(&dir.dir, &Command::AuthorityList {}, output),
     }
 }
 

@@ -40,7 +40,7 @@ pub fn run_dataset(verb: DatasetVerb, output: &Output) -> Result<()> {
             client::print(&dir.dir, &Command::DatasetUpdate { id: dataset.id, source, replace }, output)
         }
         DatasetVerb::Withdraw { dir, id } => client::print(&dir.dir, &Command::DatasetWithdraw { id }, output),
-        DatasetVerb::List(dir) => client::print(&dir.dir, &Command::DatasetList, output),
+        DatasetVerb::List(dir) => client::print(&dir.dir, &Command::DatasetList {}, output),
     }
 }
 
@@ -57,7 +57,7 @@ pub fn run_offer(verb: OfferVerb, output: &Output) -> Result<()> {
             };
             client::print(&dir.dir, &command, output)
         }
-        OfferVerb::List(dir) => client::print(&dir.dir, &Command::OfferList, output),
+        OfferVerb::List(dir) => client::print(&dir.dir, &Command::OfferList {}, output),
     }
 }
 

@@ -41,7 +41,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Noun::Query(args) => query::run(args, &output),
         Noun::Audit(verb) => audit::run(verb, &output),
         Noun::Store(verb) => store::run(verb, &output),
-        Noun::Status(args) => client::print(&args.dir, &crate::api::grpc::admin::Command::Status, &output),
+        Noun::Status(args) => client::print(&args.dir, &crate::api::grpc::admin::Command::Status {}, &output),
         Noun::Demo(args) => demo::run(&args, &output),
     }
 }

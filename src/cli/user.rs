@@ -36,7 +36,7 @@ pub fn run(verb: UserVerb, output: &Output) -> Result<()> {
             }
             Ok(())
         }
-        UserVerb::List(dir) => client::print(&dir.dir, &Command::UserList, output),
+        UserVerb::List(dir) => client::print(&dir.dir, &Command::UserList {}, output),
     }
 }
 

@@ -58,6 +58,9 @@ pub const UNACKNOWLEDGED_MAX: u64 = 100;
 pub const UNACKNOWLEDGED_MS_MAX: i64 = 24 * 3_600_000;
 /// How long a register version serves by default, in seconds.
 pub const REGISTER_LIFE_S: i64 = 24 * 3600;
+/// How far a clock may be behind the time at which the register in use was signed, in
+/// milliseconds; further, and nothing is decided by it.
+pub const CLOCK_LAG_MS_MAX: i64 = 5 * 60_000;
 /// How often an authority signs the register anew, in seconds.
 pub const REGISTER_RESIGN_S: u64 = 3600;
 /// Largest register (its JWS and all entries' together), in bytes.
@@ -78,6 +81,11 @@ pub const CERTIFICATES_MAX: usize = 4;
 pub const RENEWAL_AGE_MS_MAX: i64 = 10 * 60_000;
 /// Longest TLS handshake, in milliseconds.
 pub const HANDSHAKE_MS_MAX: u64 = 10_000;
+/// How long a request may take to arrive whole, in milliseconds.
+pub const REQUEST_ARRIVAL_MS_MAX: u64 = 15_000;
+/// Space on the disk that only what ends or explains something may use (outcomes, receipts,
+/// recovery, start and stop), in bytes: below it no read begins.
+pub const DISK_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 /// Longest wait for a name to resolve and a connection to open, in milliseconds.
 pub const CONNECT_MS_MAX: u64 = 5_000;
 /// Addresses of one name that the dialer tries.

@@ -29,12 +29,13 @@ const WAIT_S_MAX: u64 = 600;
 /// Entries that one listing gives at the most.
 const ENTRIES_MAX: u64 = 1_000;
 
-/// A command of the local command line.
+/// A command of the local command line. Those without fields are written with braces: as units
+/// they would take unknown fields.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
     /// What runs here.
-    Status,
+    Status {},
     /// Adds a user, or replaces the grants of one.
     UserAdd {
         name: UserName,
@@ -44,7 +45,7 @@ pub enum Command {
         credential: Credential,
     },
     /// All users.
-    UserList,
+    UserList {},
     /// Publishes a set.
     DatasetAdd { dataset: Box<Dataset>, source: SourceFile },
     /// Appends to a set, or replaces its rows.
@@ -52,7 +53,7 @@ pub enum Command {
     /// Takes a set back.
     DatasetWithdraw { id: DatasetId },
     /// All sets published here.
-    DatasetList,
+    DatasetList {},
     /// Publishes an offer.
     OfferAdd {
         id: DatasetId,
@@ -63,7 +64,7 @@ pub enum Command {
         consumer: Option<ParticipantId>,
     },
     /// All offers published here.
-    OfferList,
+    OfferList {},
     /// What another participant shows us.
     Catalogue { of: ParticipantId, filter: String },
     /// Asks for an offer, as published or with another policy.
@@ -79,7 +80,7 @@ pub enum Command {
     /// Puts another policy on the table.
     NegotiationCounter { pid: String, policy: Json },
     /// Agreements in force.
-    AgreementList,
+    AgreementList {},
     /// An agreement's envelope.
     AgreementShow { id: AgreementId },
     /// Entries of the log.
@@ -91,28 +92,28 @@ pub enum Command {
     /// Suspends, revokes or reinstates a participant (authority).
     AuthorityStatus { participant: ParticipantId, status: Status },
     /// Members of the register.
-    AuthorityList,
+    AuthorityList {},
 }
 
 impl Command {
     /// The action that the policy `staff` decides about.
     const fn action(&self) -> &'static str {
         match self {
-            Command::Status => "status",
-            Command::UserAdd { .. } | Command::UserList => "user.add",
+            Command::Status {} => "status",
+            Command::UserAdd { .. } | Command::UserList {} => "user.add",
             Command::DatasetAdd { .. } => "dataset.add",
             Command::DatasetUpdate { .. } => "dataset.update",
             Command::DatasetWithdraw { .. } => "dataset.withdraw",
             Command::OfferAdd { .. } => "offer.add",
-            Command::DatasetList | Command::OfferList | Command::Catalogue { .. } => "catalogue.show",
+            Command::DatasetList {} | Command::OfferList {} | Command::Catalogue { .. } => "catalogue.show",
             Command::NegotiationRequest { .. } | Command::NegotiationCounter { .. } => "negotiation.request",
             Command::NegotiationList { .. } | Command::NegotiationWait { .. } => "negotiation.show",
             Command::NegotiationApprove { .. } => "negotiation.approve",
             Command::NegotiationRefuse { .. } => "negotiation.refuse",
-            Command::AgreementList | Command::AgreementShow { .. } => "agreement.show",
+            Command::AgreementList {} | Command::AgreementShow { .. } => "agreement.show",
             Command::AuditList { .. } | Command::AuditExchange { .. } => "audit.read",
             Command::AuthorityEnrol { .. } | Command::AuthorityStatus { .. } => "authority.change",
-            Command::AuthorityList => "status",
+            Command::AuthorityList {} => "status",
         }
     }
 }
@@ -154,12 +155,12 @@ impl Admin {
     async fn execute_as(&self, actor: &str, command: Command) -> Result<Json> {
         let node = &self.node;
         match command {
-            Command::Status => Ok(self.status()),
+            Command::Status {} => Ok(self.status()),
             Command::UserAdd { name, roles, purposes, agreements, credential } => {
                 let user = User { name, roles, purposes, agreements, credential, pseudonyms: BTreeMap::new() };
                 node.add_user(actor, user).await.map(|()| json!({}))
             }
-            Command::UserList => Ok(node.user_list()),
+            Command::UserList {} => Ok(node.user_list()),
             Command::DatasetAdd { dataset, source } => {
                 node.add_dataset(actor, *dataset, source).await.and_then(to_json)
             }
@@ -167,11 +168,11 @@ impl Admin {
                 node.update_dataset(actor, id, source, replace).await.and_then(to_json)
             }
             Command::DatasetWithdraw { id } => node.withdraw_dataset(actor, &id).await.map(|()| json!({})),
-            Command::DatasetList => to_json(node.dataset_list()),
+            Command::DatasetList {} => to_json(node.dataset_list()),
             Command::OfferAdd { id, dataset, policy, legal_basis, approval, consumer } => {
                 node.add_offer(actor, id, &dataset, policy, legal_basis, approval, consumer).await.and_then(to_json)
             }
-            Command::OfferList => to_json(node.offer_list()),
+            Command::OfferList {} => to_json(node.offer_list()),
             Command::Catalogue { of, filter } => node.catalogue_of(&of, &filter).await.and_then(to_json),
             Command::NegotiationRequest { provider, offer, policy } => self.request(&provider, &offer, policy).await,
             Command::NegotiationList { waiting } => {
@@ -181,7 +182,7 @@ impl Admin {
             Command::NegotiationApprove { pid } => node.approve(&pid, actor).await.map(|()| json!({})),
             Command::NegotiationRefuse { pid, reason } => node.refuse(&pid, reason, actor).await.map(|()| json!({})),
             Command::NegotiationCounter { pid, policy } => node.counter(&pid, policy, actor).await.map(|()| json!({})),
-            Command::AgreementList => Ok(node.agreement_list()),
+            Command::AgreementList {} => Ok(node.agreement_list()),
             Command::AgreementShow { id } => node.envelope(&id).and_then(to_json),
             Command::AuditList { from, count } => node.audit_list(from, count.min(ENTRIES_MAX)),
             Command::AuditExchange { with } => node.exchange_heads(&with).await.map(|()| json!({})),
@@ -200,7 +201,7 @@ impl Admin {
                 .await?;
                 Ok(json!({}))
             }
-            Command::AuthorityList => Ok(node.register_list()),
+            Command::AuthorityList {} => Ok(node.register_list()),
         }
     }
 

@@ -4,5 +4,6 @@ pub mod admin;
 pub mod channels;
 pub mod client;
 pub mod convert;
+pub mod guard;
 pub mod server;
 pub mod services;

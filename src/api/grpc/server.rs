@@ -4,6 +4,7 @@ use crate::api::flight::local::LocalFlight;
 use crate::api::flight::peer::PeerFlight;
 use crate::api::grpc::admin::Admin;
 use crate::api::grpc::channels::{self, PeerIdentity, UserCertificate};
+use crate::api::grpc::guard;
 use crate::api::grpc::services::Services;
 use crate::api::pb::admin_service_server::AdminServiceServer;
 use crate::api::pb::catalog_service_server::CatalogServiceServer;
@@ -22,6 +23,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
+use tower::util::{MapRequestLayer, MapResponseLayer};
 
 /// Streams of one connection.
 const STREAMS_MAX: u32 = 256;
@@ -75,6 +77,8 @@ pub async fn serve_peers(
         .max_connection_age(CONNECTION_AGE)
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(8 * 1024 * 1024)
+        .layer(MapResponseLayer::new(guard::for_peers))
+        .layer(MapRequestLayer::new(guard::in_time))
         .add_service(CatalogServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(NegotiationServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(LedgerServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
@@ -83,6 +87,12 @@ pub async fn serve_peers(
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await;
     served.map_err(|e| Error::new(ErrorCode::Internal, format!("the listener for other connectors ended: {e}")))
+}
+
+fn tools(flight: LocalFlight) -> FlightServiceServer<LocalFlight> {
+    FlightServiceServer::new(flight)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(FLIGHT_MESSAGE_BYTES_MAX)
 }
 
 /// Serves our own command line and tools on the local socket until `stop`.
@@ -95,9 +105,11 @@ pub async fn serve_socket(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<AdminServiceServer<Admin>>().await;
     let served = Server::builder()
+        .layer(MapResponseLayer::new(guard::for_tools))
+        .layer(MapRequestLayer::new(guard::in_time))
         .add_service(health_service)
         .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(FlightServiceServer::new(flight).max_encoding_message_size(FLIGHT_MESSAGE_BYTES_MAX))
+        .add_service(tools(flight))
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned())
         .await;
     served.map_err(|e| Error::new(ErrorCode::Internal, format!("the local socket ended: {e}")))
@@ -106,7 +118,9 @@ pub async fn serve_socket(
 /// Serves Flight SQL to our own tools on a loopback port until `stop`.
 pub async fn serve_flight(listener: TcpListener, flight: LocalFlight, stop: CancellationToken) -> Result<()> {
     let served = Server::builder()
-        .add_service(FlightServiceServer::new(flight).max_encoding_message_size(FLIGHT_MESSAGE_BYTES_MAX))
+        .layer(MapResponseLayer::new(guard::for_tools))
+        .layer(MapRequestLayer::new(guard::in_time))
+        .add_service(tools(flight))
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
         .await;
     served.map_err(|e| Error::new(ErrorCode::Internal, format!("the listener for local tools ended: {e}")))
@@ -127,7 +141,9 @@ pub async fn serve_flight_tls(
     let served = Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
         .max_connection_age(CONNECTION_AGE)
-        .add_service(FlightServiceServer::new(flight).max_encoding_message_size(FLIGHT_MESSAGE_BYTES_MAX))
+        .layer(MapResponseLayer::new(guard::for_tools))
+        .layer(MapRequestLayer::new(guard::in_time))
+        .add_service(tools(flight))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await;
     served.map_err(|e| Error::new(ErrorCode::Internal, format!("the TLS listener for tools ended: {e}")))

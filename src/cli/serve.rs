@@ -175,7 +175,7 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
     let serving = CancellationToken::new();
     running.node.spawn_tasks(stop.clone());
     spawn_trust(&running, directory, &stop);
-    let services = Services { node: running.node.clone(), authority: running.authority.clone() };
+    let services = Services { node: running.node.clone(), authority: running.authority.clone(), stop: serving.clone() };
     let owner = std::fs::metadata(directory)
         .map(|m| m.uid())
         .map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the directory can't be looked at"))?;

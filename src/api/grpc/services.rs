@@ -16,6 +16,7 @@ use perron_model::negotiation::Message;
 use perron_model::{AgreementId, DatasetId, Digest, Error, ErrorCode, ParticipantId, Result};
 use std::sync::Arc;
 use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 /// Sets on one page at the most.
@@ -35,6 +36,8 @@ pub struct Services {
     pub node: Arc<Node>,
     /// The data space's authority, in its own process.
     pub authority: Option<Arc<Authority>>,
+    /// Ends the streams that have no end of their own, so that a stop doesn't wait for them.
+    pub stop: CancellationToken,
 }
 
 impl Services {
@@ -157,7 +160,7 @@ impl NegotiationService for Services {
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let peer = self.caller(&request)?;
         let messages = self.node.messages_for(&peer).map(|m| convert::watched_to_wire(&m).map_err(|e| to_status(&e)));
-        Ok(Response::new(Box::pin(messages)))
+        Ok(Response::new(Box::pin(messages.take_until(self.stop.clone().cancelled_owned()))))
     }
     async fn acknowledge(
         &self,
@@ -270,7 +273,7 @@ impl RegisterService for Services {
                     .map_err(|e| to_status(&e));
                 Some((answer, (authority, changes, false)))
             });
-        Ok(Response::new(Box::pin(stream)))
+        Ok(Response::new(Box::pin(stream.take_until(self.stop.clone().cancelled_owned()))))
     }
 
     async fn renew(&self, request: Request<pb::RenewRequest>) -> Result<Response<pb::RenewResponse>, Status> {

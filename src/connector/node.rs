@@ -224,7 +224,10 @@ impl Node {
         let participant = register
             .participant(id)
             .ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, format!("`{id}` is not in the register")))?;
-        participant.require_in_force(now)?;
+        if register.is_ahead_of(now) {
+            return Err(Error::new(ErrorCode::ClockJump, "this clock is behind the register's time"));
+        }
+        participant.require_in_force(now.max(register.payload().issued))?;
         Ok(participant.clone())
     }
 

@@ -23,12 +23,16 @@ pub struct RegisterPort(pub Arc<RegisterHandle>);
 impl perron_gate::Register for RegisterPort {
     fn standing(&self, id: &ParticipantId, now: Timestamp) -> Standing {
         let register = self.0.load();
+        // The register's own time is a lower bound of now: a clock that lags a little makes no
+        // new member unknown, one that lags much decides nothing.
+        let clock_behind = register.is_ahead_of(now);
+        let at = now.max(register.payload().issued);
         let status = match register.participant(id) {
-            Some(p) if p.status == Status::Active && p.require_in_force(now).is_err() => Status::Suspended,
+            Some(p) if p.status == Status::Active && p.require_in_force(at).is_err() => Status::Suspended,
             Some(p) => p.status,
             None => Status::Revoked,
         };
-        Standing { status, version: register.version(), fresh: register.is_fresh(now) }
+        Standing { status, version: register.version(), fresh: register.is_fresh(now), clock_behind }
     }
 }
 

@@ -31,7 +31,7 @@ struct Yes;
 
 impl Register for Yes {
     fn standing(&self, _: &ParticipantId, _: Timestamp) -> Standing {
-        Standing { status: Status::Active, version: 1, fresh: true }
+        Standing { status: Status::Active, version: 1, fresh: true, clock_behind: false }
     }
 }
 impl Agreements for Ports {

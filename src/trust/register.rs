@@ -5,7 +5,7 @@
 
 use super::jws;
 use arc_swap::ArcSwap;
-use perron_model::limits::{DOCUMENT_BYTES_MAX, PARTICIPANTS_MAX, REGISTER_BYTES_MAX};
+use perron_model::limits::{CLOCK_LAG_MS_MAX, DOCUMENT_BYTES_MAX, PARTICIPANTS_MAX, REGISTER_BYTES_MAX};
 use perron_model::participant::{Participant, PublicKey, Status};
 use perron_model::register::{PARTICIPANT_TYP, ParticipantEntry, REGISTER_TYP, RegisterVersion, SignedRegister};
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, SpaceId, Timestamp, canonical};
@@ -182,6 +182,11 @@ impl VerifiedRegister {
     /// May reads be served by it at `now`?
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         now < self.version.use_before
+    }
+
+    /// Was it signed so long after `now` that the clock which shows `now` must be wrong?
+    pub fn is_ahead_of(&self, now: Timestamp) -> bool {
+        now.plus_millis(CLOCK_LAG_MS_MAX) < self.version.issued
     }
 
     /// Refuses past `use_before` with `register_stale`.

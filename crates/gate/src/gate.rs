@@ -57,6 +57,13 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
                 .refuse(turn, request, None, Vec::new(), Digest::of(b""), consumer, vec![refused], now)
                 .await);
         };
+        if consumer.clock_behind {
+            let refused = vec![refusal(ErrorCode::ClockJump, "clock")];
+            let nothing = Digest::of(b"");
+            return Err(self
+                .refuse(turn, request, Some(&agreement), Vec::new(), nothing, consumer, refused, now)
+                .await);
+        }
         let input = self.input(&request, &agreement, consumer, now);
         let bytes = canonical::to_bytes(&input)?;
         // An evaluation that fails is a refusal that is logged like any other (invariant 4).
@@ -132,6 +139,9 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
 
     fn require_standing(&self, standing: Standing) -> Result<()> {
         use perron_model::participant::Status;
+        if standing.clock_behind {
+            return Err(Error::new(ErrorCode::ClockJump, "the provider's clock is behind its register"));
+        }
         if !standing.fresh {
             return Err(Error::new(ErrorCode::RegisterStale, "the register is past its time of use"));
         }

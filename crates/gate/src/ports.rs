@@ -43,6 +43,9 @@ pub struct Standing {
     pub version: u64,
     /// Is that version within its time of use?
     pub fresh: bool,
+    /// Was that version signed well after what this clock shows? Then the clock is wrong, and
+    /// nothing that depends on it can be decided.
+    pub clock_behind: bool,
 }
 
 /// The signed register in use.

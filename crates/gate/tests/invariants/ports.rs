@@ -48,7 +48,12 @@ pub struct Members {
 
 impl Register for Members {
     fn standing(&self, id: &ParticipantId, _: Timestamp) -> Standing {
-        Standing { status: self.statuses.get(id).copied().unwrap_or(Status::Revoked), version: 7, fresh: self.fresh }
+        Standing {
+            status: self.statuses.get(id).copied().unwrap_or(Status::Revoked),
+            version: 7,
+            fresh: self.fresh,
+            clock_behind: false,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ impl Node {
     /// Publishes a set: its description is complete or it is refused.
     pub async fn add_dataset(&self, actor: &str, dataset: Dataset, source: SourceFile) -> Result<Snapshot> {
         let dataset = dataset.check()?;
+        self.ledger.require_room()?;
         let sets = self.sets.clone();
         let described = dataset.clone();
         let now = self.now();
@@ -31,6 +32,7 @@ impl Node {
         source: SourceFile,
         replace: bool,
     ) -> Result<Snapshot> {
+        self.ledger.require_room()?;
         let sets = self.sets.clone();
         let now = self.now();
         let name = id.clone();

@@ -27,6 +27,8 @@ impl perron_gate::Ledger for Ledger {
         let nonce = record.request.request.nonce.clone();
         let acknowledged: Vec<Digest> = record.request.request.acknowledged.iter().map(|a| a.decision).collect();
         let draft = draft(record)?;
+        // Before anything is charged: a decision needs room for itself and for its outcome.
+        self.require_room()?;
         let unavailable = || Error::new(ErrorCode::LogUnavailable, "the log can't be written, so nothing leaves");
         // The place in the queue comes first: from here on nothing waits until the decision has
         // its place in the order, so a caller that goes away can't charge a use without an entry.

@@ -3,7 +3,8 @@
 use crate::ledger::chains::Chains;
 use crate::ledger::nonces::Nonces;
 use crate::ledger::refusals::Refusals;
-use crate::ledger::writer::{Draft, Job, Observer, Writer, log_error};
+use crate::ledger::failure::{Room, ends_something, log_error};
+use crate::ledger::writer::{Draft, Job, Observer, Writer};
 use perron_gate::Clock;
 use perron_log::{Checkpoint, Layout, Log, LogReader, LogSettings, OsFiles, Publisher};
 use perron_model::decision::StateFacts;
@@ -55,6 +56,7 @@ pub(super) struct Inner {
     pub(super) reader: LogReader,
     pub(super) publisher: Publisher,
     pub(super) failed: tokio::sync::watch::Sender<bool>,
+    room: Room,
     pub(super) origin: String,
 }
 
@@ -125,6 +127,7 @@ impl Ledger {
             reader,
             publisher,
             failed: tokio::sync::watch::Sender::new(false),
+            room: Room::of(data),
             origin,
         });
         for draft in drafts {
@@ -138,9 +141,17 @@ impl Ledger {
         Ok((Ledger(inner), Opened { size, recovered: recovered.torn.is_some(), unfinished: unfinished.len() }))
     }
 
-    /// Appends; returns once it is durable.
+    /// Appends; returns once it is durable. What begins something needs room beyond the reserve.
     pub async fn append(&self, draft: Draft) -> Result<perron_gate::Recorded> {
+        if !ends_something(&draft.body) {
+            self.require_room()?;
+        }
         self.enqueue(draft).await?.await.map_err(|_| gone())?
+    }
+
+    /// Is there room on the disk beyond the reserve? `disk_full` if not: nothing new begins.
+    pub fn require_room(&self) -> Result<()> {
+        self.0.room.require()
     }
 
     pub(super) async fn enqueue(&self, draft: Draft) -> Result<oneshot::Receiver<Result<perron_gate::Recorded>>> {

@@ -5,6 +5,7 @@
 
 mod chains;
 mod clock;
+mod failure;
 mod gate_port;
 mod handle;
 mod nonces;
@@ -14,6 +15,7 @@ pub mod stream_root;
 mod writer;
 
 pub use clock::SystemClock;
+pub use failure::free_bytes;
 pub use handle::{KnownHeads, Ledger, LogIdentity, Opened};
 pub use nonces::{IssuedNonce, Nonces};
 pub use rates::Rates;

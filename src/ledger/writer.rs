@@ -1,11 +1,12 @@
 //! The one writer: a thread that turns drafts into entries, a batch at a time.
 
 use crate::ledger::chains::Chains;
+use crate::ledger::failure::log_error;
 use crate::ledger::handle::Inner;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use perron_log::merkle::leaf_hash;
-use perron_log::{Attachment, Log, LogError, LogReader, NewEntry};
+use perron_log::{Attachment, Log, LogReader, NewEntry};
 use perron_model::entry::{AttachmentKind, Body, ClockJump, ENTRY_VERSION, Entry};
 use perron_model::limits::LEDGER_BATCH_MAX;
 use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp};
@@ -65,20 +66,6 @@ pub(crate) fn random_16() -> Result<[u8; 16]> {
 /// 128 random bits as text.
 pub(crate) fn random_text() -> Result<String> {
     Ok(URL_SAFE_NO_PAD.encode(random_16()?))
-}
-
-pub(super) fn log_error(error: &LogError) -> Error {
-    tracing::error!(error = %error, "the log failed");
-    match error {
-        LogError::NoSpace => {
-            Error::new(ErrorCode::DiskFull, "the disk is full, so nothing can be logged and nothing leaves")
-        }
-        LogError::TailLost { .. } => Error::new(ErrorCode::LogTailLost, error.to_string()),
-        LogError::Forked { .. } => Error::new(ErrorCode::LogForked, error.to_string()),
-        LogError::Damaged { .. } => Error::new(ErrorCode::LogDamaged, error.to_string()),
-        LogError::Poisoned => Error::new(ErrorCode::LogUnavailable, "the log can't be written, so nothing leaves"),
-        _ => Error::new(ErrorCode::LogUnavailable, format!("the log can't be used: {error}")),
-    }
 }
 
 pub(super) type Waiting = (Draft, Option<oneshot::Sender<Result<perron_gate::Recorded>>>);

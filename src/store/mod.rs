@@ -41,6 +41,11 @@ pub struct Store {
 fn failed(what: &str) -> impl Fn(sled::Error) -> Error + '_ {
     move |error| {
         tracing::error!(error = %error, "the store failed to {what}");
+        if let sled::Error::Io(io) = &error
+            && matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+        {
+            return Error::new(ErrorCode::DiskFull, "no space is left on the disk for the store");
+        }
         Error::new(ErrorCode::Internal, format!("the store failed to {what}; `perron store rebuild` makes it anew"))
     }
 }

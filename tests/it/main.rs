@@ -3,6 +3,7 @@
 
 mod architecture;
 mod arguments;
+mod bad_input;
 mod demo;
 mod dialling;
 mod edits;
@@ -12,5 +13,7 @@ mod invariants;
 mod played;
 mod rooms;
 mod source;
+mod standing;
 mod store;
 mod tutorial;
+mod world;

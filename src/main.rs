@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     };
     let output = Output::new(cli.json, cli.lang);
     match perron::cli::run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             output.error(&error);
             ExitCode::from(match error.code {

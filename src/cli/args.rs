@@ -51,6 +51,9 @@ pub enum Noun {
     Serve(Dir),
     /// Tells what runs here.
     Status(Dir),
+    /// Looks at an installation, stopped or running, and says what to do.
+    #[command(after_help = "Example: perron doctor --dir commune")]
+    Doctor(Dir),
     /// A data space's authority.
     #[command(subcommand)]
     Authority(AuthorityVerb),

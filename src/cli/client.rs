@@ -10,6 +10,7 @@ use perron_model::limits::MESSAGE_BYTES_MAX;
 use perron_model::{Error, ErrorCode, Result};
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 
 /// Name of the local socket in an organisation's directory.
@@ -36,17 +37,27 @@ pub async fn connect(directory: &Path) -> Result<Channel> {
 
 /// Gives a command, and its answer.
 pub fn execute(directory: &Path, command: &Command) -> Result<Json> {
+    runtime()?.block_on(answer(directory, command))
+}
+
+/// What the process of a directory tells of itself, if it does so in time.
+pub fn status_within(directory: &Path, limit: Duration) -> Result<Json> {
     runtime()?.block_on(async {
-        let mut client =
-            AdminServiceClient::new(connect(directory).await?).max_decoding_message_size(16 * MESSAGE_BYTES_MAX);
-        let bytes =
-            serde_json::to_vec(command).map_err(|_| Error::new(ErrorCode::Internal, "a command can't be written"))?;
-        let answer = client
-            .execute(pb::ExecuteRequest { command: bytes, language: String::new() })
-            .await
-            .map_err(|s| from_status(&s))?;
-        serde_json::from_slice(&answer.into_inner().answer).map_err(|_| Error::malformed("an answer can't be read"))
+        let late = |_| Error::new(ErrorCode::DeadlineExceeded, "no answer in time");
+        tokio::time::timeout(limit, answer(directory, &Command::Status {})).await.map_err(late)?
     })
+}
+
+async fn answer(directory: &Path, command: &Command) -> Result<Json> {
+    let mut client =
+        AdminServiceClient::new(connect(directory).await?).max_decoding_message_size(16 * MESSAGE_BYTES_MAX);
+    let bytes =
+        serde_json::to_vec(command).map_err(|_| Error::new(ErrorCode::Internal, "a command can't be written"))?;
+    let answer = client
+        .execute(pb::ExecuteRequest { command: bytes, language: String::new() })
+        .await
+        .map_err(|s| from_status(&s))?;
+    serde_json::from_slice(&answer.into_inner().answer).map_err(|_| Error::malformed("an answer can't be read"))
 }
 
 /// Gives a command and prints its answer.

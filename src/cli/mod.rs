@@ -7,6 +7,7 @@ mod authority;
 mod client;
 mod dataset;
 mod demo;
+mod doctor;
 mod init;
 mod negotiation;
 mod output;
@@ -20,14 +21,18 @@ pub use output::Output;
 
 use args::Noun;
 use perron_model::Result;
+use std::process::ExitCode;
 
 /// Exit code of a usage error (sysexits, EX_USAGE).
 pub const EXIT_USAGE: u8 = 64;
 
-/// Runs a command.
-pub fn run(cli: Cli) -> Result<()> {
+/// Runs a command; gives the exit code of one that ended without an error.
+pub fn run(cli: Cli) -> Result<ExitCode> {
     let output = Output::new(cli.json, cli.lang);
-    match cli.noun {
+    let done = match cli.noun {
+        // What it finds is its answer, not its error.
+        Noun::Doctor(args) if doctor::run(&args, &output) => Ok(()),
+        Noun::Doctor(_) => return Ok(ExitCode::FAILURE),
         Noun::Serve(args) => serve::run(&args, &output),
         Noun::Init(args) => init::init(&args, &output),
         Noun::Join(args) => init::join(&args, &output),
@@ -43,5 +48,6 @@ pub fn run(cli: Cli) -> Result<()> {
         Noun::Store(verb) => store::run(verb, &output),
         Noun::Status(args) => client::print(&args.dir, &crate::api::grpc::admin::Command::Status {}, &output),
         Noun::Demo(args) => demo::run(&args, &output),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

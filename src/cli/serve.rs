@@ -179,7 +179,12 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
     let owner = std::fs::metadata(directory)
         .map(|m| m.uid())
         .map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the directory can't be looked at"))?;
-    let admin = Admin { node: running.node.clone(), authority: running.authority.clone(), owner };
+    let admin = Admin {
+        node: running.node.clone(),
+        authority: running.authority.clone(),
+        owner,
+        listen: config.listen.clone(),
+    };
     let local = LocalFlight::new(running.node.clone());
     let mut servers = tokio::task::JoinSet::new();
     servers.spawn(server::serve_peers(peers_listener, running.tls.clone(), services, serving.clone()));

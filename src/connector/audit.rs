@@ -6,7 +6,7 @@ use crate::connector::users::User;
 use perron_model::agreement::Envelope;
 use perron_model::dataset::{Dataset, Snapshot};
 use perron_model::entry::{Body, Entry};
-use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, canonical};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp, canonical};
 use serde_json::{Value as Json, json};
 
 impl Node {
@@ -70,6 +70,12 @@ impl Node {
         let register = self.register.load();
         let shown = |p: &perron_model::participant::Participant| json!({"participant": p.id, "name": p.name, "enterprise": p.enterprise, "status": p.status, "endpoint": p.endpoint});
         json!({"version": register.version(), "members": register.participants().map(shown).collect::<Vec<_>>()})
+    }
+
+    /// When the newest entry was written; none in an empty log.
+    pub fn newest_entry(&self) -> Result<Option<Timestamp>> {
+        let Some(last) = self.ledger.reader().size().checked_sub(1) else { return Ok(None) };
+        Ok(Some(Entry::from_bytes(&self.leaf(last)?)?.time))
     }
 
     /// Entries of the log from `from` on.

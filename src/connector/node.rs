@@ -245,9 +245,13 @@ impl Node {
     }
 }
 
+/// File of the secret of masks, beside the keys.
+pub const MASK_SECRET: &str = "mask.secret";
+
 /// The secret from which the keys of masks are derived; made at the first start.
 fn mask_secret(keys: &std::path::Path) -> Result<[u8; 32]> {
-    let file = keys.join("mask.secret");
+    let file = keys.join(MASK_SECRET);
+    crate::trust::keys::require_private(keys, MASK_SECRET)?;
     match std::fs::read(&file) {
         Ok(bytes) => {
             return <[u8; 32]>::try_from(bytes)

@@ -61,7 +61,7 @@ pub(super) const fn ends_something(body: &Body) -> bool {
 }
 
 /// The process's log has the whole of it; callers get what they can do something about.
-pub(super) fn log_error(error: &LogError) -> Error {
+pub fn log_error(error: &LogError) -> Error {
     tracing::error!(error = %error, "the log failed");
     match error {
         LogError::NoSpace => {

@@ -325,13 +325,7 @@ fn read_private(dir: &Path, file: &str) -> Result<Zeroizing<String>> {
     let unreadable =
         |e: std::io::Error| Error::new(ErrorCode::KeyInvalid, format!("key file `{file}` can't be read: {}", e.kind()));
     let handle = File::open(dir.join(file)).map_err(unreadable)?;
-    let meta = handle.metadata().map_err(unreadable)?;
-    if meta.mode() & 0o077 != 0 {
-        return Err(Error::new(
-            ErrorCode::KeyUnsafe,
-            format!("key file `{file}` can be read or changed by others: chmod 600 it"),
-        ));
-    }
+    require_private_mode(&handle.metadata().map_err(unreadable)?, file)?;
     // Room for all of it at once, so that no copy is left behind by growing.
     let mut text = Zeroizing::new(String::with_capacity(KEY_FILE_BYTES_MAX + 1));
     let read = handle.take(KEY_FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text).map_err(unreadable)?;
@@ -339,6 +333,18 @@ fn read_private(dir: &Path, file: &str) -> Result<Zeroizing<String>> {
         return Err(not_a_key(file));
     }
     Ok(text)
+}
+
+fn require_private_mode(meta: &std::fs::Metadata, file: &str) -> Result<()> {
+    if meta.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(Error::new(ErrorCode::KeyUnsafe, format!("key file `{file}` can be read or changed by others: chmod 600 it")))
+}
+
+/// Refuses a secret in `dir` that others can read (`key_unsafe`); one that isn't there yet is fine.
+pub fn require_private(dir: &Path, file: &str) -> Result<()> {
+    std::fs::metadata(dir.join(file)).map_or(Ok(()), |meta| require_private_mode(&meta, file))
 }
 
 fn write_private(dir: &Path, file: &str, pem: &str) -> Result<()> {

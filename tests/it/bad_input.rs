@@ -137,7 +137,7 @@ fn all_is_well(world: &mut World, agreement: &str) {
 }
 
 /// Compiles a library that stands between the program and the system; gives its path.
-fn shim(world: &World, name: &str, source: &str) -> String {
+pub fn shim(world: &World, name: &str, source: &str) -> String {
     let (from, to) = (world.write(&format!("{name}.c"), source), world.path(&format!("{name}.so")));
     let built = std::process::Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o", &to, &from, "-ldl"]).output();
     let built = built.expect("a C compiler (cc) is needed");

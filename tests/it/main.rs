@@ -6,6 +6,7 @@ mod arguments;
 mod bad_input;
 mod demo;
 mod dialling;
+mod doctor;
 mod edits;
 mod errors;
 mod habits;

@@ -106,6 +106,11 @@ pub fn perron(args: &[&str]) -> Result<Json, Refused> {
     answered(&command().arg("--json").args(args).output().unwrap())
 }
 
+/// Runs the program with these arguments and variables; gives all that it printed.
+pub fn output(args: &[&str], variables: &[(&str, &str)]) -> Output {
+    command().args(args).envs(variables.iter().copied()).output().unwrap()
+}
+
 impl World {
     /// Founds a data space with a provider and a consumer, and starts all three.
     pub fn new() -> World {

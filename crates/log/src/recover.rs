@@ -65,6 +65,8 @@ pub struct Survey {
     pub checkpoint: Checkpoint,
     /// Bytes at the end that are no whole record: segment, offset, length.
     pub torn: Option<(PathBuf, u64, u64)>,
+    /// The newest leaf; none of an empty log.
+    pub newest: Option<Vec<u8>>,
 }
 
 /// What lies under `log/` before it is opened.
@@ -126,26 +128,32 @@ pub(crate) fn open(
     Ok((log, recovered))
 }
 
-pub(crate) fn survey(files: &dyn FileLayer, layout: &Layout, settings: &LogSettings) -> Result<Survey, LogError> {
+pub(crate) fn survey(
+    files: Arc<dyn FileLayer>,
+    layout: Layout,
+    settings: &LogSettings,
+    known_heads: &[Checkpoint],
+) -> Result<Survey, LogError> {
     check_settings(settings)?;
     let keys = settings.known_keys();
-    let inventory = take_inventory(files, layout)?;
-    let published = read_published(files, layout, &settings.origin, &keys)?;
+    let inventory = take_inventory(&*files, &layout)?;
+    let published = read_published(&*files, &layout, &settings.origin, &keys)?;
     let context = ScanContext {
-        files,
-        layout,
+        files: &*files,
+        layout: &layout,
         origin: &settings.origin,
         generation: settings.generation,
         keys: &keys,
         published: published.as_ref(),
     };
-    let scan = scan(&context, &inventory.first_leaves)?;
-    refuse_lost_tail(&scan, &inventory, published.as_ref(), &[], &settings.origin)?;
-    let (size, root) = (scan.frontier.size(), scan.frontier.root());
-    Ok(Survey {
-        checkpoint: Checkpoint::new(&settings.origin, size, root),
-        torn: scan.torn.map(|torn| (torn.path, torn.offset, torn.length)),
-    })
+    let mut scan = scan(&context, &inventory.first_leaves)?;
+    refuse_lost_tail(&scan, &inventory, published.as_ref(), known_heads, &settings.origin)?;
+    let torn = scan.torn.take().map(|torn| (torn.path, torn.offset, torn.length));
+    let shared = share(files, layout, settings, &mut scan, published.as_ref().map_or(0, |head| head.size))?;
+    refuse_forks(&shared, known_heads, &settings.origin)?;
+    let checkpoint = shared.read().checkpoint.clone();
+    let newest = checkpoint.size.checked_sub(1).map(|last| LogReader { shared }.leaf(last)).transpose()?;
+    Ok(Survey { checkpoint, torn, newest })
 }
 
 fn check_settings(settings: &LogSettings) -> Result<(), LogError> {

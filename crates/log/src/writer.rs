@@ -119,12 +119,17 @@ impl Log {
 
     /// Reads what a log holds without changing anything. Where the last record
     /// is torn, the owner asks reachable witnesses and partners for their head
-    /// of this log, and opens it with those as known heads.
+    /// of this log, and opens it with those as known heads. No process may be writing.
     ///
     /// # Errors
     /// As [`Log::open`].
-    pub fn survey(files: &dyn FileLayer, layout: &Layout, settings: &LogSettings) -> Result<Survey, LogError> {
-        recover::survey(files, layout, settings)
+    pub fn survey(
+        files: Arc<dyn FileLayer>,
+        layout: Layout,
+        settings: &LogSettings,
+        known_heads: &[Checkpoint],
+    ) -> Result<Survey, LogError> {
+        recover::survey(files, layout, settings, known_heads)
     }
 
     /// Appends a batch: returns once record and signed checkpoint are durable.

@@ -11,6 +11,7 @@ use crate::connector::Node;
 use crate::connector::authority::Authority;
 use crate::connector::state::{Approval, Negotiation};
 use crate::connector::users::{Credential, User, UserRole};
+use crate::settings::Listen;
 use crate::source::SourceFile;
 use perron_model::agreement::LegalBasis;
 use perron_model::dataset::Dataset;
@@ -126,6 +127,8 @@ pub struct Admin {
     pub authority: Option<Arc<Authority>>,
     /// User id of the directory's owner.
     pub owner: u32,
+    /// Addresses that the process listens on.
+    pub listen: Listen,
 }
 
 #[tonic::async_trait]
@@ -155,7 +158,7 @@ impl Admin {
     async fn execute_as(&self, actor: &str, command: Command) -> Result<Json> {
         let node = &self.node;
         match command {
-            Command::Status {} => Ok(self.status()),
+            Command::Status {} => self.status(),
             Command::UserAdd { name, roles, purposes, agreements, credential } => {
                 let user = User { name, roles, purposes, agreements, credential, pseudonyms: BTreeMap::new() };
                 node.add_user(actor, user).await.map(|()| json!({}))
@@ -211,18 +214,20 @@ impl Admin {
             .ok_or_else(|| Error::new(ErrorCode::NotFound, "this directory is not a data space's authority"))
     }
 
-    fn status(&self) -> Json {
+    fn status(&self) -> Result<Json> {
         let reader = self.node.ledger().reader();
         let (version, until, age) = self.node.register_age();
-        json!({
+        Ok(json!({
             "participant": self.node.me(),
             "origin": self.node.ledger().origin(),
             "entries": reader.size(),
             "published": reader.published_size(),
             "register": {"version": version, "use_before": until, "age": age},
+            "newest": self.node.newest_entry()?,
+            "listen": self.listen,
             "authority": self.authority.is_some(),
             "version": env!("CARGO_PKG_VERSION"),
-        })
+        }))
     }
 
     async fn request(&self, provider: &ParticipantId, offer: &DatasetId, policy: Option<Json>) -> Result<Json> {

@@ -249,13 +249,16 @@ fn a_survey_changes_nothing() {
     bytes.truncate(bytes.len() - 5);
     files.put(&segment, &bytes);
     let operations = files.operations();
-    let survey = Log::survey(&files, &layout(), &settings(1 << 20)).unwrap();
+    let look = |heads: &[Checkpoint]| Log::survey(Arc::new(files.clone()), layout(), &settings(1 << 20), heads);
+    let survey = look(std::slice::from_ref(&head)).unwrap();
     assert_eq!(survey.checkpoint, head);
+    assert_eq!(survey.newest, entries(0, 3).pop().map(|e| e.leaf));
     let (path, offset, length) = survey.torn.unwrap();
     assert_eq!((path, offset + length), (segment, bytes.len() as u64));
     assert_eq!(files.operations(), operations);
     // A partner that saw more: refused, and the torn bytes stay where they are.
     let ahead = Checkpoint::new(ORIGIN, 6, Hash::ZERO);
+    assert!(matches!(look(std::slice::from_ref(&ahead)), Err(LogError::TailLost { .. })));
     assert!(matches!(open_sim(&files, 1 << 20, &[ahead]), Err(LogError::TailLost { .. })));
     assert_eq!(files.operations(), operations);
     let (log, recovered) = open_sim(&files, 1 << 20, &[head]).unwrap();

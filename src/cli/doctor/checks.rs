@@ -1,0 +1,304 @@
+//! What is looked at, in the order in which a start would need it.
+
+use super::{Finding, Process};
+use crate::cli::client::SOCKET;
+use crate::cli::init::{self, CA, CERTIFICATE};
+use crate::connector::authority::REGISTER_FILE;
+use crate::connector::witness::Kept;
+use crate::ledger::{SystemClock, free_bytes};
+use crate::settings::Config;
+use crate::store::Store;
+use crate::trust::keys::KeySet;
+use crate::trust::register::VerifiedRegister;
+use crate::trust::tls::{TlsIdentity, install_provider};
+use perron_gate::Clock;
+use perron_log::{Layout, Log, LogSettings, OsFiles, Signer, Survey};
+use perron_model::entry::Entry;
+use perron_model::limits::{CERTIFICATE_LIFE_S, DISK_RESERVE_BYTES};
+use perron_model::participant::KeyUse;
+use perron_model::register::SignedRegister;
+use perron_model::{Error, ErrorCode, Result, Timestamp};
+use serde_json::Value as Json;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Free space below which a warning is due, in bytes.
+const DISK_LOW_BYTES: u64 = 8 * DISK_RESERVE_BYTES;
+/// Bytes of a Unix socket's path, with the zero at its end (unix(7)).
+const SOCKET_PATH_BYTES_MAX: usize = 108;
+/// A certificate with less than a third of its life left renews itself, in milliseconds.
+const RENEWAL_LEFT_MS: i64 = CERTIFICATE_LIFE_S * 1000 / 3;
+/// How far the newest entry may be ahead of the clock, in milliseconds: as the log's writer has it.
+const AHEAD_MS_MAX: i64 = 1_000;
+
+/// All checks; those that need what can't be used say so.
+pub fn all(directory: &Path, process: &Process, findings: &mut Vec<Finding>) {
+    let now = SystemClock.now();
+    let config = take(findings, "configuration", Config::load(directory), |c| {
+        format!("`{}` of the data space `{}`", c.participant, c.space)
+    });
+    let keys = take(findings, "keys", keys(directory), |_| "their owner's alone".to_owned());
+    let (Some(config), Some(keys)) = (config, keys) else {
+        for check in ["certificate", "register", "log", "clock", "ports"] {
+            findings.push(Finding::warning(check, "not_checked", "configuration or keys can't be used"));
+        }
+        disk(directory, findings);
+        socket(directory, process, findings);
+        return;
+    };
+    certificate(directory, &config, &keys, now, findings);
+    let register = register(directory, &config, process, now, findings);
+    let newest = register.and_then(|register| log(directory, &config, &keys, &register, process, findings));
+    clock(newest, now, findings);
+    disk(directory, findings);
+    ports(&config, process, findings);
+    socket(directory, process, findings);
+}
+
+fn take<T>(
+    findings: &mut Vec<Finding>,
+    check: &'static str,
+    found: Result<T>,
+    detail: impl FnOnce(&T) -> String,
+) -> Option<T> {
+    match found {
+        Ok(value) => {
+            findings.push(Finding::fine(check, detail(&value)));
+            Some(value)
+        }
+        Err(error) => {
+            findings.push(Finding::error(check, error));
+            None
+        }
+    }
+}
+
+fn keys(directory: &Path) -> Result<KeySet> {
+    let keys = directory.join("keys");
+    crate::trust::keys::require_private(&keys, crate::connector::node::MASK_SECRET)?;
+    KeySet::load(&keys)
+}
+
+fn certificate(directory: &Path, config: &Config, keys: &KeySet, now: Timestamp, findings: &mut Vec<Finding>) {
+    const CHECK: &str = "certificate";
+    install_provider();
+    let trust = directory.join("trust");
+    let loaded = TlsIdentity::load(&config.space, &trust.join(CERTIFICATE), keys.tls(), &trust.join(CA));
+    let identity = match loaded {
+        Ok(identity) if *identity.participant() == config.participant => identity,
+        Ok(_) => {
+            let detail = format!("the certificate is not `{}`'s", config.participant);
+            return findings.push(Finding::problem(CHECK, ErrorCode::CertificateInvalid.as_str(), detail));
+        }
+        Err(error) => return findings.push(Finding::error(CHECK, error)),
+    };
+    let until = format!("valid until {}", identity.not_after());
+    let left_ms = identity.not_after().millis().saturating_sub(now.millis());
+    findings.push(match left_ms {
+        ..=0 => Finding::problem(CHECK, "certificate_expired", until),
+        1..RENEWAL_LEFT_MS => Finding::warning(CHECK, "certificate_due", until),
+        _ => Finding::fine(CHECK, until),
+    });
+}
+
+/// The register that is kept, if it verifies; a running process follows the authority's.
+fn register(
+    directory: &Path,
+    config: &Config,
+    process: &Process,
+    now: Timestamp,
+    findings: &mut Vec<Finding>,
+) -> Option<VerifiedRegister> {
+    const CHECK: &str = "register";
+    let read = || -> Result<VerifiedRegister> {
+        let unreadable = || Error::new(ErrorCode::RegisterInvalid, "`trust/register.json` is not a register");
+        let key = init::read_authority_key(directory)?;
+        let bytes = std::fs::read(directory.join("trust").join(REGISTER_FILE)).map_err(|_| unreadable())?;
+        let signed: SignedRegister = serde_json::from_slice(&bytes).map_err(|_| unreadable())?;
+        VerifiedRegister::verify(&signed, &key, None)
+    };
+    let register = match read() {
+        Ok(register) => register,
+        Err(error) => {
+            findings.push(Finding::error(CHECK, error));
+            return None;
+        }
+    };
+    let detail = format!(
+        "version {} of {}, to be used before {}",
+        register.version(),
+        register.payload().issued,
+        register.payload().use_before
+    );
+    let stale = ErrorCode::RegisterStale.as_str();
+    let running = matches!(process, Process::Running(_));
+    findings.push(if register.is_ahead_of(now) {
+        Finding::problem(CHECK, ErrorCode::ClockJump.as_str(), detail)
+    } else {
+        match register
+            .participant(&config.participant)
+            .map(|own| own.require_in_force(now.max(register.payload().issued)))
+        {
+            None => {
+                let detail = format!("`{}` is not in the register", config.participant);
+                Finding::problem(CHECK, ErrorCode::ParticipantUnknown.as_str(), detail)
+            }
+            Some(Err(error)) => Finding::error(CHECK, error),
+            Some(Ok(())) if !register.is_fresh(now) && running => Finding::problem(CHECK, stale, detail),
+            // A start gets a newer one from the authority, or signs it.
+            Some(Ok(())) if !register.is_fresh(now) => Finding::warning(CHECK, stale, detail),
+            Some(Ok(())) if register.half_used(now) && running => Finding::warning(CHECK, "register_half_used", detail),
+            Some(Ok(())) => Finding::fine(CHECK, detail),
+        }
+    });
+    Some(register)
+}
+
+/// The log's end, cheaply: the whole of it is `perron-verify`'s. Gives the newest entry's time.
+fn log(
+    directory: &Path,
+    config: &Config,
+    keys: &KeySet,
+    register: &VerifiedRegister,
+    process: &Process,
+    findings: &mut Vec<Finding>,
+) -> Option<Timestamp> {
+    const CHECK: &str = "log";
+    if let Process::Running(status) = process {
+        // Nobody but its writer reads the end of a log that is being written.
+        let entries = status.get("entries").and_then(Json::as_u64).unwrap_or_default();
+        let published = status.get("published").and_then(Json::as_u64).unwrap_or_default();
+        findings.push(Finding::fine(CHECK, format!("{entries} entries, {published} published")));
+        return status.get("newest").and_then(Json::as_str).and_then(|t| Timestamp::parse(t).ok());
+    }
+    if matches!(process, Process::Unknown) {
+        findings.push(Finding::warning(CHECK, "not_checked", "another process may be writing it"));
+        return None;
+    }
+    let own = register.participant(&config.participant)?;
+    match survey(directory, keys, &own.log_origin) {
+        Ok(survey) => {
+            let entries = format!("{} entries", survey.checkpoint.size);
+            findings.push(match survey.torn {
+                Some((_, _, length)) => Finding::warning(
+                    CHECK,
+                    "log_unfinished",
+                    format!("{entries}, then {length} bytes of no whole record"),
+                ),
+                None => Finding::fine(CHECK, entries),
+            });
+            survey.newest.and_then(|leaf| Entry::from_bytes(&leaf).ok()).map(|entry| entry.time)
+        }
+        Err(error) => {
+            findings.push(Finding::error(CHECK, error));
+            None
+        }
+    }
+}
+
+fn survey(directory: &Path, keys: &KeySet, origin: &str) -> Result<Survey> {
+    let signer = Signer::from_seed(origin, &keys.signing_key(KeyUse::Log)?.seed())
+        .map_err(|_| Error::new(ErrorCode::KeyInvalid, "the log key can't sign"))?;
+    let settings = LogSettings::new(origin, 1, Box::new(signer));
+    let heads = Kept::open(&directory.join("trust"))?.heads_of(origin)?;
+    let survey = Log::survey(Arc::new(OsFiles), Layout::new(directory), &settings, &heads)
+        .map_err(|e| crate::ledger::log_error(&e))?;
+    let state = directory.join("state");
+    if state.is_dir() {
+        let seen = Store::open(&state)?.applied()?;
+        if seen > survey.checkpoint.size {
+            let held = survey.checkpoint.size;
+            return Err(Error::new(
+                ErrorCode::LogTailLost,
+                format!("the store has seen {seen} entries, but the log holds {held}"),
+            ));
+        }
+    }
+    Ok(survey)
+}
+
+fn clock(newest: Option<Timestamp>, now: Timestamp, findings: &mut Vec<Finding>) {
+    const CHECK: &str = "clock";
+    findings.push(match newest {
+        Some(newest) if now.plus_millis(AHEAD_MS_MAX) < newest => Finding::problem(
+            CHECK,
+            ErrorCode::ClockJump.as_str(),
+            format!("it shows {now}, and the newest entry was written at {newest}"),
+        ),
+        Some(newest) => Finding::fine(CHECK, format!("{now}; the newest entry is of {newest}")),
+        None => Finding::fine(CHECK, now.to_string()),
+    });
+}
+
+fn disk(directory: &Path, findings: &mut Vec<Finding>) {
+    const CHECK: &str = "disk";
+    let Some(free) = free_bytes(directory) else {
+        return findings.push(Finding::warning(CHECK, "not_checked", "the system doesn't tell the free space"));
+    };
+    let detail = format!("{} MiB free", free / (1024 * 1024));
+    findings.push(match free {
+        ..DISK_RESERVE_BYTES => Finding::problem(CHECK, ErrorCode::DiskFull.as_str(), detail),
+        DISK_RESERVE_BYTES..DISK_LOW_BYTES => Finding::warning(CHECK, "disk_low", detail),
+        _ => Finding::fine(CHECK, detail),
+    });
+}
+
+/// Stopped, the addresses have to be free; running, they are those that the process listens on.
+fn ports(config: &Config, process: &Process, findings: &mut Vec<Finding>) {
+    const CHECK: &str = "ports";
+    let listen = &config.listen;
+    let wanted = [("peers", Some(listen.peers)), ("flight", listen.flight), ("flight_tls", listen.flight_tls)];
+    for (name, address) in wanted {
+        let Process::Running(status) = process else {
+            if let Some(address) = address {
+                findings.push(free(address));
+            }
+            continue;
+        };
+        let held = status.get("listen").and_then(|l| l.get(name)).and_then(Json::as_str).map(str::to_owned);
+        let wanted = address.map(|a| a.to_string());
+        findings.push(match (wanted, held) {
+            (wanted, held) if wanted == held => match held {
+                Some(held) => Finding::fine(CHECK, format!("`{held}` is held by this process")),
+                None => continue,
+            },
+            (wanted, held) => {
+                let show = |address: Option<String>| address.unwrap_or_else(|| "none".to_owned());
+                let detail = format!("`{name}` is {} in the configuration, and {} now", show(wanted), show(held));
+                Finding::warning(CHECK, "restart_needed", detail)
+            }
+        });
+    }
+}
+
+fn free(address: SocketAddr) -> Finding {
+    const CHECK: &str = "ports";
+    match TcpListener::bind(address) {
+        Ok(_) => Finding::fine(CHECK, format!("`{address}` is free")),
+        Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {
+            Finding::problem(CHECK, ErrorCode::PortTaken.as_str(), format!("`{address}` is taken by another process"))
+        }
+        Err(_) => {
+            let detail = format!("`{address}` can't be listened on");
+            Finding::problem(CHECK, ErrorCode::ConfigInvalid.as_str(), detail)
+        }
+    }
+}
+
+fn socket(directory: &Path, process: &Process, findings: &mut Vec<Finding>) {
+    const CHECK: &str = "socket";
+    let absolute = directory.canonicalize().unwrap_or_else(|_| directory.to_owned()).join(SOCKET);
+    let bytes = absolute.as_os_str().as_bytes().len();
+    findings.push(match process {
+        _ if bytes >= SOCKET_PATH_BYTES_MAX => Finding::problem(
+            CHECK,
+            ErrorCode::ConfigInvalid.as_str(),
+            format!("its path has {bytes} bytes, and {} are the most", SOCKET_PATH_BYTES_MAX - 1),
+        ),
+        Process::Running(_) => Finding::fine(CHECK, "it answers"),
+        Process::Stopped { .. } => Finding::fine(CHECK, "made at the start"),
+        Process::Unknown => Finding::warning(CHECK, "not_checked", "no process answers"),
+    });
+}

@@ -107,14 +107,17 @@ impl Node {
         let grant = self.gate.admit_schema(peer, agreement)?;
         let now = self.now();
         let hour = u64::try_from(now.millis() / 3_600_000).unwrap_or(0);
+        let this_hour = (peer.clone(), *agreement, hour);
         let first = {
             let mut known = self.schema_grants.lock().unwrap_or_else(PoisonError::into_inner);
             known.retain(|(_, _, h)| *h == hour);
-            known.insert((peer.clone(), *agreement, hour))
+            !known.contains(&this_hour)
         };
         if first {
             let body = Body::SchemaGrant(SchemaGrant { peer: peer.to_string(), hour });
             self.ledger.append(Draft { body, chain: Some(*agreement), attachments: Vec::new() }).await?;
+            // Known only once it is durable: one that couldn't be logged is tried again.
+            self.schema_grants.lock().unwrap_or_else(PoisonError::into_inner).insert(this_hour);
         }
         if let View::Aggregates(_) = grant.view().as_ref() {
             self.release_if_new(agreement).await?;

@@ -11,7 +11,7 @@ use crate::source::read;
 use crate::standing::{MANY, begin, read_on};
 use crate::world::wire::{self, call, call_with, code_of};
 use crate::world::{
-    CONSUMER, PROVIDER, PURPOSE, ROWS, Refused, World, description, perron, policy, wait_until, wait_within,
+    AUTHORITY, CONSUMER, PROVIDER, PURPOSE, ROWS, Refused, World, description, perron, policy, wait_until, wait_within,
 };
 use arrow_flight::sql::{Any, CommandStatementQuery, ProstMessageExt, TicketStatementQuery};
 use arrow_flight::{FlightDescriptor, Ticket};
@@ -202,7 +202,7 @@ fn the_command_line_refuses_what_cannot_be_used() {
     }
 
     let garbage = world.write("garbage", "eyJhbGciOiJub25lIn0.e30.");
-    let enrolled = world.of(crate::world::AUTHORITY, &["authority", "enrol"], &[&garbage, "--out", &world.path("x")]);
+    let enrolled = world.of(AUTHORITY, &["authority", "enrol"], &[&garbage, "--out", &world.path("x")]);
     is_refused(&world, enrolled.unwrap_err(), "signature_invalid");
     let key = world.path("inter/trust/authority.key");
     is_refused(&world, perron(&["agreement", "verify", &garbage, "--authority", &key]).unwrap_err(), "malformed");
@@ -369,6 +369,12 @@ fn a_peer_that_stalls_is_left_and_others_go_on() {
     let (other, _) = wire::peer_channel(&world, CONSUMER, PROVIDER);
     runtime.block_on(call(&other, "/perron.v1.CatalogService/GetCatalog", Bytes::new())).unwrap();
     world.query(&agreement, COUNT).unwrap();
+
+    // A process that stands still: its connections stay open, and nothing comes.
+    world.signal(AUTHORITY, "-STOP");
+    is_refused(&world, world.of(CONSUMER, &["catalogue"], &[AUTHORITY]).unwrap_err(), "deadline_exceeded");
+    world.query(&agreement, COUNT).unwrap();
+    world.signal(AUTHORITY, "-CONT");
 
     silent.set_read_timeout(Some(Duration::from_millis(HANDSHAKE_MS_MAX + 5_000))).unwrap();
     assert_eq!(silent.read(&mut [0; 16]).unwrap(), 0, "the silent peer is left");

@@ -229,6 +229,12 @@ impl World {
         assert!(status.success(), "{name}: {status}: {}", self.logged(name));
     }
 
+    /// Stops a process in its tracks, or lets it go on.
+    pub fn signal(&self, name: &str, signal: &str) {
+        let (_, child) = self.running.iter().find(|(n, _)| n == name).unwrap();
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+    }
+
     /// Waits for a process that ends by itself; gives its exit code and its error.
     pub fn ended(&mut self, name: &str) -> Refused {
         let mut child = self.take(name);

@@ -109,6 +109,9 @@ pub const SETTLE_BACKOFF_MS_MAX: u64 = 5_000;
 pub const SETTLING_AT_ONCE_MAX: usize = 8;
 /// Broken reads that are remembered outside the log.
 pub const SETTLING_MAX: usize = 4096;
+/// How long a provider may send nothing of an answer that is waited for before the read ends, in
+/// milliseconds: longer than a query may take until its first row.
+pub const ANSWER_SILENCE_MS_MAX: u64 = QUERY_MS_MAX + 30_000;
 /// How long a consumer may take nothing of an answer before the read ends, in milliseconds.
 pub const ANSWER_STALL_MS_MAX: u64 = 60_000;
 /// How often it is looked at whether a running read is over, in milliseconds.

@@ -1,7 +1,7 @@
 //! Other connectors, over mutual TLS: the `Peers` port of the use cases.
 
 use crate::api::errors::from_status;
-use crate::api::grpc::convert;
+use crate::api::grpc::{convert, guard};
 use crate::api::pb;
 use crate::api::pb::catalog_service_client::CatalogServiceClient;
 use crate::api::pb::ledger_service_client::LedgerServiceClient;
@@ -174,14 +174,11 @@ impl Peers for GrpcPeers {
             intent_proof: read.intent_proof,
             held_size: read.held_size,
         };
-        let stream = self
-            .flight(peer)
-            .do_get(Ticket::new(wire.encode_to_vec()))
-            .await
-            .map_err(|s| from_status(&s))?
-            .into_inner();
-        let events = stream.map(|message| {
-            let message = message.map_err(|s| from_status(&s))?;
+        let mut flight = self.flight(peer);
+        let begun = flight.do_get(Ticket::new(wire.encode_to_vec()));
+        let stream = guard::unless_silent(begun).await?.map_err(|s| from_status(&s))?.into_inner();
+        let events = guard::while_not_silent(stream).map(|message| {
+            let message = message?.map_err(|s| from_status(&s))?;
             if message.data_header.is_empty() {
                 let receipt = pb::Receipt::decode(message.app_metadata)
                     .map_err(|_| Error::malformed("the provider's receipt can't be read"))?;

@@ -102,7 +102,9 @@ fn facts(body: &Body) -> (&'static str, Json) {
     match body {
         Body::Start(b) => ("start", json!({"program": b.program, "origin": b.origin, "modules": b.modules})),
         Body::Stop(b) => ("stop", json!({"reason": b.reason})),
-        Body::Recovery(b) => ("recovery", json!({"offset": b.offset, "length": b.length, "digest": b.digest})),
+        Body::Recovery(b) => {
+            ("recovery", json!({"offset": b.offset, "length": b.length, "digest": b.digest, "asked": b.asked}))
+        }
         Body::ClockJump(b) => ("clock-jump", json!({"from": b.from, "to": b.to})),
         Body::Negotiation(b) => (
             "negotiation",

@@ -1,9 +1,9 @@
 //! The handle to the one writer: opening, appending, reading what is durable.
 
 use crate::ledger::chains::Chains;
+use crate::ledger::failure::{Room, ends_something, log_error};
 use crate::ledger::nonces::Nonces;
 use crate::ledger::refusals::Refusals;
-use crate::ledger::failure::{Room, ends_something, log_error};
 use crate::ledger::writer::{Draft, Job, Observer, Writer};
 use perron_gate::Clock;
 use perron_log::{Checkpoint, Layout, Log, LogReader, LogSettings, OsFiles, Publisher};
@@ -74,7 +74,7 @@ impl Ledger {
     /// Is the last record of the log under `data` torn? Nothing is changed.
     pub fn is_torn(data: &Path, identity: LogIdentity) -> Result<bool> {
         let settings = LogSettings::new(&identity.origin, identity.generation, Box::new(identity.signer));
-        let survey = Log::survey(&OsFiles, &Layout::new(data), &settings).map_err(|e| log_error(&e))?;
+        let survey = Log::survey(Arc::new(OsFiles), Layout::new(data), &settings, &[]).map_err(|e| log_error(&e))?;
         Ok(survey.torn.is_some())
     }
 

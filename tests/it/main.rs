@@ -16,5 +16,6 @@ mod rooms;
 mod source;
 mod standing;
 mod store;
+mod torn;
 mod tutorial;
 mod world;

@@ -1,13 +1,15 @@
 //! A consumer that the authority suspends or revokes: a running stream ends at its next batch, and
-//! the next request is refused, on the open connection and on a new one.
+//! the next request is refused, on the open connection and on a new one. And reads that end before
+//! their end otherwise.
 
 use crate::world::wire::{self, code_of};
-use crate::world::{AUTHORITY, CONSUMER, PROVIDER, PURPOSE, ROWS, World, wait_until};
+use crate::world::{AUTHORITY, CONSUMER, PROVIDER, PURPOSE, ROWS, World, wait_until, wait_within};
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
 use arrow_flight::{FlightData, FlightDescriptor, flight_service_client::FlightServiceClient};
 use perron::api::pb;
 use prost::Message;
 use serde_json::Value as Json;
+use std::time::Duration;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
@@ -132,4 +134,100 @@ fn suspension_and_revocation_end_streams_and_requests_on_open_and_new_connection
         world.stop(name);
         world.verify(name);
     }
+}
+
+fn received(world: &World) -> Vec<Json> {
+    world.entries(CONSUMER).into_iter().filter(|e| e["kind"] == "received").collect()
+}
+
+/// Waits until both logs have an end of one more read; gives the provider's and the consumer's.
+fn next_end(world: &World, before: (usize, usize)) -> (Json, Json) {
+    wait_until("both sides note the end", || outcomes(world).len() > before.0 && received(world).len() > before.1);
+    let (outcome, received) = (outcomes(world).pop().unwrap(), received(world).pop().unwrap());
+    assert_eq!(received["facts"]["decision"], outcome["facts"]["decision"], "{received} {outcome}");
+    let count = |entry: &Json, what: &str| entry["facts"][what].as_u64().unwrap();
+    for what in ["rows", "messages"] {
+        let unknown = outcome["facts"]["status"] == "UnknownAfterCrash";
+        assert!(unknown || count(&received, what) <= count(&outcome, what), "{received} {outcome}");
+    }
+    (outcome["facts"].clone(), received["facts"].clone())
+}
+
+#[test]
+fn a_read_that_is_cut_has_the_same_end_on_both_sides() {
+    let mut world = World::new();
+    let runtime = wire::runtime();
+    let _inside = runtime.enter();
+    let in_time = perron::ledger::SystemClock;
+    let end = perron_gate::Clock::now(&in_time).plus_millis(25_000);
+    let agreement = world.agree(&end.to_string());
+    let begun = |world: &World| {
+        let before = (outcomes(world).len(), received(world).len());
+        let mut stream = runtime.block_on(begin(wire::local_channel(world, CONSUMER), &agreement, MANY));
+        for _ in 0..3 {
+            runtime.block_on(stream.message()).unwrap().unwrap();
+        }
+        (before, stream)
+    };
+
+    // The user goes away.
+    let (before, stream) = begun(&world);
+    drop(stream);
+    let (outcome, end_here) = next_end(&world, before);
+    assert_eq!(
+        (outcome["status"].as_str(), end_here["refused"].as_str()),
+        (Some("CutByConsumer"), Some("answer_incomplete"))
+    );
+
+    // The provider is killed, and says after its restart that it doesn't know.
+    let (before, stream) = begun(&world);
+    world.kill(PROVIDER);
+    let (_, ended) = runtime.block_on(read_on(stream));
+    assert_eq!(code_of(&ended.unwrap()), "peer_unavailable");
+    assert_eq!(received(&world).len(), before.1, "an end was noted that nobody knows");
+    world.start(PROVIDER);
+    let (outcome, end_here) = next_end(&world, before);
+    assert_eq!(
+        (outcome["status"].as_str(), end_here["refused"].as_str()),
+        (Some("UnknownAfterCrash"), Some("peer_unavailable"))
+    );
+
+    // The consumer is killed: it asks after its restart.
+    let (before, stream) = begun(&world);
+    world.kill(CONSUMER);
+    drop(stream);
+    world.start(CONSUMER);
+    let (outcome, end_here) = next_end(&world, before);
+    assert_eq!(
+        (outcome["status"].as_str(), end_here["refused"].as_str()),
+        (Some("CutByConsumer"), Some("answer_incomplete"))
+    );
+
+    // The agreement's window ends.
+    let (before, stream) = begun(&world);
+    let (outcome, end_here) = next_end_of(&world, before, stream, &runtime);
+    assert_eq!(
+        (outcome["status"].as_str(), outcome["reason"].as_str()),
+        (Some("CutByRevocation"), Some("agreement_expired"))
+    );
+    assert_eq!(end_here["refused"], "agreement_expired");
+    for name in [CONSUMER, PROVIDER, AUTHORITY] {
+        world.stop(name);
+        world.verify(name);
+    }
+}
+
+/// Reads on once the provider has noted the end, which it does although nobody takes a message.
+fn next_end_of(
+    world: &World,
+    before: (usize, usize),
+    stream: Streaming<FlightData>,
+    runtime: &tokio::runtime::Runtime,
+) -> (Json, Json) {
+    wait_within("the window ends", Duration::from_secs(40), Duration::from_millis(50), || {
+        outcomes(world).len() > before.0
+    });
+    let (_, ended) = runtime.block_on(read_on(stream));
+    assert_eq!(code_of(&ended.unwrap()), "agreement_expired");
+    next_end(world, before)
 }

@@ -229,6 +229,13 @@ impl World {
         assert!(status.success(), "{name}: {status}: {}", self.logged(name));
     }
 
+    /// Ends a process as a crash does.
+    pub fn kill(&mut self, name: &str) {
+        let mut child = self.take(name);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// Stops a process in its tracks, or lets it go on.
     pub fn signal(&self, name: &str, signal: &str) {
         let (_, child) = self.running.iter().find(|(n, _)| n == name).unwrap();

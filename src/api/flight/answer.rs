@@ -38,10 +38,17 @@ type Waiting = (Result<FlightData, Status>, Option<Weighed>);
 /// How an answer ended before its end.
 type Ended = (OutcomeStatus, Option<Error>);
 
+/// What has left, until the books are closed.
+#[derive(Default)]
+struct Left {
+    tally: Tally,
+    closed: bool,
+}
+
 /// The side of the transport.
 struct Leaving {
     waiting: mpsc::Receiver<Waiting>,
-    tally: Arc<Mutex<Tally>>,
+    left: Arc<Mutex<Left>>,
 }
 
 impl Stream for Leaving {
@@ -50,12 +57,17 @@ impl Stream for Leaving {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         // Held from taking to counting: who sees the place free sees the message counted.
-        let mut tally = this.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((message, weight)) = ready!(this.waiting.poll_recv(context)) else { return Poll::Ready(None) };
-        if let Some(weight) = &weight {
-            tally.count(weight);
+        let mut left = this.left.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let Some((message, weight)) = ready!(this.waiting.poll_recv(context)) else { return Poll::Ready(None) };
+            match &weight {
+                // It waited while the read was ended: the outcome doesn't count it, so it stays.
+                Some(_) if left.closed => continue,
+                Some(weight) => left.tally.count(weight),
+                None => {}
+            }
+            return Poll::Ready(Some(message));
         }
-        Poll::Ready(Some(message))
     }
 }
 
@@ -67,8 +79,8 @@ pub(super) fn answer(
     mut serving: Serving,
 ) -> BoxStream<'static, Result<FlightData, Status>> {
     let (sender, waiting) = mpsc::channel(WAITING_MAX);
-    let tally = Arc::new(Mutex::new(Tally::default()));
-    let leaving = Leaving { waiting, tally: tally.clone() };
+    let left = Arc::new(Mutex::new(Left::default()));
+    let leaving = Leaving { waiting, left: left.clone() };
     tokio::spawn(async move {
         let Some(rows) = serving.rows.take() else { return };
         let pump = Pump { sender, stop: serving.stop().clone() };
@@ -76,8 +88,12 @@ pub(super) fn answer(
             Ok(()) => (OutcomeStatus::Complete, None),
             Err(ended) => ended,
         };
-        let left = tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let finished = node.finish(&serving, &left, status, error.as_ref().map(|e| e.code)).await;
+        let tally = {
+            let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+            left.closed = true;
+            std::mem::take(&mut left.tally)
+        };
+        let finished = node.finish(&serving, &tally, status, error.as_ref().map(|e| e.code)).await;
         let last = match (finished, error) {
             (Err(failure), _) => Err(to_status(&failure)),
             (Ok(_), Some(error)) => Err(to_status(&error)),

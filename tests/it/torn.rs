@@ -1,0 +1,74 @@
+//! A log whose end is torn, and what partners say to it.
+
+use crate::world::{AUTHORITY, CONSUMER, PROVIDER, World, wait_until};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+const FEW: &str = "SELECT count(*) AS n FROM releves";
+
+fn last_segment(directory: &Path) -> PathBuf {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(directory.join("log/segment")).unwrap().map(|f| f.unwrap().path()).collect();
+    files.sort();
+    files.pop().unwrap()
+}
+
+/// Bytes at the end that are no whole record, as a power cut leaves them.
+fn tear(directory: &Path) {
+    let mut segment = File::options().append(true).open(last_segment(directory)).unwrap();
+    segment.write_all(b"PRNR\x01 half a record").unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// What the partner keeps of the provider's log.
+fn kept(world: &World) -> String {
+    let directory = world.dir(CONSUMER).join("trust/kept");
+    let notes = std::fs::read_dir(directory).unwrap().map(|f| std::fs::read_to_string(f.unwrap().path()).unwrap());
+    notes.filter(|n| n.lines().next().unwrap().contains(&format!("/{PROVIDER}/"))).collect()
+}
+
+#[test]
+fn partners_are_asked_before_a_torn_end_is_moved_aside() {
+    let mut world = World::new();
+    let agreement = world.agree("2035-01-01T00:00:00Z");
+    world.query(&agreement, FEW).unwrap();
+    world.stop(PROVIDER);
+    let directory = world.dir(PROVIDER);
+    tear(&directory);
+    world.start(PROVIDER);
+    let recovery = world.entries(PROVIDER).into_iter().find(|e| e["kind"] == "recovery").unwrap();
+    let mut asked: Vec<String> = serde_json::from_value(recovery["facts"]["asked"].clone()).unwrap();
+    asked.sort();
+    assert_eq!(asked, [AUTHORITY, CONSUMER], "{recovery}");
+    assert!(std::fs::read_dir(directory.join("quarantine")).unwrap().next().is_some());
+    world.query(&agreement, FEW).unwrap();
+
+    // An older state with a torn end: the directory alone shows nothing amiss.
+    world.stop(PROVIDER);
+    let older = world.dir("older");
+    copy(&directory, &older);
+    world.start(PROVIDER);
+    let before = kept(&world);
+    world.query(&agreement, FEW).unwrap();
+    wait_until("the partner keeps a newer head", || kept(&world) != before);
+    world.stop(PROVIDER);
+    std::fs::remove_dir_all(&directory).unwrap();
+    copy(&older, &directory);
+    tear(&directory);
+    let torn = std::fs::read(last_segment(&directory)).unwrap();
+    let refused = world.start_with(PROVIDER, &[]).unwrap_err();
+    assert_eq!(refused.code, "log_tail_lost", "{refused:?}");
+    assert_eq!(std::fs::read(last_segment(&directory)).unwrap(), torn, "a log that lost entries was written to");
+}

@@ -27,6 +27,7 @@ impl Node {
         self.in_force(provider)?;
         let pid = uuid::Uuid::now_v7().to_string();
         let _guard = self.negotiating.lock().await;
+        let _phase = crate::phases::open(crate::phases::Phase::Negotiation);
         let message = self.message(Message::Request, Side::Consumer, provider, &pid, None, Some(offer), None, None);
         self.step(&pid, provider, Side::Consumer, None, message, None).await?;
         Ok(pid)
@@ -38,6 +39,7 @@ impl Node {
         let side = self.side_of(peer, &message)?;
         self.in_force(peer)?;
         let _guard = self.negotiating.lock().await;
+        let _phase = crate::phases::open(crate::phases::Phase::Negotiation);
         let existing = self.find(peer, side, &message);
         if let Some(found) = &existing
             && let Some(state) = found.taken.get(&message.message_id)
@@ -73,6 +75,7 @@ impl Node {
         if found.outgoing.is_some() || found.state.waits_for() != Some(found.side) {
             return Ok(());
         }
+        let _phase = crate::phases::open(crate::phases::Phase::Negotiation);
         match (found.side, found.state) {
             (Side::Provider, Phase::Requested) if self.asks_for_what_is_offered(&found) => {
                 self.agree(&found, None).await

@@ -168,7 +168,9 @@ impl Writer {
                 }
             }
         }
+        let phase = crate::phases::open(crate::phases::Phase::Flush);
         let result = self.log.append(&leaves).map_err(|e| log_error(&e));
+        drop(phase);
         match result {
             Ok(_) => {
                 {

@@ -7,6 +7,7 @@ use syn::visit::Visit;
 /// From the top. Rooms on one line don't use each other's callers.
 const ORDER: &[&str] = &[
     "files",
+    "phases",
     "messages",
     "settings",
     "trust",

@@ -82,6 +82,7 @@ pub(super) fn answer(
     let left = Arc::new(Mutex::new(Left::default()));
     let leaving = Leaving { waiting, left: left.clone() };
     tokio::spawn(async move {
+        let _phase = crate::phases::open(crate::phases::Phase::Stream);
         let Some(rows) = serving.rows.take() else { return };
         let pump = Pump { sender, stop: serving.stop().clone() };
         let (status, error) = match pump.all(encoded(&serving, rows)).await {

@@ -125,8 +125,10 @@ impl LocalFlight {
         let now = self.node.now();
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         let waiting = waiting.filter(|w| w.user.name == user.name && w.expires > now).ok_or_else(invalid)?;
+        let phase = crate::phases::open(crate::phases::Phase::Stream);
         let messages = self.node.execute_for(&user, waiting.planned).await.map_err(|e| to_status(&e))?;
-        let stream = messages.map(|m| {
+        let stream = messages.map(move |m| {
+            let _open = &phase;
             m.map(|m| FlightData { data_header: m.header, data_body: m.body, ..FlightData::default() })
                 .map_err(|e| to_status(&e))
         });

@@ -1,11 +1,12 @@
 # The commands of the project. CARGO_TARGET_DIR of the environment is honoured.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo build test clients policies lint fmt deny proto advisories dist
+.PHONY: help demo build test soak clients policies lint fmt deny proto advisories dist
 
 help:
 	@echo "make demo       builds, then plays the main job in front of you (LANG_DEMO=fr for French)"
 	@echo "make test       installs what the tests need, runs all of them, prints a count"
+	@echo "make soak       kills the processes under load, 200 times, and 200 times with what was not synced dropped"
 	@echo "make policies   formats, tests and rebuilds the Rego modules (Go)"
 	@echo "make lint       formatting, and clippy of the whole workspace"
 	@echo "make deny       licences, bans and sources of the dependencies"
@@ -20,6 +21,10 @@ demo: build
 
 test:
 	tools/ci/test.sh
+
+# The kills of the tests, as many as PERRON_KILLS says, from PERRON_KILL_SEED.
+soak: build
+	PERRON_KILLS=$(or $(PERRON_KILLS),200) cargo test --locked -p perron --test it -- --nocapture --test-threads 1 kill::
 
 # The clients of other makes alone, against the programs as built.
 clients: build

@@ -11,6 +11,7 @@ mod edits;
 mod errors;
 mod habits;
 mod invariants;
+mod kill;
 mod played;
 mod rooms;
 mod source;

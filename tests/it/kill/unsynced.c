@@ -133,7 +133,7 @@ static void note(struct record *r, const char *path, const char *second, const v
     struct iovec parts[4] = {
         {r, sizeof *r}, {(void *)path, r->path_len}, {(void *)second, r->second_len}, {(void *)bytes, count}};
     size_t all = sizeof *r + r->path_len + r->second_len + count;
-    /* Appended in one call to a file in memory: either all of it is there, or the process ends. */
+    /* Appended in one call: a kill leaves all of it, or a cut record at the journal's end. */
     if (REAL(writev)(journal, parts, 4) != (ssize_t)all)
         give_up("the journal");
 }

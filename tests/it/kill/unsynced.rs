@@ -83,7 +83,7 @@ impl Layer {
         Layer { library }
     }
 
-    /// Prepares a life over `directory`, with its journal in memory where the system has room there.
+    /// Prepares a life over `directory`; journal and graves lie in `work`, on the same file system.
     pub fn life(&self, directory: &Path, work: &Path, number: usize) -> Life {
         let directory = directory.canonicalize().unwrap();
         let name = directory.file_name().unwrap().to_string_lossy().into_owned();

@@ -43,6 +43,32 @@ impl Gravity {
     }
 }
 
+/// What was seen: words of the catalogue with their facts, or an error's detail.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    /// `doctor.seen.…` with its placeholders.
+    Text(&'static str, Vec<(&'static str, String)>),
+    /// The detail of an error.
+    Detail(String),
+}
+
+/// Words of the catalogue.
+fn seen<const N: usize>(key: &'static str, facts: [(&'static str, String); N]) -> Seen {
+    Seen::Text(key, facts.into())
+}
+
+impl Seen {
+    fn words(&self, output: &Output) -> String {
+        match self {
+            Seen::Detail(detail) => detail.clone(),
+            Seen::Text(key, facts) => {
+                let facts: Vec<(&str, &str)> = facts.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                text(output.lang, &format!("doctor.seen.{key}"), &facts)
+            }
+        }
+    }
+}
+
 /// One line of the report.
 #[derive(Clone, Debug)]
 pub struct Finding {
@@ -53,21 +79,21 @@ pub struct Finding {
     /// Stable code: `ok`, one of the table of errors, or one of the texts `doctor.code.…`.
     pub code: &'static str,
     /// What was seen.
-    pub detail: String,
+    pub seen: Seen,
 }
 
 impl Finding {
-    fn fine(check: &'static str, detail: impl Into<String>) -> Finding {
-        Finding { check, gravity: Gravity::Fine, code: "ok", detail: detail.into() }
+    fn fine(check: &'static str, seen: Seen) -> Finding {
+        Finding { check, gravity: Gravity::Fine, code: "ok", seen }
     }
-    fn warning(check: &'static str, code: &'static str, detail: impl Into<String>) -> Finding {
-        Finding { check, gravity: Gravity::Warning, code, detail: detail.into() }
+    fn warning(check: &'static str, code: &'static str, seen: Seen) -> Finding {
+        Finding { check, gravity: Gravity::Warning, code, seen }
     }
-    fn problem(check: &'static str, code: &'static str, detail: impl Into<String>) -> Finding {
-        Finding { check, gravity: Gravity::Problem, code, detail: detail.into() }
+    fn problem(check: &'static str, code: &'static str, seen: Seen) -> Finding {
+        Finding { check, gravity: Gravity::Problem, code, seen }
     }
     fn error(check: &'static str, error: Error) -> Finding {
-        Finding::problem(check, error.code.as_str(), error.detail)
+        Finding::problem(check, error.code.as_str(), Seen::Detail(error.detail))
     }
 
     /// What happened and what to do, in words; nothing of what is as it should be.
@@ -83,20 +109,20 @@ impl Finding {
     }
 
     fn print(&self, output: &Output) {
-        let words = self.words(output);
+        let (words, detail) = (self.words(output), self.seen.words(output));
         if output.json {
             let action = words.map(|(_, todo)| todo);
             println!(
                 "{}",
-                json!({"check": self.check, "state": self.gravity.as_str(), "code": self.code, "detail": self.detail, "action": action})
+                json!({"check": self.check, "state": self.gravity.as_str(), "code": self.code, "detail": detail, "action": action})
             );
             return;
         }
         let check = text(output.lang, &format!("doctor.check.{}", self.check), &[]);
         match words {
-            None => println!("{} {check}: {}", self.gravity.sign(), self.detail),
+            None => println!("{} {check}: {}", self.gravity.sign(), detail),
             Some((what, todo)) => {
-                println!("{} {check}: {what} [{}]: {}", self.gravity.sign(), self.code, self.detail);
+                println!("{} {check}: {what} [{}]: {}", self.gravity.sign(), self.code, detail);
                 println!("  → {todo}");
             }
         }
@@ -133,23 +159,22 @@ fn process(directory: &Path, findings: &mut Vec<Finding>) -> Process {
     const CHECK: &str = "process";
     // Locking makes the file: a directory that isn't one of ours is left alone.
     if !directory.join(crate::settings::FILE).is_file() && !directory.join("keys").is_dir() {
-        let detail = "the directory holds no organisation";
-        findings.push(Finding::problem(CHECK, ErrorCode::ConfigInvalid.as_str(), detail));
+        findings.push(Finding::problem(CHECK, ErrorCode::ConfigInvalid.as_str(), seen("no_organisation", [])));
         return Process::Unknown;
     }
     match lock(directory) {
         Ok(lock) => {
-            findings.push(Finding::fine(CHECK, "stopped"));
+            findings.push(Finding::fine(CHECK, seen("process_stopped", [])));
             Process::Stopped { _lock: lock }
         }
         Err(error) if error.code == ErrorCode::DirectoryLocked => match client::status_within(directory, ANSWER) {
             Ok(status) => {
-                findings.push(Finding::fine(CHECK, "running, and it answers"));
+                findings.push(Finding::fine(CHECK, seen("process_running", [])));
                 Process::Running(status)
             }
             Err(error) => {
-                let detail = format!("the process that holds the directory doesn't answer: {}", error.detail);
-                findings.push(Finding::problem(CHECK, "not_answering", detail));
+                let seen = seen("process_silent", [("detail", error.detail)]);
+                findings.push(Finding::problem(CHECK, "not_answering", seen));
                 Process::Unknown
             }
         },

@@ -25,7 +25,7 @@ fn report(dir: &Path, variables: &[(&str, &str)]) -> (Vec<Json>, bool) {
         assert_eq!(line["action"].is_null(), fine, "{line}");
         assert!(!line["detail"].as_str().unwrap().is_empty(), "{line}");
         // A text that is missing is shown as its key.
-        assert!(!line["action"].as_str().unwrap_or_default().starts_with("doctor."), "{line}");
+        assert!(!line.to_string().contains("\"doctor."), "{line}");
     }
     (lines, problems == 0)
 }

@@ -1,6 +1,6 @@
 //! What is looked at, in the order in which a start would need it.
 
-use super::{Finding, Process};
+use super::{Finding, Process, Seen, seen};
 use crate::cli::client::SOCKET;
 use crate::cli::init::{self, CA, CERTIFICATE};
 use crate::connector::authority::REGISTER_FILE;
@@ -37,12 +37,12 @@ const AHEAD_MS_MAX: i64 = 1_000;
 pub fn all(directory: &Path, process: &Process, findings: &mut Vec<Finding>) {
     let now = SystemClock.now();
     let config = take(findings, "configuration", Config::load(directory), |c| {
-        format!("`{}` of the data space `{}`", c.participant, c.space)
+        seen("configuration", [("participant", c.participant.to_string()), ("space", c.space.to_string())])
     });
-    let keys = take(findings, "keys", keys(directory), |_| "their owner's alone".to_owned());
+    let keys = take(findings, "keys", keys(directory), |_| seen("keys", []));
     let (Some(config), Some(keys)) = (config, keys) else {
         for check in ["certificate", "register", "log", "clock", "ports"] {
-            findings.push(Finding::warning(check, "not_checked", "configuration or keys can't be used"));
+            findings.push(Finding::warning(check, "not_checked", seen("unusable", [])));
         }
         disk(directory, findings);
         socket(directory, process, findings);
@@ -61,11 +61,11 @@ fn take<T>(
     findings: &mut Vec<Finding>,
     check: &'static str,
     found: Result<T>,
-    detail: impl FnOnce(&T) -> String,
+    words: impl FnOnce(&T) -> Seen,
 ) -> Option<T> {
     match found {
         Ok(value) => {
-            findings.push(Finding::fine(check, detail(&value)));
+            findings.push(Finding::fine(check, words(&value)));
             Some(value)
         }
         Err(error) => {
@@ -89,12 +89,12 @@ fn certificate(directory: &Path, config: &Config, keys: &KeySet, now: Timestamp,
     let identity = match loaded {
         Ok(identity) if *identity.participant() == config.participant => identity,
         Ok(_) => {
-            let detail = format!("the certificate is not `{}`'s", config.participant);
-            return findings.push(Finding::problem(CHECK, ErrorCode::CertificateInvalid.as_str(), detail));
+            let seen = seen("certificate_of_another", [("participant", config.participant.to_string())]);
+            return findings.push(Finding::problem(CHECK, ErrorCode::CertificateInvalid.as_str(), seen));
         }
         Err(error) => return findings.push(Finding::error(CHECK, error)),
     };
-    let until = format!("valid until {}", identity.not_after());
+    let until = seen("certificate", [("until", identity.not_after().to_string())]);
     let left_ms = identity.not_after().millis().saturating_sub(now.millis());
     findings.push(match left_ms {
         ..=0 => Finding::problem(CHECK, "certificate_expired", until),
@@ -126,12 +126,12 @@ fn register(
             return None;
         }
     };
-    let detail = format!(
-        "version {} of {}, to be used before {}",
-        register.version(),
-        register.payload().issued,
-        register.payload().use_before
-    );
+    let facts = [
+        ("version", register.version().to_string()),
+        ("issued", register.payload().issued.to_string()),
+        ("use_before", register.payload().use_before.to_string()),
+    ];
+    let detail = seen("register", facts);
     let stale = ErrorCode::RegisterStale.as_str();
     let running = matches!(process, Process::Running(_));
     findings.push(if register.is_ahead_of(now) {
@@ -142,8 +142,8 @@ fn register(
             .map(|own| own.require_in_force(now.max(register.payload().issued)))
         {
             None => {
-                let detail = format!("`{}` is not in the register", config.participant);
-                Finding::problem(CHECK, ErrorCode::ParticipantUnknown.as_str(), detail)
+                let seen = seen("register_without", [("participant", config.participant.to_string())]);
+                Finding::problem(CHECK, ErrorCode::ParticipantUnknown.as_str(), seen)
             }
             Some(Err(error)) => Finding::error(CHECK, error),
             Some(Ok(())) if !register.is_fresh(now) && running => Finding::problem(CHECK, stale, detail),
@@ -170,24 +170,24 @@ fn log(
         // Nobody but its writer reads the end of a log that is being written.
         let entries = status.get("entries").and_then(Json::as_u64).unwrap_or_default();
         let published = status.get("published").and_then(Json::as_u64).unwrap_or_default();
-        findings.push(Finding::fine(CHECK, format!("{entries} entries, {published} published")));
+        let facts = [("entries", entries.to_string()), ("published", published.to_string())];
+        findings.push(Finding::fine(CHECK, seen("log_running", facts)));
         return status.get("newest").and_then(Json::as_str).and_then(|t| Timestamp::parse(t).ok());
     }
     if matches!(process, Process::Unknown) {
-        findings.push(Finding::warning(CHECK, "not_checked", "another process may be writing it"));
+        findings.push(Finding::warning(CHECK, "not_checked", seen("log_held", [])));
         return None;
     }
     let own = register.participant(&config.participant)?;
     match survey(directory, keys, &own.log_origin) {
         Ok(survey) => {
-            let entries = format!("{} entries", survey.checkpoint.size);
+            let entries = ("entries", survey.checkpoint.size.to_string());
             findings.push(match survey.torn {
-                Some((_, _, length)) => Finding::warning(
-                    CHECK,
-                    "log_unfinished",
-                    format!("{entries}, then {length} bytes of no whole record"),
-                ),
-                None => Finding::fine(CHECK, entries),
+                Some((_, _, bytes)) => {
+                    let seen = seen("log_torn", [entries, ("bytes", bytes.to_string())]);
+                    Finding::warning(CHECK, "log_unfinished", seen)
+                }
+                None => Finding::fine(CHECK, seen("log", [entries])),
             });
             survey.newest.and_then(|leaf| Entry::from_bytes(&leaf).ok()).map(|entry| entry.time)
         }
@@ -221,23 +221,22 @@ fn survey(directory: &Path, keys: &KeySet, origin: &str) -> Result<Survey> {
 
 fn clock(newest: Option<Timestamp>, now: Timestamp, findings: &mut Vec<Finding>) {
     const CHECK: &str = "clock";
-    findings.push(match newest {
-        Some(newest) if now.plus_millis(AHEAD_MS_MAX) < newest => Finding::problem(
-            CHECK,
-            ErrorCode::ClockJump.as_str(),
-            format!("it shows {now}, and the newest entry was written at {newest}"),
-        ),
-        Some(newest) => Finding::fine(CHECK, format!("{now}; the newest entry is of {newest}")),
-        None => Finding::fine(CHECK, now.to_string()),
+    let shown = ("now", now.to_string());
+    findings.push(match newest.map(|newest| (newest, ("newest", newest.to_string()))) {
+        Some((newest, fact)) if now.plus_millis(AHEAD_MS_MAX) < newest => {
+            Finding::problem(CHECK, ErrorCode::ClockJump.as_str(), seen("clock_behind", [shown, fact]))
+        }
+        Some((_, fact)) => Finding::fine(CHECK, seen("clock", [shown, fact])),
+        None => Finding::fine(CHECK, seen("clock_alone", [shown])),
     });
 }
 
 fn disk(directory: &Path, findings: &mut Vec<Finding>) {
     const CHECK: &str = "disk";
     let Some(free) = free_bytes(directory) else {
-        return findings.push(Finding::warning(CHECK, "not_checked", "the system doesn't tell the free space"));
+        return findings.push(Finding::warning(CHECK, "not_checked", seen("disk_unknown", [])));
     };
-    let detail = format!("{} MiB free", free / (1024 * 1024));
+    let detail = seen("disk", [("mib", (free / (1024 * 1024)).to_string())]);
     findings.push(match free {
         ..DISK_RESERVE_BYTES => Finding::problem(CHECK, ErrorCode::DiskFull.as_str(), detail),
         DISK_RESERVE_BYTES..DISK_LOW_BYTES => Finding::warning(CHECK, "disk_low", detail),
@@ -261,13 +260,13 @@ fn ports(config: &Config, process: &Process, findings: &mut Vec<Finding>) {
         let wanted = address.map(|a| a.to_string());
         findings.push(match (wanted, held) {
             (wanted, held) if wanted == held => match held {
-                Some(held) => Finding::fine(CHECK, format!("`{held}` is held by this process")),
+                Some(held) => Finding::fine(CHECK, seen("port_held", [("address", held)])),
                 None => continue,
             },
             (wanted, held) => {
-                let show = |address: Option<String>| address.unwrap_or_else(|| "none".to_owned());
-                let detail = format!("`{name}` is {} in the configuration, and {} now", show(wanted), show(held));
-                Finding::warning(CHECK, "restart_needed", detail)
+                let show = |address: Option<String>| address.unwrap_or_else(|| "–".to_owned());
+                let facts = [("name", name.to_owned()), ("wanted", show(wanted)), ("held", show(held))];
+                Finding::warning(CHECK, "restart_needed", seen("port_moved", facts))
             }
         });
     }
@@ -275,15 +274,13 @@ fn ports(config: &Config, process: &Process, findings: &mut Vec<Finding>) {
 
 fn free(address: SocketAddr) -> Finding {
     const CHECK: &str = "ports";
+    let fact = [("address", address.to_string())];
     match TcpListener::bind(address) {
-        Ok(_) => Finding::fine(CHECK, format!("`{address}` is free")),
+        Ok(_) => Finding::fine(CHECK, seen("port_free", fact)),
         Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {
-            Finding::problem(CHECK, ErrorCode::PortTaken.as_str(), format!("`{address}` is taken by another process"))
+            Finding::problem(CHECK, ErrorCode::PortTaken.as_str(), seen("port_taken", fact))
         }
-        Err(_) => {
-            let detail = format!("`{address}` can't be listened on");
-            Finding::problem(CHECK, ErrorCode::ConfigInvalid.as_str(), detail)
-        }
+        Err(_) => Finding::problem(CHECK, ErrorCode::ConfigInvalid.as_str(), seen("port_unusable", fact)),
     }
 }
 
@@ -295,10 +292,10 @@ fn socket(directory: &Path, process: &Process, findings: &mut Vec<Finding>) {
         _ if bytes >= SOCKET_PATH_BYTES_MAX => Finding::problem(
             CHECK,
             ErrorCode::ConfigInvalid.as_str(),
-            format!("its path has {bytes} bytes, and {} are the most", SOCKET_PATH_BYTES_MAX - 1),
+            seen("socket_long", [("bytes", bytes.to_string()), ("most", (SOCKET_PATH_BYTES_MAX - 1).to_string())]),
         ),
-        Process::Running(_) => Finding::fine(CHECK, "it answers"),
-        Process::Stopped { .. } => Finding::fine(CHECK, "made at the start"),
-        Process::Unknown => Finding::warning(CHECK, "not_checked", "no process answers"),
+        Process::Running(_) => Finding::fine(CHECK, seen("socket_answers", [])),
+        Process::Stopped { .. } => Finding::fine(CHECK, seen("socket_made", [])),
+        Process::Unknown => Finding::warning(CHECK, "not_checked", seen("socket_silent", [])),
     });
 }

@@ -11,6 +11,9 @@ use perron_model::policy::odrl;
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, canonical};
 use serde_json::Value as Json;
 
+/// Who acts where nobody did: the process, when it starts.
+const STARTING: &str = "start";
+
 impl Node {
     /// Publishes a set: its description is complete or it is refused.
     pub async fn add_dataset(&self, actor: &str, dataset: Dataset, source: SourceFile) -> Result<Snapshot> {
@@ -54,6 +57,22 @@ impl Node {
     pub async fn withdraw_dataset(&self, actor: &str, id: &DatasetId) -> Result<()> {
         self.sets.withdraw(id)?;
         self.administer("dataset.withdraw", actor, canonical::to_bytes(id)?).await
+    }
+
+    /// What moved in the sets and has no entry, because a crash or a full disk came between, gets
+    /// it now: the log says what may be read. Called at the start.
+    pub(crate) async fn note_sets(&self) -> Result<()> {
+        let mut noted = self.state.published_sets()?;
+        for (dataset, snapshot) in self.sets.list() {
+            if noted.remove(&dataset.id) != Some(snapshot.digest) {
+                let document = canonical::to_bytes(&(dataset.as_ref(), &snapshot))?;
+                self.administer("dataset.found", STARTING, document).await?;
+            }
+        }
+        for gone in noted.into_keys() {
+            self.administer("dataset.withdraw", STARTING, canonical::to_bytes(&gone)?).await?;
+        }
+        Ok(())
     }
 
     /// Publishes an offer. Its policy is parsed against the set here: a term that nothing would

@@ -167,6 +167,7 @@ impl Node {
         });
         self.ledger.append(Draft::plain(body)).await?;
         self.take_up_open_reads()?;
+        self.note_sets().await?;
         self.note_register().await
     }
 

@@ -285,7 +285,8 @@ impl Node {
             return Err(Error::new(ErrorCode::TooLarge, format!("a request is over {REQUEST_BYTES_MAX} bytes")));
         }
         let register = self.register.load();
-        let now = self.now();
+        // The register's own time is a lower bound of now: a clock that lags makes no key unknown.
+        let now = self.now().max(register.payload().issued);
         let participant = register
             .participant(peer)
             .ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, "the caller is not in the register"))?;

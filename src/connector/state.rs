@@ -3,16 +3,18 @@
 //! Each change is an entry first; this observer takes it up. sled keeps the fold between two
 //! starts, memory serves it.
 
+mod records;
+
 use crate::ledger::Observer;
 use crate::store::{Change, Store};
-use base64::Engine;
 use perron_model::agreement::{AgreementPayload, Envelope, JwsJson, Offer};
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::id::DatasetId;
 use perron_model::negotiation::{Message, NegotiationMessage, Side, State as Phase};
 use perron_model::request::{Acknowledgement, Receipt, Seen};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
-use serde::de::DeserializeOwned;
+pub use records::payload_of;
+use records::{document, document_text, load, newest_position, permits, put, release_key, snapshot_of};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -126,6 +128,7 @@ const REQUESTS: &str = "requests";
 const OUTCOMES: &str = "outcomes";
 const HELD: &str = "held";
 const RELEASES: &str = "releases";
+const SETS: &str = "sets";
 const OPEN_READS: &str = "open-reads";
 
 impl State {
@@ -221,6 +224,17 @@ impl State {
             .map(u64::from_be_bytes))
     }
 
+    /// Sets that the log says are published, with the digest of the snapshot in use.
+    pub fn published_sets(&self) -> Result<BTreeMap<DatasetId, Digest>> {
+        let unreadable = || Error::new(ErrorCode::Internal, "a record of the store can't be read");
+        let read = |(key, value): (Vec<u8>, Vec<u8>)| {
+            let id = String::from_utf8(key).map_err(|_| unreadable()).and_then(|id| DatasetId::parse(&id))?;
+            let digest = <[u8; 32]>::try_from(value).map_err(|_| unreadable())?;
+            Ok((id, Digest::from_bytes(digest)))
+        };
+        self.store.scan(SETS, b"")?.into_iter().map(read).collect()
+    }
+
     /// Reads of ours whose end has no entry yet: the request's digest, and where its intent lies.
     pub fn open_reads(&self) -> Result<Vec<(Digest, u64)>> {
         let unreadable = || Error::new(ErrorCode::Internal, "a record of the store can't be read");
@@ -266,6 +280,16 @@ impl State {
                     .unwrap_or_else(PoisonError::into_inner)
                     .offers
                     .insert(offer.offer.id.clone(), offer);
+            }
+            Body::Administration(admin) if admin.action == "dataset.withdraw" => {
+                let id: DatasetId = document(attachments, AttachmentKind::Document)?;
+                self.store.apply(vec![Change::Remove { tree: SETS, key: id.as_str().as_bytes().to_vec() }])?;
+            }
+            Body::Administration(admin) if admin.action.starts_with("dataset.") => {
+                let snapshot = snapshot_of(attachments)?;
+                let key = snapshot.dataset.as_str().as_bytes().to_vec();
+                let value = snapshot.digest.as_bytes().to_vec();
+                self.store.apply(vec![Change::Put { tree: SETS, key, value }])?;
             }
             Body::Negotiation(step) => {
                 let message: NegotiationMessage = document(attachments, AttachmentKind::NegotiationMessage)?;
@@ -416,68 +440,6 @@ impl State {
         self.memory.write().unwrap_or_else(PoisonError::into_inner).agreements.insert(kept.id, kept);
         Ok(())
     }
-}
-
-/// The payload of an agreement's JWS, canonical.
-pub fn payload_of(jws: &JwsJson) -> Result<AgreementPayload> {
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .decode(&jws.payload)
-        .map_err(|_| Error::malformed("the agreement's payload is not base64url"))?;
-    AgreementPayload::parse(&bytes)
-}
-
-fn put<T: Serialize>(tree: &'static str, key: &[u8], value: &T) -> Result<Change> {
-    let value = serde_json::to_vec(value).map_err(|_| Error::new(ErrorCode::Internal, "a record can't be written"))?;
-    Ok(Change::Put { tree, key: key.to_vec(), value })
-}
-
-fn load<T: DeserializeOwned>(store: &Store, tree: &'static str) -> Result<Vec<T>> {
-    store
-        .scan(tree, b"")?
-        .into_iter()
-        .map(|(_, value)| {
-            serde_json::from_slice(&value).map_err(|_| {
-                Error::new(
-                    ErrorCode::Internal,
-                    "a record of the store can't be read; `perron store rebuild` makes it anew",
-                )
-            })
-        })
-        .collect()
-}
-
-fn document<T: DeserializeOwned>(attachments: &[(AttachmentKind, Vec<u8>)], kind: AttachmentKind) -> Result<T> {
-    let (_, bytes) = attachments
-        .iter()
-        .find(|(k, _)| *k == kind)
-        .ok_or_else(|| Error::new(ErrorCode::LogDamaged, "an entry lacks its attachment"))?;
-    serde_json::from_slice(bytes).map_err(|_| Error::new(ErrorCode::LogDamaged, "an entry's attachment can't be read"))
-}
-
-fn release_key(entry: &Entry, table: &Digest) -> Vec<u8> {
-    let agreement = entry.chain.as_ref().map(|c| c.agreement.as_bytes().to_vec()).unwrap_or_default();
-    [agreement.as_slice(), table.as_bytes()].concat()
-}
-
-fn document_text(attachments: &[(AttachmentKind, Vec<u8>)], kind: AttachmentKind) -> Result<String> {
-    let found =
-        attachments.iter().find(|(k, _)| *k == kind).and_then(|(_, bytes)| String::from_utf8(bytes.clone()).ok());
-    found.ok_or_else(|| Error::new(ErrorCode::LogDamaged, "an entry lacks its attachment"))
-}
-
-/// Is the decision of a receipt a permit?
-fn permits(receipt: &Receipt) -> bool {
-    let leaf = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&receipt.decision).ok();
-    let entry = leaf.and_then(|leaf| Entry::from_bytes(&leaf).ok());
-    matches!(entry.map(|e| e.body), Some(Body::Decision(d)) if d.permitted)
-}
-
-/// Position in the provider's chain that a receipt proves.
-fn newest_position(receipt: &Receipt) -> Option<Seen> {
-    let text = if receipt.outcome.is_empty() { &receipt.decision } else { &receipt.outcome };
-    let leaf = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).ok()?;
-    let number = Entry::from_bytes(&leaf).ok()?.chain?.number;
-    Some(Seen { number, leaf: Digest::from_bytes(perron_log::merkle::leaf_hash(&leaf).0) })
 }
 
 impl Observer for State {

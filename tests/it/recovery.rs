@@ -1,4 +1,4 @@
-//! A log whose end is torn, and what partners say to it.
+//! Starts after something went wrong: a torn end of the log, and a set without its entry.
 
 use crate::world::{AUTHORITY, CONSUMER, PROVIDER, World, wait_until};
 use std::fs::File;
@@ -71,4 +71,36 @@ fn partners_are_asked_before_a_torn_end_is_moved_aside() {
     let refused = world.start_with(PROVIDER, &[]).unwrap_err();
     assert_eq!(refused.code, "log_tail_lost", "{refused:?}");
     assert_eq!(std::fs::read(last_segment(&directory)).unwrap(), torn, "a log that lost entries was written to");
+}
+
+/// A crash between a set's files and its entry: here the log of before beside the sets of after.
+#[test]
+fn a_set_without_its_entry_gets_it_at_the_start() {
+    let mut world = World::new();
+    world.publish("releves").unwrap();
+    world.stop(PROVIDER);
+    let (directory, before) = (world.dir(PROVIDER), world.dir("before"));
+    copy(&directory, &before);
+    world.start(PROVIDER);
+    world.publish("autres").unwrap();
+    world.of(PROVIDER, &["dataset", "withdraw"], &["releves"]).unwrap();
+    world.stop(PROVIDER);
+    std::fs::remove_dir_all(before.join("sets")).unwrap();
+    copy(&directory.join("sets"), &before.join("sets"));
+    std::fs::remove_dir_all(&directory).unwrap();
+    copy(&before, &directory);
+    let acts = |world: &World| -> Vec<(String, String)> {
+        let entries = world.entries(PROVIDER).into_iter().filter(|e| e["kind"] == "administration");
+        let text = |entry: &serde_json::Value, what: &str| entry["facts"][what].as_str().unwrap().to_owned();
+        let of_sets = entries.map(|e| (text(&e, "action"), text(&e, "actor")));
+        of_sets.filter(|(action, actor)| action.starts_with("dataset.") && actor == "start").collect()
+    };
+    let found: Vec<(String, String)> =
+        ["dataset.found", "dataset.withdraw"].map(|a| (a.to_owned(), "start".to_owned())).to_vec();
+    for _ in 0..2 {
+        world.start(PROVIDER);
+        assert_eq!(acts(&world), found);
+        world.stop(PROVIDER);
+    }
+    world.verify(PROVIDER);
 }

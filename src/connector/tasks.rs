@@ -5,6 +5,7 @@ use crate::connector::node::Node;
 use crate::connector::state::Negotiation;
 use perron_gate::Register;
 use perron_model::limits::{END_CHECK_MS, OUTBOX_BACKOFF_MS_MAX, OUTBOX_BACKOFF_MS_MIN};
+use perron_model::negotiation::State;
 use perron_model::participant::{Role, Status};
 use perron_model::{ErrorCode, ParticipantId};
 use std::collections::HashSet;
@@ -77,10 +78,15 @@ async fn negotiate(node: Arc<Node>) {
             }
             let (node, busy) = (node.clone(), busy.clone());
             tokio::spawn(async move {
-                let pid = negotiation.pid.clone();
-                let moved = if to_send { deliver(&node, negotiation).await } else { react(&node, &pid).await };
+                let (pid, before) = (negotiation.pid.clone(), standing(&negotiation));
+                let moved = to_send && deliver(&node, negotiation).await;
+                if !to_send {
+                    react(&node, &pid).await;
+                }
                 busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
-                if moved {
+                // A change that came while this was busy woke nobody for it: also one from before it
+                // began, for what it was begun with may have been old. So now, with what there is now.
+                if moved || node.state.negotiation(&pid).is_some_and(|now| standing(&now) != before) {
                     node.state.touch();
                 }
             });
@@ -91,13 +97,15 @@ async fn negotiate(node: Arc<Node>) {
     }
 }
 
-async fn react(node: &Node, pid: &str) -> bool {
-    let before = node.state.negotiation(pid).map(|n| n.state);
+/// What decides whether a negotiation has something to send or to react to.
+fn standing(negotiation: &Negotiation) -> (State, Option<String>) {
+    (negotiation.state, negotiation.outgoing.as_ref().map(|m| m.message_id.clone()))
+}
+
+async fn react(node: &Node, pid: &str) {
     if let Err(error) = node.react(pid).await {
         tracing::warn!(code = error.code.as_str(), "a negotiation can't go on by itself: {}", error.detail);
-        return false;
     }
-    before != node.state.negotiation(pid).map(|n| n.state)
 }
 
 /// Sends a message until the other side has taken or refused it.
@@ -112,7 +120,7 @@ async fn deliver(node: &Node, negotiation: Negotiation) -> bool {
                 if let Err(error) = node.state.delivered(&negotiation.pid, &message.message_id, &theirs) {
                     tracing::error!(code = error.code.as_str(), "a delivery can't be noted");
                 }
-                if remote.state == perron_model::negotiation::State::Finalized {
+                if remote.state == State::Finalized {
                     node.heads_wanted(&negotiation.counterparty);
                 }
                 return true;

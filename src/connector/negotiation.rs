@@ -3,6 +3,9 @@
 //! Each step is an entry of the log before it is answered or sent. What is to be sent lies in
 //! the negotiation itself (`outgoing`), so that a crash at any point resumes to the same end.
 
+mod checks;
+
+use crate::connector::catalogue::blocking;
 use crate::connector::node::Node;
 use crate::connector::peers::RemoteState;
 use crate::connector::state::{Approval, KeptAgreement, Negotiation, REFUSED, payload_of};
@@ -12,12 +15,14 @@ use perron_model::agreement::{AgreementKind, AgreementPayload, Envelope, JwsJson
 use perron_model::entry::{AttachmentKind, Body};
 use perron_model::negotiation::{Message, NegotiationMessage, Side, State as Phase, next};
 use perron_model::participant::KeyUse;
-use perron_model::policy::odrl;
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, canonical};
 use serde_json::Value as Json;
+use std::path::Path;
 
 /// `typ` of an agreement's signatures.
 pub const AGREEMENT_TYP: &str = "perron-agreement+jws";
+/// Agreements as files, within an organisation's directory.
+const DOCUMENTS: &str = "documents";
 /// How far the provider's clock may be from ours when it signs, in milliseconds.
 const SIGNING_SKEW_MS: i64 = 5 * 60_000;
 
@@ -208,106 +213,6 @@ impl Node {
         }
     }
 
-    fn check_offer(&self, consumer: &ParticipantId, offer: &Offer) -> Result<()> {
-        let not_found = || Error::new(ErrorCode::NotFound, "no such offer is made to this participant");
-        let published = self
-            .state
-            .offer(&offer.id)
-            .filter(|p| p.open && p.consumer.as_ref().is_none_or(|c| c == consumer))
-            .ok_or_else(not_found)?;
-        let (dataset, _) =
-            self.sets.current(&offer.dataset).filter(|(d, _)| d.visibility.allows(consumer)).ok_or_else(not_found)?;
-        let same = published.offer.dataset == offer.dataset
-            && published.offer.description == offer.description
-            && published.offer.regime == offer.regime
-            && published.offer.legal_basis == offer.legal_basis;
-        if !same {
-            return Err(Error::new(
-                ErrorCode::TermInvalid,
-                "set, description, regime and legal basis of an offer aren't negotiable",
-            ));
-        }
-        let terms = odrl::parse(&offer.policy, &dataset, Some(consumer))?;
-        odrl::check_legal_basis(&terms, &offer.legal_basis.term)
-    }
-
-    fn check_content(
-        &self,
-        peer: &ParticipantId,
-        existing: Option<&Negotiation>,
-        message: &NegotiationMessage,
-    ) -> Result<()> {
-        match (message.message, &message.offer, &message.agreement, existing) {
-            (Message::Request, Some(offer), _, _) => self.check_offer(peer, offer),
-            (Message::Offer, Some(offer), _, Some(found)) => {
-                let asked = found
-                    .offer
-                    .as_ref()
-                    .ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation without an offer"))?;
-                if asked.id == offer.id && asked.dataset == offer.dataset {
-                    Ok(())
-                } else {
-                    Err(Error::new(ErrorCode::TermInvalid, "a counter-offer is about the same offer and set"))
-                }
-            }
-            (Message::Agree, _, Some(agreement), Some(found)) => {
-                self.check_agreement(found, message.provider_pid.as_deref(), agreement)
-            }
-            (Message::Verify, _, Some(agreement), Some(found)) => self.check_countersigned(found, agreement),
-            (Message::Offer, _, _, None) => Err(Error::new(ErrorCode::NotFound, "no negotiation of this number")),
-            _ => Ok(()),
-        }
-    }
-
-    /// As consumer: is this what was last asked for or accepted, signed by the provider alone?
-    fn check_agreement(&self, found: &Negotiation, pid: Option<&str>, agreement: &JwsJson) -> Result<()> {
-        let now = self.now();
-        let provider = self.in_force(&found.counterparty)?;
-        let key = provider
-            .current_key(KeyUse::Agreement, now)
-            .ok_or_else(|| Error::new(ErrorCode::SignatureInvalid, "the provider has no agreement key in force"))?;
-        let payload = AgreementPayload::parse(&jws::verify_one(agreement, AGREEMENT_TYP, &key.key)?)?;
-        let fits = payload.space == self.space
-            && payload.provider == found.counterparty
-            && payload.consumer == self.me
-            && Some(&payload.offer) == found.offer.as_ref()
-            // The provider's number may be news: its agreement can overtake its answer.
-            && Some(payload.negotiation.as_str()) == pid
-            && found.their_pid.as_ref().is_none_or(|known| *known == payload.negotiation);
-        if !fits {
-            return Err(Error::new(ErrorCode::MessageConflict, "the agreement isn't what was negotiated"));
-        }
-        // It was signed after this side last moved, and may have waited long to be delivered.
-        let earliest = found.changed.plus_millis(-SIGNING_SKEW_MS);
-        if payload.timestamp < earliest || payload.timestamp > now.plus_millis(SIGNING_SKEW_MS) {
-            return Err(Error::new(
-                ErrorCode::ClockJump,
-                "the agreement's time is more than five minutes off: before what it answers, or in the future",
-            ));
-        }
-        Ok(())
-    }
-
-    /// As provider: are both signatures there, over what this side signed?
-    fn check_countersigned(&self, found: &Negotiation, agreement: &JwsJson) -> Result<()> {
-        let ours = found
-            .agreement
-            .as_ref()
-            .ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation without its agreement"))?;
-        if ours.payload != agreement.payload {
-            return Err(Error::new(ErrorCode::MessageConflict, "the agreement isn't the one that was signed"));
-        }
-        let at = payload_of(agreement)?.timestamp;
-        let key = |id: &ParticipantId| -> Result<_> {
-            let participant = self.in_force(id)?;
-            participant
-                .current_key(KeyUse::Agreement, at)
-                .map(|k| k.key)
-                .ok_or_else(|| Error::new(ErrorCode::SignatureInvalid, format!("`{id}` has no agreement key in force")))
-        };
-        jws::verify_exactly(agreement, AGREEMENT_TYP, &[key(&self.me)?, key(&found.counterparty)?]).map(|_| ())
-    }
-
     async fn agree(&self, found: &Negotiation, who: Option<&str>) -> Result<()> {
         let offer =
             found.offer.clone().ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation without an offer"))?;
@@ -371,23 +276,17 @@ impl Node {
         self.ledger
             .append(Draft { body, chain: Some(id), attachments: vec![(AttachmentKind::Envelope, bytes.clone())] })
             .await?;
-        self.write_document(&id, &bytes)
-    }
-
-    /// `documents/` is derived from the log: for people and for tools that read files.
-    fn write_document(&self, id: &AgreementId, bytes: &[u8]) -> Result<()> {
-        let directory = self.data.join("documents");
-        std::fs::create_dir_all(&directory)
-            .map_err(|_| Error::new(ErrorCode::DiskFull, "the documents' directory can't be made"))?;
-        crate::files::write_file(&directory.join(format!("{id}.json")), bytes)
+        let directory = self.data.join(DOCUMENTS);
+        blocking(move || write_document(&directory, &id, &bytes)).await
     }
 
     /// Writes documents that a crash left out.
     pub fn restore_documents(&self) -> Result<()> {
-        crate::files::remove_temporary(&self.data.join("documents"));
+        let directory = self.data.join(DOCUMENTS);
+        crate::files::remove_temporary(&directory);
         for KeptAgreement { id, envelope, .. } in self.state.agreements() {
-            if !self.data.join("documents").join(format!("{id}.json")).exists() {
-                self.write_document(&id, &canonical::to_bytes(&envelope)?)?;
+            if !directory.join(format!("{id}.json")).exists() {
+                write_document(&directory, &id, &canonical::to_bytes(&envelope)?)?;
             }
         }
         Ok(())
@@ -517,6 +416,13 @@ impl Node {
         message.message_id = format!("{REFUSED}{}", message.message_id).chars().take(64).collect();
         self.write_step(pid, &found.counterparty, found.side, found.side.other(), state, &message, None).await
     }
+}
+
+/// `documents/` is derived from the log: for people and for tools that read files.
+fn write_document(directory: &Path, id: &AgreementId, bytes: &[u8]) -> Result<()> {
+    std::fs::create_dir_all(directory)
+        .map_err(|_| Error::new(ErrorCode::DiskFull, "the documents' directory can't be made"))?;
+    crate::files::write_file(&directory.join(format!("{id}.json")), bytes)
 }
 
 const fn side_text(side: Side) -> &'static str {

@@ -178,6 +178,11 @@ impl State {
     pub fn negotiations(&self) -> Vec<Negotiation> {
         self.read().negotiations.values().cloned().collect()
     }
+    /// Negotiations in which this side has something to send, or is the one to move.
+    pub fn negotiations_to_move(&self) -> Vec<Negotiation> {
+        let moves = |n: &&Negotiation| n.outgoing.is_some() || n.state.waits_for() == Some(n.side);
+        self.read().negotiations.values().filter(moves).cloned().collect()
+    }
     /// A negotiation by this side's number.
     pub fn negotiation(&self, pid: &str) -> Option<Negotiation> {
         self.read().negotiations.get(pid).cloned()

@@ -15,6 +15,8 @@ use std::time::Duration;
 /// How often checkpoints and tiles are published at the most.
 const PUBLISH_MS: u64 = 1_000;
 
+/// How long wishes for an exchange of heads are gathered.
+const GATHER_HEADS_MS: u64 = 250;
 /// How often the age of the register is looked at.
 const REGISTER_CHECK_MS: u64 = 60_000;
 
@@ -67,7 +69,7 @@ async fn negotiate(node: Arc<Node>) {
     let busy: Arc<Mutex<HashSet<String>>> = Arc::default();
     loop {
         changes.borrow_and_update();
-        for negotiation in node.state.negotiations() {
+        for negotiation in node.state.negotiations_to_move() {
             // Whoever can't be dialled watches, and gets its messages there.
             let to_send = negotiation.outgoing.is_some() && node.is_dialable(&negotiation.counterparty);
             let to_react = negotiation.outgoing.is_none() && negotiation.state.waits_for() == Some(negotiation.side);
@@ -167,10 +169,12 @@ async fn publish(node: Arc<Node>) {
     }
 }
 
-/// Exchanges heads with those for whom it was asked, a second after at the latest.
+/// Exchanges heads with those for whom it was asked. What is asked for in the time of gathering is
+/// one exchange: each writes files and an entry on both sides.
 async fn exchange(node: Arc<Node>) {
     loop {
         node.wanted.told.notified().await;
+        tokio::time::sleep(Duration::from_millis(GATHER_HEADS_MS)).await;
         let peers: Vec<_> = node.wanted.peers.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
         for peer in peers {
             if let Err(error) = node.exchange_heads(&peer).await {

@@ -3,6 +3,7 @@
 //! A directory alone can't convict its owner, who holds the key: what convicts is a checkpoint
 //! that a partner kept. So heads go both ways after each read and agreement.
 
+use crate::connector::catalogue::blocking;
 use crate::connector::node::Node;
 use crate::connector::peers::{Head, Peers};
 use crate::files::write_file;
@@ -14,7 +15,9 @@ use perron_model::entry::{AttachmentKind, Body, CheckpointKept};
 use perron_model::limits::{HEADS_ASKED_MAX, HEADS_ASKED_MS_MAX};
 use perron_model::participant::{KeyUse, Participant};
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Checkpoints in files: `trust/kept/` those of others, `trust/cosigned/` ours as others signed.
@@ -22,6 +25,8 @@ use std::time::Duration;
 pub struct Kept {
     kept: PathBuf,
     cosigned: PathBuf,
+    // What lies in `kept/`, as far as it was looked at: each read asks for it.
+    known: Mutex<HashMap<String, (Checkpoint, String)>>,
     // Check, keep and log are one step: two heads of one log are compared in an order.
     order: tokio::sync::Mutex<()>,
 }
@@ -38,13 +43,20 @@ impl Kept {
             std::fs::create_dir_all(directory)
                 .map_err(|_| Error::new(ErrorCode::DiskFull, "a directory can't be made"))?;
         }
-        Ok(Kept { kept, cosigned, order: tokio::sync::Mutex::new(()) })
+        Ok(Kept { kept, cosigned, known: Mutex::default(), order: tokio::sync::Mutex::new(()) })
     }
 
     /// The newest checkpoint held of a log, with its note.
     pub fn held(&self, origin: &str) -> Result<Option<(Checkpoint, String)>> {
+        if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(origin) {
+            return Ok(Some(known.clone()));
+        }
         match std::fs::read_to_string(self.kept.join(file_name(origin))) {
-            Ok(note) => Ok(Some((parse(&note)?, note))),
+            Ok(note) => {
+                let held = (parse(&note)?, note);
+                self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(origin.to_owned(), held.clone());
+                Ok(Some(held))
+            }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(_) => Err(Error::new(ErrorCode::LogDamaged, "a kept checkpoint can't be read")),
         }
@@ -66,13 +78,22 @@ impl Kept {
         Ok(heads)
     }
 
-    fn keep(&self, origin: &str, note: &str) -> Result<()> {
-        write_file(&self.kept.join(file_name(origin)), note.as_bytes())
+    async fn keep(&self, origin: &str, checkpoint: &Checkpoint, note: &str) -> Result<()> {
+        write(self.kept.join(file_name(origin)), note).await?;
+        let held = (checkpoint.clone(), note.to_owned());
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(origin.to_owned(), held);
+        Ok(())
     }
 
-    fn keep_cosigned(&self, by: &ParticipantId, note: &str) -> Result<()> {
-        write_file(&self.cosigned.join(file_name(by.as_str())), note.as_bytes())
+    async fn keep_cosigned(&self, by: &ParticipantId, note: &str) -> Result<()> {
+        write(self.cosigned.join(file_name(by.as_str())), note).await
     }
+}
+
+/// Writes and syncs a file beside the threads that serve.
+async fn write(file: PathBuf, text: &str) -> Result<()> {
+    let bytes = text.as_bytes().to_vec();
+    blocking(move || write_file(&file, &bytes)).await
 }
 
 fn parse(note: &str) -> Result<Checkpoint> {
@@ -168,7 +189,7 @@ impl Node {
                 return Ok(checkpoint);
             }
         }
-        self.kept.keep(&participant.log_origin, text)?;
+        self.kept.keep(&participant.log_origin, &checkpoint, text).await?;
         let body = Body::CheckpointKept(CheckpointKept {
             origin: checkpoint.origin.clone(),
             size: checkpoint.size,
@@ -210,7 +231,7 @@ impl Node {
         parsed
             .verify(&keys)
             .map_err(|e| Error::new(ErrorCode::SignatureInvalid, format!("the cosignature of `{peer}`: {e}")))?;
-        self.kept.keep_cosigned(peer, &note)
+        self.kept.keep_cosigned(peer, &note).await
     }
 }
 

@@ -38,8 +38,12 @@ impl Publisher {
     /// [`LogError::NoSpace`] or [`LogError::Io`]; it can be tried again.
     pub fn publish(&self) -> Result<(), LogError> {
         let _one_at_a_time = self.shared.publishing.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.shared.read().published;
-        self.shared.publish_from(before).map(|_| ())
+        let (before, size) = {
+            let durable = self.shared.read();
+            (durable.published, durable.checkpoint.size)
+        };
+        // Nothing came since: an idle log writes and syncs nothing.
+        if before == size { Ok(()) } else { self.shared.publish_from(before).map(|_| ()) }
     }
 }
 

@@ -1,7 +1,7 @@
 # The commands of the project. CARGO_TARGET_DIR of the environment is honoured.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo build test soak clients policies lint fmt deny proto advisories dist
+.PHONY: help demo build test soak clients policies lint fmt deny proto advisories dist bench
 
 help:
 	@echo "make demo       builds, then plays the main job in front of you (LANG_DEMO=fr for French)"
@@ -12,6 +12,7 @@ help:
 	@echo "make deny       licences, bans and sources of the dependencies"
 	@echo "make proto      lint of the wire contract"
 	@echo "make dist       the optimised programs"
+	@echo "make bench      the figures of docs/PERFORMANCE.md, with the optimised programs"
 
 build:
 	cargo build --locked --workspace --bins
@@ -54,3 +55,12 @@ proto:
 dist:
 	cargo build --locked --profile dist --workspace --bins
 	@ls -l $(TARGET)/dist/perron $(TARGET)/dist/perron-verify
+
+# On the disk of the build, for its flushes are what the figures are divided by. A run that was
+# broken off leaves its directory behind.
+bench: dist
+	mkdir -p $(TARGET)/bench
+	rm -rf $(TARGET)/bench/run
+	$(TARGET)/dist/perron-bench run --perron $(TARGET)/dist/perron --dir $(TARGET)/bench/run \
+		--commit "$$(git describe --always --dirty)" --json $(TARGET)/bench/report.json
+	cargo bench --locked --profile dist -p perron-bench

@@ -40,7 +40,13 @@ const LIBRARIES: &[(&[&str], &[&str])] = &[
 const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 
 /// What a crate may use of ours.
-const CRATES: &[(&str, &[&str])] = &[("model", &[]), ("log", &[]), ("gate", &["model"]), ("verify", &["model", "log"])];
+const CRATES: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("log", &[]),
+    ("gate", &["model"]),
+    ("verify", &["model", "log"]),
+    ("bench", &["model", "log", "gate"]),
+];
 
 fn room(path: &str) -> Option<String> {
     let rest = path.strip_prefix("src/")?;

@@ -1,0 +1,145 @@
+//! `perron-bench`: takes the figures, prints them, and writes them as JSON.
+
+#![forbid(unsafe_code)]
+
+use clap::{Parser, Subcommand};
+use perron_bench::figure::{Figure, Goal, Line, Round, Rounds, Seen};
+use perron_bench::flush::Probe;
+use perron_bench::size::{FULL, QUICK, Size};
+use perron_bench::space::Space;
+use perron_bench::{appends, conditions, decisions, failed, negotiations, plain, reads, rows};
+use perron_model::Result;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Takes the figures of docs/PERFORMANCE.md.
+#[derive(Debug, Parser)]
+#[command(name = "perron-bench")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Takes the figures.
+    Run(RunArgs),
+    /// Serves batches plainly; the load program starts this itself.
+    #[command(hide = true)]
+    Plain {
+        /// Directory of the member whose identity it has.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Files of batches (Arrow IPC).
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// The program that is measured.
+    #[arg(long)]
+    perron: PathBuf,
+    /// A new directory, on the disk whose flushes count; it is removed at the end.
+    #[arg(long)]
+    dir: PathBuf,
+    /// Where the demonstration's data lie.
+    #[arg(long, default_value = "demo")]
+    data: PathBuf,
+    /// A short slice that shows that each figure is produced.
+    #[arg(long)]
+    quick: bool,
+    /// Writes the figures to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// The commit that is measured, as it stands in the report.
+    #[arg(long, default_value = "unknown")]
+    commit: String,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().verb {
+        Verb::Run(args) => run(&args),
+        Verb::Plain { dir, files } => plain::serve(&dir, &files),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}: {}", error.code, error.detail);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &RunArgs) -> Result<()> {
+    perron::trust::tls::install_provider();
+    std::fs::create_dir(&args.dir).map_err(|e| failed(format!("`{}`: {e}", args.dir.display())))?;
+    let directory = args.dir.canonicalize().map_err(failed)?;
+    let size = if args.quick { QUICK } else { FULL };
+    let profile = if cfg!(debug_assertions) { "dev" } else { "optimised" };
+    let conditions = conditions::told(&directory, &args.commit, profile);
+    println!("{conditions:#}");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    let taken = runtime.block_on(take(args, &directory, &size));
+    drop(runtime);
+    let _ = std::fs::remove_dir_all(&directory);
+    let figures: Vec<_> = taken?.iter().map(Figure::json).collect();
+    if let Some(file) = &args.json {
+        let text = format!("{:#}\n", json!({"conditions": conditions, "figures": figures}));
+        std::fs::write(file, text).map_err(|e| failed(format!("`{}`: {e}", file.display())))?;
+    }
+    Ok(())
+}
+
+async fn take(args: &RunArgs, directory: &Path, size: &Size) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    let mut tell = |figure: Figure| {
+        figure.print();
+        figures.push(figure);
+    };
+    appends::measure(directory, size).await?.into_iter().for_each(&mut tell);
+    let mut space = Space::set_up(&args.perron, directory, &args.data, size.rows)?;
+    tell(reads::measure(&space, size).await?);
+    tell(negotiations::measure(&space, size).await?);
+    tell(rows::measure(&mut space, directory, size).await?);
+    starts(&mut space, size).await?.into_iter().for_each(&mut tell);
+    // The gate is opened on the provider's own directory.
+    space.processes.stop(&space.provider)?;
+    decisions::measure(&space, size).await?.into_iter().for_each(&mut tell);
+    Ok(figures)
+}
+
+/// Starts of the consumer's process, and its memory when nothing asks it for anything.
+async fn starts(space: &mut Space, size: &Size) -> Result<Vec<Figure>> {
+    let load = conditions::load();
+    let mut probe = Probe::new(&space.provider)?;
+    let (mut rounds, mut memory) = (Rounds::default(), Vec::new());
+    for _ in 0..size.rounds {
+        let mut round = Round::default();
+        for _ in 0..size.starts {
+            space.processes.stop(&space.consumer)?;
+            round.work.push(space.processes.start(&space.consumer)?);
+            round.flush.push(probe.flush()?);
+        }
+        rounds.0.push(round);
+        // Whatever it does after a start is done by then.
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        for _ in 0..2 {
+            ticks.tick().await;
+        }
+        memory.push(space.processes.resident_bytes(&space.consumer)? / 1e6);
+    }
+    let mut lines = rounds.latencies();
+    lines.retain(|l| l.name != "p99");
+    if let Some(p50) = lines.first_mut() {
+        p50.goal = Some(Goal::AtMost(300_000.0));
+    }
+    let load = [load, conditions::load()];
+    let what = "start to serving, warm";
+    let start = Figure { name: "start", what, lines, samples: rounds.samples(), load };
+    let resident = Line::new("resident", "MB", Seen::median(&memory), Some(Goal::AtMost(80.0)));
+    let what = "memory of a process that nothing asks for anything";
+    Ok(vec![start, Figure { name: "idle", what, lines: vec![resident], samples: memory.len(), load }])
+}

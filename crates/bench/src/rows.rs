@@ -1,0 +1,192 @@
+//! Rows on their way: the provider's stream under a view against a plain `DoGet` of the same
+//! batches, the keyed hash, and the consumer's relay. Each stream is drained without decoding, by
+//! one client, in turns.
+
+use crate::figure::{Figure, Goal, Line, Seen, quantile};
+use crate::flush::Probe;
+use crate::link::Member;
+use crate::reads::{sign, user};
+use crate::size::Size;
+use crate::space::Space;
+use crate::{conditions, failed, plain};
+use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::error::FlightError;
+use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::{FlightData, FlightDescriptor, Ticket};
+use futures::{StreamExt, TryStreamExt};
+use perron::api::pb;
+use perron::connector::peers::rows_of;
+use perron_model::limits::FLIGHT_MESSAGE_BYTES_MAX;
+use perron_model::{AgreementId, Result};
+use prost::Message;
+use std::time::Instant;
+use tonic::Streaming;
+use tonic::transport::Channel;
+
+const STATEMENT: &str = "SELECT * FROM readings";
+
+/// What was measured of one answer.
+#[derive(Clone, Copy, Debug)]
+struct Drained {
+    rows: u64,
+    bytes: f64,
+    /// From the request to the end of the answer, in seconds.
+    whole_s: f64,
+    /// From the first data message to the last, in seconds.
+    stream_s: f64,
+}
+
+/// The kinds of answers, in the order of a turn.
+const KINDS: usize = 5;
+const PLAIN: usize = 0;
+const PROVIDER: usize = 1;
+const PLAIN_HASHED: usize = 2;
+const HASHED: usize = 3;
+const RELAY: usize = 4;
+
+type Client = FlightServiceClient<Channel>;
+
+struct Streams<'a> {
+    space: &'a Space,
+    consumer: Member,
+    provider: Client,
+    plain: Client,
+}
+
+/// The figure of streams.
+pub async fn measure(space: &mut Space, directory: &std::path::Path, size: &Size) -> Result<Figure> {
+    let load = conditions::load();
+    let consumer = Member::open(&space.consumer)?;
+    let mut provider = client(consumer.dial_provider(None)?);
+    let files = ["plain.arrow", "hashed.arrow"].map(|name| directory.join(name));
+    for (file, agreement) in files.iter().zip([space.terms.rows, space.terms.hashed]) {
+        let answer = ask(&consumer, &mut provider, agreement).await?;
+        // The last message has no header: it carries the receipt.
+        let data = answer.try_filter(|m| futures::future::ready(!m.data_header.is_empty()));
+        let decoded = FlightRecordBatchStream::new_from_flight_data(data.map_err(|e| FlightError::Tonic(Box::new(e))));
+        plain::write(file, &decoded.try_collect::<Vec<_>>().await.map_err(failed)?)?;
+    }
+    let (child, address) = plain::start(&space.provider, &files)?;
+    space.processes.adopt(&directory.join("plain"), child);
+    let plain = client(consumer.dial_provider(Some(address))?);
+    let mut streams = Streams { space, consumer, provider, plain };
+    let mut probe = Probe::new(&space.provider)?;
+    let (mut rounds, mut flushes) = (Vec::new(), Vec::new());
+    for number in 0..=size.rounds {
+        let mut round: [Vec<Drained>; KINDS] = Default::default();
+        for _ in 0..size.answers {
+            for (kind, drained) in round.iter_mut().enumerate() {
+                drained.push(streams.answer(kind).await?);
+                flushes.push(probe.flush()?);
+            }
+        }
+        require_same(&round)?;
+        // The first round warms up.
+        if number > 0 {
+            rounds.push(round);
+        }
+    }
+    let samples = rounds.len() * size.answers * KINDS;
+    let lines = lines(&rounds, &flushes);
+    let what = "all rows of a view with a filter and a dropped column";
+    Ok(Figure { name: "rows", what, lines, samples, load: [load, conditions::load()] })
+}
+
+fn client(channel: Channel) -> Client {
+    FlightServiceClient::new(channel).max_decoding_message_size(FLIGHT_MESSAGE_BYTES_MAX)
+}
+
+/// Plans at the provider and sends the signed request, as the consumer's connector does.
+async fn ask(consumer: &Member, provider: &mut Client, agreement: AgreementId) -> Result<Streaming<FlightData>> {
+    let plan = pb::PlanRead { agreement: agreement.to_string(), statement: STATEMENT.to_owned() };
+    let info = provider.get_flight_info(FlightDescriptor::new_cmd(plan.encode_to_vec())).await.map_err(failed)?;
+    let ticket = info.into_inner().endpoint.first().and_then(|e| e.ticket.clone());
+    let nonce = pb::ReadNonce::decode(ticket.ok_or_else(|| failed("no ticket"))?.ticket).map_err(failed)?;
+    let signed = sign(consumer, agreement, STATEMENT, &nonce.nonce, Vec::new())?;
+    let read = pb::Read {
+        request: signed.request,
+        statement: STATEMENT.to_owned(),
+        salt: signed.salt.to_vec(),
+        ..pb::Read::default()
+    };
+    let answer = provider.do_get(Ticket::new(read.encode_to_vec())).await.map_err(failed)?;
+    Ok(answer.into_inner())
+}
+
+impl Streams<'_> {
+    async fn answer(&mut self, kind: usize) -> Result<Drained> {
+        let begun = Instant::now();
+        let answer = match kind {
+            PROVIDER => ask(&self.consumer, &mut self.provider, self.space.terms.rows).await?,
+            HASHED => ask(&self.consumer, &mut self.provider, self.space.terms.hashed).await?,
+            RELAY => {
+                let mut user = user(self.space, self.space.terms.relayed).await?;
+                let info = user.execute(STATEMENT.to_owned(), None).await.map_err(failed)?;
+                let ticket = info.endpoint.first().and_then(|e| e.ticket.clone()).ok_or_else(|| failed("no ticket"))?;
+                let mut request = tonic::Request::new(ticket);
+                let token = format!("Bearer {}", self.space.token).parse().map_err(failed)?;
+                request.metadata_mut().insert("authorization", token);
+                user.inner_mut().do_get(request).await.map_err(failed)?.into_inner()
+            }
+            _ => {
+                let number = if kind == PLAIN_HASHED { "1" } else { "0" };
+                self.plain.do_get(Ticket::new(number)).await.map_err(failed)?.into_inner()
+            }
+        };
+        drain(answer, begun).await
+    }
+}
+
+async fn drain(mut answer: Streaming<FlightData>, begun: Instant) -> Result<Drained> {
+    let (mut rows, mut bytes, mut ends) = (0, 0, None);
+    while let Some(message) = answer.next().await {
+        let message = message.map_err(failed)?;
+        if !message.data_header.is_empty() {
+            rows += rows_of(&message.data_header).unwrap_or(0);
+            bytes += message.data_header.len() + message.data_body.len();
+            let now = Instant::now();
+            ends = Some((ends.map_or(now, |(first, _)| first), now));
+        }
+    }
+    let (first, last) = ends.ok_or_else(|| failed("an empty answer"))?;
+    Ok(Drained {
+        rows,
+        bytes: bytes as f64,
+        whole_s: begun.elapsed().as_secs_f64(),
+        stream_s: last.duration_since(first).as_secs_f64(),
+    })
+}
+
+/// All streams of a round have the same rows, or they don't compare.
+fn require_same(round: &[Vec<Drained>; KINDS]) -> Result<()> {
+    let mut rows = round.iter().flatten().map(|d| d.rows);
+    let first = rows.next().unwrap_or(0);
+    if first > 0 && rows.all(|r| r == first) { Ok(()) } else { Err(failed("streams of different rows")) }
+}
+
+fn lines(rounds: &[[Vec<Drained>; KINDS]], flushes: &[f64]) -> Vec<Line> {
+    let of = |kind: usize, number: fn(&Drained) -> f64| -> Vec<f64> {
+        let median = |round: &[Vec<Drained>; KINDS]| {
+            quantile(&round.get(kind).map_or_else(Vec::new, |d| d.iter().map(number).collect()), 0.5)
+        };
+        rounds.iter().map(median).collect()
+    };
+    let ratio = |over: Vec<f64>, under: Vec<f64>| -> Seen {
+        Seen::median(&over.iter().zip(under).map(|(o, u)| o / u).collect::<Vec<_>>())
+    };
+    let whole = |d: &Drained| d.rows as f64 / d.whole_s;
+    let streamed = |d: &Drained| d.rows as f64 / d.stream_s;
+    let megabytes = |d: &Drained| d.bytes / d.whole_s / 1e6;
+    vec![
+        Line::new("provider / plain", "ratio", ratio(of(PROVIDER, whole), of(PLAIN, whole)), Some(Goal::AtLeast(0.9))),
+        Line::new("the same, streaming alone", "ratio", ratio(of(PROVIDER, streamed), of(PLAIN, streamed)), None),
+        Line::new("keyed hash / plain", "ratio", ratio(of(HASHED, whole), of(PLAIN_HASHED, whole)), None),
+        Line::new("relay / provider", "ratio", ratio(of(RELAY, whole), of(PROVIDER, whole)), None),
+        Line::new("plain", "MB/s", Seen::median(&of(PLAIN, megabytes)), None),
+        Line::new("provider", "MB/s", Seen::median(&of(PROVIDER, megabytes)), None),
+        Line::new("provider, rows", "1/s", Seen::median(&of(PROVIDER, whole)), None),
+        Line::new("keyed hash, rows", "1/s", Seen::median(&of(HASHED, whole)), None),
+        Line::new("relay, rows", "1/s", Seen::median(&of(RELAY, whole)), None),
+        Line::new("flush p50", "µs", Seen::median(flushes), None),
+    ]
+}

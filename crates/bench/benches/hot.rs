@@ -109,7 +109,7 @@ fn entry() -> Entry {
         trace: None,
         on_behalf_of: None,
         processing_activity: None,
-        body: appends::draft(1).body,
+        body: appends::draft(1, true).body,
     }
 }
 

@@ -34,8 +34,8 @@ pub fn open(directory: &Path) -> Result<Ledger> {
     Ok(ledger)
 }
 
-/// An entry as a permitted read makes one.
-pub fn draft(number: usize) -> Draft {
+/// An entry as a permitted read makes one, with the bytes that it binds or without.
+pub fn draft(number: usize, bound: bool) -> Draft {
     let agreement = Digest::of(&(number % AGREEMENTS).to_be_bytes());
     let digest = Digest::of(&number.to_be_bytes());
     let body = Body::Decision(Decision {
@@ -53,10 +53,11 @@ pub fn draft(number: usize) -> Draft {
         legal_basis: Some("https://w3id.org/dpv#PublicInterest".to_owned()),
         user: digest.short(),
     });
-    let attachments = vec![
-        (AttachmentKind::Request, vec![b'r'; REQUEST_BYTES]),
-        (AttachmentKind::EvaluationInput, vec![b'i'; INPUT_BYTES]),
-    ];
+    let mut attachments = Vec::new();
+    if bound {
+        attachments.push((AttachmentKind::Request, vec![b'r'; REQUEST_BYTES]));
+        attachments.push((AttachmentKind::EvaluationInput, vec![b'i'; INPUT_BYTES]));
+    }
     Draft { body, chain: Some(agreement), attachments }
 }
 
@@ -66,8 +67,13 @@ pub async fn measure(directory: &Path, size: &Size) -> Result<Vec<Figure>> {
     let ledger = open(&directory)?;
     let publishing = tokio::spawn(publish(ledger.clone()));
     let mut figures = vec![one(&directory, &ledger, size).await?];
-    for (name, writers, goal) in [("appends-64", 64, None), ("appends-1024", 1024, Some(Goal::AtLeast(20_000.0)))] {
-        figures.push(many(&directory, &ledger, size, name, writers, goal).await?);
+    let goal = Some(Goal::AtLeast(20_000.0));
+    for load in [
+        Load { name: "appends-64", writers: 64, bound: true, rate: None },
+        Load { name: "appends-1024", writers: 1024, bound: true, rate: goal },
+        Load { name: "appends-1024-bare", writers: 1024, bound: false, rate: goal },
+    ] {
+        figures.push(many(&directory, &ledger, size, load).await?);
     }
     publishing.abort();
     ledger.close().await?;
@@ -100,7 +106,7 @@ async fn one(directory: &Path, ledger: &Ledger, size: &Size) -> Result<Figure> {
         let mut round = Round::default();
         for number in 0..size.appends {
             let begun = Instant::now();
-            ledger.append(draft(number)).await?;
+            ledger.append(draft(number, true)).await?;
             round.work.push(micros(begun));
             round.flush.push(probe.flush()?);
         }
@@ -110,14 +116,19 @@ async fn one(directory: &Path, ledger: &Ledger, size: &Size) -> Result<Figure> {
     Ok(figure("appends-1", "durable appends, one writer, a flush after each", &rounds, None, load))
 }
 
-async fn many(
-    directory: &Path,
-    ledger: &Ledger,
-    size: &Size,
+/// Writers that append beside each other.
+#[derive(Clone, Copy)]
+struct Load {
     name: &'static str,
     writers: usize,
+    /// Do the entries bind bytes, as a decision's do? Without, what entries cost is told from what
+    /// bytes cost.
+    bound: bool,
     rate: Option<Goal>,
-) -> Result<Figure> {
+}
+
+async fn many(directory: &Path, ledger: &Ledger, size: &Size, load: Load) -> Result<Figure> {
+    let Load { name, writers, bound, rate } = load;
     let load = conditions::load();
     let mut rounds = Rounds::default();
     // Fewer writers write more each, so that a round isn't over at once.
@@ -131,7 +142,7 @@ async fn many(
             tasks.spawn(async move {
                 let mut work = Vec::with_capacity(each);
                 for number in 0..each {
-                    let draft = draft(writer * each + number);
+                    let draft = draft(writer * each + number, bound);
                     let begun = Instant::now();
                     ledger.append(draft).await?;
                     work.push(micros(begun));
@@ -147,5 +158,10 @@ async fn many(
         round.flush = beside.end()?;
         rounds.0.push(round);
     }
-    Ok(figure(name, "durable appends, many writers, flushes beside them", &rounds, rate, load))
+    let what = if bound {
+        "durable appends, many writers, flushes beside them"
+    } else {
+        "the same entries without the bytes that they bind"
+    };
+    Ok(figure(name, what, &rounds, rate, load))
 }

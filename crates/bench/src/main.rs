@@ -42,7 +42,7 @@ struct RunArgs {
     /// The program that is measured.
     #[arg(long)]
     perron: PathBuf,
-    /// A new directory, on the disk whose flushes count; it is removed at the end.
+    /// A new directory, on the disk whose flushes count; removed at the end, unless the run failed.
     #[arg(long)]
     dir: PathBuf,
     /// Where the demonstration's data lie.
@@ -51,12 +51,26 @@ struct RunArgs {
     /// A short slice that shows that each figure is produced.
     #[arg(long)]
     quick: bool,
+    /// Takes the figures of these groups alone.
+    #[arg(long, value_enum)]
+    only: Vec<Group>,
     /// Writes the figures to this file.
     #[arg(long)]
     json: Option<PathBuf>,
     /// The commit that is measured, as it stands in the report.
     #[arg(long, default_value = "unknown")]
     commit: String,
+}
+
+/// Figures that are taken together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Group {
+    Appends,
+    Reads,
+    Negotiations,
+    Rows,
+    Starts,
+    Decisions,
 }
 
 fn main() -> ExitCode {
@@ -82,10 +96,10 @@ fn run(args: &RunArgs) -> Result<()> {
     let conditions = conditions::told(&directory, &args.commit, profile);
     println!("{conditions:#}");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
-    let taken = runtime.block_on(take(args, &directory, &size));
+    let taken = runtime.block_on(take(args, &directory, &size))?;
     drop(runtime);
     let _ = std::fs::remove_dir_all(&directory);
-    let figures: Vec<_> = taken?.iter().map(Figure::json).collect();
+    let figures: Vec<_> = taken.iter().map(Figure::json).collect();
     if let Some(file) = &args.json {
         let text = format!("{:#}\n", json!({"conditions": conditions, "figures": figures}));
         std::fs::write(file, text).map_err(|e| failed(format!("`{}`: {e}", file.display())))?;
@@ -94,20 +108,33 @@ fn run(args: &RunArgs) -> Result<()> {
 }
 
 async fn take(args: &RunArgs, directory: &Path, size: &Size) -> Result<Vec<Figure>> {
+    let asked = |group: Group| args.only.is_empty() || args.only.contains(&group);
     let mut figures = Vec::new();
     let mut tell = |figure: Figure| {
         figure.print();
         figures.push(figure);
     };
-    appends::measure(directory, size).await?.into_iter().for_each(&mut tell);
+    if asked(Group::Appends) {
+        appends::measure(directory, size).await?.into_iter().for_each(&mut tell);
+    }
     let mut space = Space::set_up(&args.perron, directory, &args.data, size.rows)?;
-    tell(reads::measure(&space, size).await?);
-    tell(negotiations::measure(&space, size).await?);
-    tell(rows::measure(&mut space, directory, size).await?);
-    starts(&mut space, size).await?.into_iter().for_each(&mut tell);
-    // The gate is opened on the provider's own directory.
-    space.processes.stop(&space.provider)?;
-    decisions::measure(&space, size).await?.into_iter().for_each(&mut tell);
+    if asked(Group::Reads) {
+        tell(reads::measure(&space, size).await?);
+    }
+    if asked(Group::Negotiations) {
+        tell(negotiations::measure(&space, size).await?);
+    }
+    if asked(Group::Rows) {
+        tell(rows::measure(&mut space, directory, size).await?);
+    }
+    if asked(Group::Starts) {
+        starts(&mut space, size).await?.into_iter().for_each(&mut tell);
+    }
+    if asked(Group::Decisions) {
+        // The gate is opened on the provider's own directory.
+        space.processes.stop(&space.provider)?;
+        decisions::measure(&space, size).await?.into_iter().for_each(&mut tell);
+    }
     Ok(figures)
 }
 

@@ -9,6 +9,7 @@ const FIGURES: &[&str] = &[
     "appends-1",
     "appends-64",
     "appends-1024",
+    "appends-1024-bare",
     "read",
     "negotiation",
     "rows",

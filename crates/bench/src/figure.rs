@@ -41,7 +41,7 @@ impl Goal {
     }
 }
 
-/// A number that was measured: over all rounds, and the least and the most of a round.
+/// A number that was measured: the median of the rounds, and the least and the most of one.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
     pub value: f64,
@@ -95,15 +95,10 @@ impl Round {
 }
 
 impl Rounds {
-    /// A number of all rounds together, and its spread over rounds.
+    /// A number of each round: their median and their spread. Rounds aren't thrown together: a
+    /// machine that is busy in one of them would make a ratio that none of them had.
     pub fn seen(&self, number: impl Fn(&Round) -> f64) -> Seen {
-        let mut all = Round::default();
-        for round in &self.0 {
-            all.work.extend(&round.work);
-            all.flush.extend(&round.flush);
-        }
-        all.rate = quantile(&self.0.iter().map(|r| r.rate).collect::<Vec<_>>(), 0.5);
-        Seen::spread(number(&all), self.0.iter().map(number))
+        Seen::median(&self.0.iter().map(number).collect::<Vec<_>>())
     }
 
     /// Pieces of work that were timed.
@@ -124,14 +119,10 @@ impl Rounds {
 }
 
 impl Seen {
-    fn spread(value: f64, each: impl Iterator<Item = f64>) -> Seen {
-        let (least, most) = each.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, m), v| (l.min(v), m.max(v)));
-        Seen { value, least, most }
-    }
-
     /// The median of some numbers, and their spread.
     pub fn median(numbers: &[f64]) -> Seen {
-        Seen::spread(quantile(numbers, 0.5), numbers.iter().copied())
+        let (least, most) = numbers.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, m), v| (l.min(*v), m.max(*v)));
+        Seen { value: quantile(numbers, 0.5), least, most }
     }
 }
 
@@ -212,6 +203,7 @@ mod tests {
         let rounds = Rounds(vec![round(&[1.0, 1.0, 1.0]), round(&[5.0])]);
         let seen = rounds.seen(Round::p50);
         assert_eq!((seen.value, seen.least, seen.most), (1.0, 1.0, 5.0));
+        assert_eq!(Seen::median(&[3.0, 1.0, 2.0]).value, 2.0);
         assert_eq!(rounds.seen(|r| r.rate).value, 2.0);
         let line = |goal| Line::new("x", "µs", seen, goal).met();
         assert_eq!(line(Some(Goal::AtMost(1.0))), Some(true));

@@ -276,8 +276,19 @@ impl Node {
         self.ledger
             .append(Draft { body, chain: Some(id), attachments: vec![(AttachmentKind::Envelope, bytes.clone())] })
             .await?;
+        // Nobody waits for what is derived, nor does a thread that serves; the next start makes up
+        // for a document that a kill leaves out.
         let directory = self.data.join(DOCUMENTS);
-        blocking(move || write_document(&directory, &id, &bytes)).await
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = write_document(&directory, &id, &bytes) {
+                tracing::error!(
+                    code = error.code.as_str(),
+                    "an agreement's document can't be written: {}",
+                    error.detail
+                );
+            }
+        });
+        Ok(())
     }
 
     /// Writes documents that a crash left out.

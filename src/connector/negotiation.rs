@@ -5,7 +5,6 @@
 
 mod checks;
 
-use crate::connector::catalogue::blocking;
 use crate::connector::node::Node;
 use crate::connector::peers::RemoteState;
 use crate::connector::state::{Approval, KeptAgreement, Negotiation, REFUSED, payload_of};

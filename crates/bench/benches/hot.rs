@@ -156,7 +156,7 @@ struct Open(AgreementInForce);
 
 impl Register for &Open {
     fn standing(&self, _: &ParticipantId, _: Timestamp) -> Standing {
-        Standing { status: Status::Active, version: 1, fresh: true }
+        Standing { status: Status::Active, version: 1, fresh: true, clock_behind: false }
     }
 }
 impl Agreements for &Open {
@@ -207,7 +207,7 @@ fn request() -> VerifiedRequest {
         seen: None,
         acknowledged: Vec::new(),
     };
-    VerifiedRequest { request, jws: String::new() }
+    VerifiedRequest { request, jws: String::new(), beside: None }
 }
 
 fn published(directory: &Path) -> (Arc<Sets>, Snapshot) {

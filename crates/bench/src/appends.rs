@@ -6,7 +6,7 @@ use crate::flush::Probe;
 use crate::size::Size;
 use crate::{conditions, failed, micros};
 use perron::connector::state::State;
-use perron::ledger::{Draft, Ledger, LogIdentity, SystemClock};
+use perron::ledger::{Draft, KnownHeads, Ledger, LogIdentity, SystemClock};
 use perron::store::Store;
 use perron_log::Signer;
 use perron_model::entry::{AttachmentKind, Body, Decision};
@@ -30,7 +30,7 @@ pub fn open(directory: &Path) -> Result<Ledger> {
     let origin = "authority.bench.perron/bench/1".to_owned();
     let signer = Signer::from_seed(&origin, &seed).map_err(failed)?;
     let identity = LogIdentity { origin, generation: 1, signer };
-    let (ledger, _) = Ledger::open(directory, identity, &[], Arc::new(SystemClock), state)?;
+    let (ledger, _) = Ledger::open(directory, identity, KnownHeads::default(), Arc::new(SystemClock), state)?;
     Ok(ledger)
 }
 
@@ -52,6 +52,7 @@ pub fn draft(number: usize, bound: bool) -> Draft {
         purpose: crate::space::PURPOSE.to_owned(),
         legal_basis: Some("https://w3id.org/dpv#PublicInterest".to_owned()),
         user: digest.short(),
+        beside: None,
     });
     let mut attachments = Vec::new();
     if bound {

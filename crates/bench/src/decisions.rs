@@ -13,7 +13,7 @@ use crate::space::Space;
 use crate::{conditions, failed, micros};
 use perron::connector::ports::{AgreementsPort, ClockPort, PolicyPort, RegisterPort};
 use perron::connector::state::State;
-use perron::ledger::{Ledger, LogIdentity, SystemClock};
+use perron::ledger::{KnownHeads, Ledger, LogIdentity, SystemClock};
 use perron::policy::Policies;
 use perron::source::Sets;
 use perron::store::Store;
@@ -72,7 +72,8 @@ impl Rooms {
         let seed = member.keys.signing_key(KeyUse::Log)?.seed();
         let signer = perron_log::Signer::from_seed(&own.log_origin, &seed).map_err(failed)?;
         let identity = LogIdentity { origin: own.log_origin.clone(), generation: 1, signer };
-        let (ledger, _) = Ledger::open(directory, identity, &[], Arc::new(SystemClock), state.clone())?;
+        let (ledger, _) =
+            Ledger::open(directory, identity, KnownHeads::default(), Arc::new(SystemClock), state.clone())?;
         let sets = Arc::new(Sets::open(&directory.join("sets"))?);
         let policies = Arc::new(Policies::load(&directory.join("cache"))?);
         Ok(Rooms { member, state, sets, policies, ledger })
@@ -110,7 +111,7 @@ async fn alone(space: &Space, rooms: &Rooms, consumer: &Member, size: &Size) -> 
     let gate = rooms.gate(Unwritten(rooms.ledger.clone()));
     let agreement = space.terms.rows;
     let read = sign(consumer, agreement, "SELECT 1", &rooms.nonce(consumer, agreement)?, Vec::new())?;
-    let verified = VerifiedRequest { request: read.claims, jws: read.request };
+    let verified = VerifiedRequest { request: read.claims, jws: read.request, beside: None };
     let mut probe = Probe::new(&space.provider)?;
     let (mut rounds, mut of_cpu) = (Rounds::default(), Vec::new());
     for number in 0..=size.rounds {
@@ -159,7 +160,7 @@ async fn logged(space: &Space, rooms: &Rooms, consumer: &Member, size: &Size) ->
         let mut round = Round::default();
         for _ in 0..size.appends {
             let read = sign(consumer, agreement, "SELECT 1", &rooms.nonce(consumer, agreement)?, before)?;
-            let verified = VerifiedRequest { request: read.claims, jws: read.request };
+            let verified = VerifiedRequest { request: read.claims, jws: read.request, beside: None };
             let begun = Instant::now();
             let grant = gate.admit(verified).await.map_err(|d| d.error)?;
             round.work.push(micros(begun));

@@ -391,6 +391,10 @@ fn a_peer_that_stalls_is_left_and_others_go_on() {
         let entries = world.entries(PROVIDER);
         entries.iter().any(|e| e["facts"]["status"] == "CutByConsumer" && e["facts"]["reason"] == "deadline_exceeded")
     });
+    // Its own connector notes the end too, although nobody reads on.
+    wait_within("the consumer settles it", Duration::from_secs(40), Duration::from_millis(500), || {
+        world.entries(CONSUMER).iter().any(|e| e["kind"] == "received" && !e["facts"]["refused"].is_null())
+    });
     // What was under way still comes, then the reason.
     let (_, ended) = runtime.block_on(read_on(unread));
     is_told(&world, &ended.unwrap(), "deadline_exceeded");

@@ -68,7 +68,8 @@ fn dialled(file: &File) -> BTreeSet<String> {
 
 #[test]
 fn no_phoning_home() {
-    let files = shipped();
+    // The load program is installed nowhere; it dials the program that it measures.
+    let files: Vec<File> = shipped().into_iter().filter(|f| !f.path.starts_with("crates/bench/")).collect();
     let (dialer, others): (Vec<&File>, Vec<&File>) = files.iter().partition(|f| f.path == DIALER);
     assert!(dialer.iter().any(|f| !dialled(f).is_empty()), "the dialer is elsewhere now: name it here");
     let found: BTreeSet<String> = others.into_iter().flat_map(dialled).collect();

@@ -115,6 +115,9 @@ pub const SETTLING_MAX: usize = 4096;
 pub const ANSWER_SILENCE_MS_MAX: u64 = QUERY_MS_MAX + 30_000;
 /// How long a consumer may take nothing of an answer before the read ends, in milliseconds.
 pub const ANSWER_STALL_MS_MAX: u64 = 60_000;
+/// How long a tool may take nothing of an answer before its own connector ends the read, in
+/// milliseconds. The provider comes first, for it says what left.
+pub const TOOL_STALL_MS_MAX: u64 = ANSWER_STALL_MS_MAX + 15_000;
 /// How often it is looked at whether a running read is over, in milliseconds.
 pub const END_CHECK_MS: u64 = 250;
 /// Participants that are asked for our head where the end of our log is torn.

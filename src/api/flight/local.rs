@@ -4,6 +4,7 @@
 //! `perron-purpose`); who asks, by the socket's owner or a bearer token. Anonymous is refused.
 
 use crate::api::errors::to_tool_status as to_status;
+use crate::api::flight::taken::while_taken;
 use crate::api::grpc::channels::UserCertificate;
 use crate::connector::Node;
 use crate::connector::consumption::{PlannedRead, Wanted};
@@ -132,7 +133,7 @@ impl LocalFlight {
             m.map(|m| FlightData { data_header: m.header, data_body: m.body, ..FlightData::default() })
                 .map_err(|e| to_status(&e))
         });
-        Ok(Response::new(Box::pin(stream)))
+        Ok(Response::new(while_taken(stream.boxed())))
     }
 }
 

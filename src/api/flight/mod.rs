@@ -3,3 +3,4 @@
 mod answer;
 pub mod local;
 pub mod peer;
+mod taken;

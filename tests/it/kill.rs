@@ -382,7 +382,7 @@ impl Campaign {
 fn play(layered: bool, points: usize) {
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let seed = of_environment("PERRON_KILL_SEED", 20_261_124);
-    let work = tempfile::tempdir().unwrap();
+    let work = Work(Some(tempfile::tempdir().unwrap()));
     let layer = layered.then(|| Layer::compile(work.path()));
     println!("{points} kills from the seed {seed}");
     let begun = Instant::now();
@@ -408,6 +408,25 @@ fn play(layered: bool, points: usize) {
     for class in CLASSES {
         let got = classes.get(&class).copied().unwrap_or_default();
         assert!(got >= each, "seed {seed}: only {got} kills of the class {class:?}: {classes:?}");
+    }
+}
+
+/// The directories of a campaign; a failure leaves them to be looked at.
+struct Work(Option<tempfile::TempDir>);
+
+impl Work {
+    fn path(&self) -> &Path {
+        self.0.as_ref().expect("the directories").path()
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if let Some(directories) = self.0.take()
+            && std::thread::panicking()
+        {
+            eprintln!("the directories are left in {}", directories.keep().display());
+        }
     }
 }
 

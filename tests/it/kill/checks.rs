@@ -224,10 +224,17 @@ pub fn agree(world: &World, provider: &Tail, consumer: &Tail) -> Result<(), Stri
     let names = |items: &[Json]| -> BTreeSet<String> { items.iter().map(|a| text(a, "agreement")).collect() };
     let (at_provider, at_consumer) = (listed(Who::Provider, "agreement")?, listed(Who::Consumer, "agreement")?);
     let (here, there) = (names(&at_provider), names(&at_consumer));
-    if here != there {
+    if let Some(alone) = here.symmetric_difference(&there).next() {
+        let of = |who| -> Result<Vec<String>, String> {
+            let items = listed(who, "negotiation")?.into_iter().filter(|n| n["agreement"] == alone.as_str());
+            Ok(items
+                .map(|n| format!("{} {}, undelivered: {}", n["negotiation"], n["state"], n["undelivered"]))
+                .collect())
+        };
         return Err(format!(
-            "agreements of one side alone: {:?}",
-            here.symmetric_difference(&there).take(5).collect::<Vec<_>>()
+            "the agreement {alone} is in force on one side alone; provider: {:?}, consumer: {:?}",
+            of(Who::Provider)?,
+            of(Who::Consumer)?
         ));
     }
     for (log, who) in [(provider, "provider"), (consumer, "consumer")] {

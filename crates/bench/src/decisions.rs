@@ -13,13 +13,12 @@ use crate::space::Space;
 use crate::{conditions, failed, micros};
 use perron::connector::ports::{AgreementsPort, ClockPort, PolicyPort, RegisterPort};
 use perron::connector::state::State;
-use perron::ledger::{KnownHeads, Ledger, LogIdentity, SystemClock};
+use perron::ledger::{Ledger, SystemClock};
 use perron::policy::Policies;
 use perron::source::Sets;
 use perron::store::Store;
 use perron_gate::{Clock, DecisionRecord, Gate, Recorded, VerifiedRequest};
 use perron_model::decision::StateFacts;
-use perron_model::participant::KeyUse;
 use perron_model::request::Acknowledgement;
 use perron_model::{AgreementId, Digest, ErrorCode, ParticipantId, Result, Timestamp};
 use std::path::Path;
@@ -65,15 +64,8 @@ struct Rooms {
 impl Rooms {
     fn open(directory: &Path) -> Result<Rooms> {
         let member = Member::open(directory)?;
-        let register = member.register.load();
-        let me = &member.config.participant;
-        let own = register.participant(me).ok_or_else(|| failed("the provider is not in its register"))?;
         let state = Arc::new(State::open(Store::open(&directory.join("state"))?)?);
-        let seed = member.keys.signing_key(KeyUse::Log)?.seed();
-        let signer = perron_log::Signer::from_seed(&own.log_origin, &seed).map_err(failed)?;
-        let identity = LogIdentity { origin: own.log_origin.clone(), generation: 1, signer };
-        let (ledger, _) =
-            Ledger::open(directory, identity, KnownHeads::default(), Arc::new(SystemClock), state.clone())?;
+        let ledger = member.ledger(directory, state.clone())?;
         let sets = Arc::new(Sets::open(&directory.join("sets"))?);
         let policies = Arc::new(Policies::load(&directory.join("cache"))?);
         Ok(Rooms { member, state, sets, policies, ledger })
@@ -117,20 +109,20 @@ async fn alone(space: &Space, rooms: &Rooms, consumer: &Member, size: &Size) -> 
     for number in 0..=size.rounds {
         let (mut round, mut cpu_ns) = (Round::default(), 0.0);
         while round.work.len() < size.decisions {
-            let before = cpu_taken_ns();
+            let before = cpu_taken_ns()?;
             for _ in 0..BETWEEN_FLUSHES {
                 let request = verified.clone();
                 let begun = Instant::now();
                 gate.admit(request).await.map_err(|d| d.error)?;
                 round.work.push(micros(begun));
             }
-            cpu_ns += cpu_taken_ns() - before;
+            cpu_ns += cpu_taken_ns()? - before;
             round.flush.push(probe.flush()?);
         }
         round.rate = 1e6 * round.work.len() as f64 / round.work.iter().sum::<f64>();
         // The first round warms up.
         if number > 0 {
-            of_cpu.push(round.work.len() as f64 * 1e9 / cpu_ns.max(1.0));
+            of_cpu.push(round.work.len() as f64 * 1e9 / cpu_ns);
             rounds.0.push(round);
         }
     }
@@ -178,7 +170,8 @@ async fn logged(space: &Space, rooms: &Rooms, consumer: &Member, size: &Size) ->
 }
 
 /// Time that this thread had a processor, in nanoseconds: other work on the machine isn't in it.
-fn cpu_taken_ns() -> f64 {
+fn cpu_taken_ns() -> Result<f64> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0.0)
+    let taken = text.split_whitespace().next().and_then(|n| n.parse().ok());
+    taken.ok_or_else(|| failed("the system doesn't tell a thread's time"))
 }

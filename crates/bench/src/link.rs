@@ -6,13 +6,15 @@ use hyper_util::rt::TokioIo;
 use perron::api::grpc::admin::Command;
 use perron::api::pb;
 use perron::api::pb::admin_service_client::AdminServiceClient;
+use perron::connector::state::State;
+use perron::ledger::{KnownHeads, Ledger, LogIdentity, SystemClock};
 use perron::settings::Config;
 use perron::trust::dialer::{Dialer, Endpoint as Destination, Purpose};
 use perron::trust::keys::KeySet;
 use perron::trust::register::{RegisterHandle, VerifiedRegister};
 use perron::trust::tls::{ReloadableTls, TlsIdentity};
 use perron_model::limits::MESSAGE_BYTES_MAX;
-use perron_model::participant::PublicKey;
+use perron_model::participant::{KeyUse, PublicKey};
 use perron_model::register::SignedRegister;
 use perron_model::{ParticipantId, Result};
 use serde_json::Value as Json;
@@ -47,6 +49,17 @@ impl Member {
         let register = Arc::new(RegisterHandle::new(VerifiedRegister::verify(&signed, &authority, None)?));
         let identity = TlsIdentity::new(&config.space, &read("certificate.pem")?, keys.tls(), &read("ca.pem")?)?;
         Ok(Member { config, keys, register, tls: Arc::new(ReloadableTls::new(identity)) })
+    }
+
+    /// The member's log in a directory: its own, or one of its name and key beside it.
+    pub fn ledger(&self, directory: &Path, state: Arc<State>) -> Result<Ledger> {
+        let register = self.register.load();
+        let own = register.participant(&self.config.participant);
+        let origin = own.ok_or_else(|| failed("the member is not in its register"))?.log_origin.clone();
+        let seed = self.keys.signing_key(KeyUse::Log)?.seed();
+        let signer = perron_log::Signer::from_seed(&origin, &seed).map_err(failed)?;
+        let identity = LogIdentity { origin, generation: 1, signer };
+        Ledger::open(directory, identity, KnownHeads::default(), Arc::new(SystemClock), state).map(|(ledger, _)| ledger)
     }
 
     /// A connection to the provider, where it listens or at another address.

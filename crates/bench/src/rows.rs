@@ -16,9 +16,15 @@ use arrow_flight::{FlightData, FlightDescriptor, Ticket};
 use futures::{StreamExt, TryStreamExt};
 use perron::api::pb;
 use perron::connector::peers::rows_of;
+use perron::connector::state::State;
+use perron::ledger::{Draft, Ledger};
+use perron::store::Store;
+use perron_model::entry::{Body, Intent};
 use perron_model::limits::FLIGHT_MESSAGE_BYTES_MAX;
-use perron_model::{AgreementId, Result};
+use perron_model::{AgreementId, Digest, Result};
 use prost::Message;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 use tonic::Streaming;
 use tonic::transport::Channel;
@@ -30,7 +36,7 @@ const STATEMENT: &str = "SELECT * FROM readings";
 struct Drained {
     rows: u64,
     bytes: f64,
-    /// From the request to the end of the answer, in seconds.
+    /// From the execution's request to the end of the answer, in seconds.
     whole_s: f64,
     /// From the first data message to the last, in seconds.
     stream_s: f64,
@@ -48,19 +54,20 @@ type Client = FlightServiceClient<Channel>;
 
 struct Streams<'a> {
     space: &'a Space,
-    consumer: Member,
-    provider: Client,
+    asking: Asking,
     plain: Client,
 }
 
 /// The figure of streams.
-pub async fn measure(space: &mut Space, directory: &std::path::Path, size: &Size) -> Result<Figure> {
+pub async fn measure(space: &mut Space, directory: &Path, size: &Size) -> Result<Figure> {
     let load = conditions::load();
     let consumer = Member::open(&space.consumer)?;
-    let mut provider = client(consumer.dial_provider(None)?);
+    let plain = |address| consumer.dial_provider(Some(address)).map(client);
+    let mut asking = Asking::of(Member::open(&space.consumer)?, &directory.join("intents"))?;
     let files = ["plain.arrow", "hashed.arrow"].map(|name| directory.join(name));
     for (file, agreement) in files.iter().zip([space.terms.rows, space.terms.hashed]) {
-        let answer = ask(&consumer, &mut provider, agreement).await?;
+        let ticket = asking.ticket(agreement).await?;
+        let answer = asking.provider.do_get(ticket).await.map_err(failed)?.into_inner();
         // The last message has no header: it carries the receipt.
         let data = answer.try_filter(|m| futures::future::ready(!m.data_header.is_empty()));
         let decoded = FlightRecordBatchStream::new_from_flight_data(data.map_err(|e| FlightError::Tonic(Box::new(e))));
@@ -68,8 +75,7 @@ pub async fn measure(space: &mut Space, directory: &std::path::Path, size: &Size
     }
     let (child, address) = plain::start(&space.provider, &files)?;
     space.processes.adopt(&directory.join("plain"), child);
-    let plain = client(consumer.dial_provider(Some(address))?);
-    let mut streams = Streams { space, consumer, provider, plain };
+    let mut streams = Streams { space, asking, plain: plain(address)? };
     let mut probe = Probe::new(&space.provider)?;
     let (mut rounds, mut flushes) = (Vec::new(), Vec::new());
     for number in 0..=size.rounds {
@@ -96,43 +102,81 @@ fn client(channel: Channel) -> Client {
     FlightServiceClient::new(channel).max_decoding_message_size(FLIGHT_MESSAGE_BYTES_MAX)
 }
 
-/// Plans at the provider and sends the signed request, as the consumer's connector does.
-async fn ask(consumer: &Member, provider: &mut Client, agreement: AgreementId) -> Result<Streaming<FlightData>> {
-    let plan = pb::PlanRead { agreement: agreement.to_string(), statement: STATEMENT.to_owned() };
-    let info = provider.get_flight_info(FlightDescriptor::new_cmd(plan.encode_to_vec())).await.map_err(failed)?;
-    let ticket = info.into_inner().endpoint.first().and_then(|e| e.ticket.clone());
-    let nonce = pb::ReadNonce::decode(ticket.ok_or_else(|| failed("no ticket"))?.ticket).map_err(failed)?;
-    let signed = sign(consumer, agreement, STATEMENT, &nonce.nonce, Vec::new())?;
-    let read = pb::Read {
-        request: signed.request,
-        statement: STATEMENT.to_owned(),
-        salt: signed.salt.to_vec(),
-        ..pb::Read::default()
-    };
-    let answer = provider.do_get(Ticket::new(read.encode_to_vec())).await.map_err(failed)?;
-    Ok(answer.into_inner())
+/// A consumer's connector as far as a provider sees it: it plans, notes its intent in a log of its
+/// own and signs the request.
+struct Asking {
+    consumer: Member,
+    provider: Client,
+    intents: Ledger,
+}
+
+impl Asking {
+    fn of(consumer: Member, directory: &Path) -> Result<Asking> {
+        std::fs::create_dir_all(directory).map_err(failed)?;
+        let state = Arc::new(State::open(Store::open(&directory.join("state"))?)?);
+        let intents = consumer.ledger(directory, state)?;
+        Ok(Asking { provider: client(consumer.dial_provider(None)?), consumer, intents })
+    }
+
+    /// What is sent to execute the statement.
+    async fn ticket(&mut self, agreement: AgreementId) -> Result<Ticket> {
+        let plan = pb::PlanRead { agreement: agreement.to_string(), statement: STATEMENT.to_owned() };
+        let planned = self.provider.get_flight_info(FlightDescriptor::new_cmd(plan.encode_to_vec())).await;
+        let ticket = planned.map_err(failed)?.into_inner().endpoint.first().and_then(|e| e.ticket.clone());
+        let nonce = pb::ReadNonce::decode(ticket.ok_or_else(|| failed("no ticket"))?.ticket).map_err(failed)?;
+        let signed = sign(&self.consumer, agreement, STATEMENT, &nonce.nonce, Vec::new())?;
+        let intent = Body::Intent(Intent {
+            request: Digest::of(signed.request.as_bytes()),
+            user: signed.claims.user,
+            purpose: signed.claims.purpose,
+            provider: signed.claims.provider.to_string(),
+        });
+        let recorded = self.intents.append(Draft::plain(intent)).await?;
+        let reader = self.intents.reader();
+        let read = pb::Read {
+            request: signed.request,
+            statement: STATEMENT.to_owned(),
+            salt: signed.salt.to_vec(),
+            intent: reader.leaf(recorded.index).map_err(failed)?,
+            intent_proof: reader.receipt(recorded.index, None).map_err(failed)?.to_string().into_bytes(),
+            held_size: 0,
+        };
+        Ok(Ticket::new(read.encode_to_vec()))
+    }
 }
 
 impl Streams<'_> {
+    /// Asks and drains; the time begins once all is ready to execute.
     async fn answer(&mut self, kind: usize) -> Result<Drained> {
-        let begun = Instant::now();
-        let answer = match kind {
-            PROVIDER => ask(&self.consumer, &mut self.provider, self.space.terms.rows).await?,
-            HASHED => ask(&self.consumer, &mut self.provider, self.space.terms.hashed).await?,
-            RELAY => {
-                let mut user = user(self.space, self.space.terms.relayed).await?;
-                let info = user.execute(STATEMENT.to_owned(), None).await.map_err(failed)?;
-                let ticket = info.endpoint.first().and_then(|e| e.ticket.clone()).ok_or_else(|| failed("no ticket"))?;
-                let mut request = tonic::Request::new(ticket);
-                let token = format!("Bearer {}", self.space.token).parse().map_err(failed)?;
-                request.metadata_mut().insert("authorization", token);
-                user.inner_mut().do_get(request).await.map_err(failed)?.into_inner()
+        if kind == RELAY {
+            return self.relayed().await;
+        }
+        let terms = self.space.terms;
+        let (client, ticket) = match kind {
+            PROVIDER => {
+                let ticket = self.asking.ticket(terms.rows).await?;
+                (&mut self.asking.provider, ticket)
             }
-            _ => {
-                let number = if kind == PLAIN_HASHED { "1" } else { "0" };
-                self.plain.do_get(Ticket::new(number)).await.map_err(failed)?.into_inner()
+            HASHED => {
+                let ticket = self.asking.ticket(terms.hashed).await?;
+                (&mut self.asking.provider, ticket)
             }
+            _ => (&mut self.plain, Ticket::new(if kind == PLAIN_HASHED { "1" } else { "0" })),
         };
+        let begun = Instant::now();
+        let answer = client.do_get(ticket).await.map_err(failed)?.into_inner();
+        drain(answer, begun).await
+    }
+
+    async fn relayed(&self) -> Result<Drained> {
+        let mut user = user(self.space, self.space.terms.relayed).await?;
+        let info = user.execute(STATEMENT.to_owned(), None).await.map_err(failed)?;
+        let ticket = info.endpoint.first().and_then(|e| e.ticket.clone()).ok_or_else(|| failed("no ticket"))?;
+        let mut request = tonic::Request::new(ticket);
+        let token = format!("Bearer {}", self.space.token).parse().map_err(failed)?;
+        request.metadata_mut().insert("authorization", token);
+        let begun = Instant::now();
+        let answer = user.inner_mut().do_get(request).await.map_err(failed)?.into_inner();
         drain(answer, begun).await
     }
 }

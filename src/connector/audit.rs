@@ -43,6 +43,14 @@ impl Node {
         if waiting { self.inbox() } else { self.state.negotiations() }
     }
 
+    /// A negotiation, and whether it waits for a person here.
+    pub fn negotiation_found(&self, pid: &str) -> Option<(Negotiation, bool)> {
+        self.state.negotiation(pid).map(|n| {
+            let waits = self.waits_for_a_person(&n);
+            (n, waits)
+        })
+    }
+
     /// Told at each change of what is known here.
     pub fn state_changes(&self) -> tokio::sync::watch::Receiver<u64> {
         self.state.changes()

@@ -153,9 +153,11 @@ impl Node {
 
     /// Negotiations that wait for a person of this organisation.
     pub fn inbox(&self) -> Vec<Negotiation> {
-        let waits =
-            |n: &Negotiation| n.outgoing.is_none() && n.state.waits_for() == Some(n.side) && !self.goes_on_by_itself(n);
-        self.state.negotiations().into_iter().filter(waits).collect()
+        self.state.negotiations_to_move().into_iter().filter(|n| self.waits_for_a_person(n)).collect()
+    }
+
+    pub(crate) fn waits_for_a_person(&self, n: &Negotiation) -> bool {
+        n.outgoing.is_none() && n.state.waits_for() == Some(n.side) && !self.goes_on_by_itself(n)
     }
 
     fn goes_on_by_itself(&self, n: &Negotiation) -> bool {

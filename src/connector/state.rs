@@ -16,7 +16,7 @@ use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result,
 pub use records::payload_of;
 use records::{document, document_text, load, newest_position, permits, put, release_key, snapshot_of};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 /// How requests for an offer are decided.
@@ -182,6 +182,11 @@ impl State {
     pub fn negotiations_to_move(&self) -> Vec<Negotiation> {
         let moves = |n: &&Negotiation| n.outgoing.is_some() || n.state.waits_for() == Some(n.side);
         self.read().negotiations.values().filter(moves).cloned().collect()
+    }
+    /// Participants with whom a negotiation is open.
+    pub fn in_negotiation(&self) -> HashSet<ParticipantId> {
+        let open = |n: &&Negotiation| !n.state.is_terminal();
+        self.read().negotiations.values().filter(open).map(|n| n.counterparty.clone()).collect()
     }
     /// A negotiation by this side's number.
     pub fn negotiation(&self, pid: &str) -> Option<Negotiation> {

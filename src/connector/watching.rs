@@ -29,7 +29,7 @@ impl Node {
                     changes.borrow_and_update();
                     let waiting: Vec<NegotiationMessage> = node
                         .state
-                        .negotiations()
+                        .negotiations_to_move()
                         .into_iter()
                         .filter(|n| n.counterparty == peer)
                         .filter_map(|n| n.outgoing)
@@ -54,7 +54,7 @@ impl Node {
         let is_it = |n: &crate::connector::state::Negotiation| {
             n.counterparty == *peer && n.outgoing.as_ref().is_some_and(|m| m.message_id == message_id)
         };
-        let Some(found) = self.state.negotiations().into_iter().find(is_it) else { return Ok(()) };
+        let Some(found) = self.state.negotiations_to_move().into_iter().find(is_it) else { return Ok(()) };
         match taken {
             Ok(remote) => {
                 let theirs = if remote.provider_pid == found.pid { remote.consumer_pid } else { remote.provider_pid };
@@ -114,7 +114,7 @@ pub(crate) async fn watch(node: Arc<Node>) {
 }
 
 fn open_with(node: &Node) -> HashSet<ParticipantId> {
-    node.state.negotiations().into_iter().filter(|n| !n.state.is_terminal()).map(|n| n.counterparty).collect()
+    node.state.in_negotiation()
 }
 
 /// Watches one participant as long as a negotiation with it is open.

@@ -250,13 +250,10 @@ impl Admin {
         let mut changes = self.node.state_changes();
         loop {
             changes.borrow_and_update();
-            let found = self
+            let (found, waiting) = self
                 .node
-                .negotiation_list(false)
-                .into_iter()
-                .find(|n| n.pid == pid)
+                .negotiation_found(pid)
                 .ok_or_else(|| Error::new(ErrorCode::NotFound, "no negotiation of this number"))?;
-            let waiting = self.node.negotiation_list(true).iter().any(|n| n.pid == pid);
             let settled = found.state.is_terminal()
                 && (found.outgoing.is_none() || found.state == perron_model::negotiation::State::Finalized);
             if settled || waiting {

@@ -12,6 +12,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, error::SendTimeoutError};
 use tonic::Status;
 
+/// Messages that wait for the tool: what its own window holds comes on top.
+const WAITING_MAX: usize = 1;
+
 /// Passes messages on as long as they are taken; a tool that takes nothing for too long finds the
 /// reason where it left off.
 pub(super) fn while_taken<T: Send + 'static>(
@@ -24,7 +27,7 @@ fn while_taken_within<T: Send + 'static>(
     patience: Duration,
     mut messages: BoxStream<'static, Result<T, Status>>,
 ) -> BoxStream<'static, Result<T, Status>> {
-    let (sender, waiting) = mpsc::channel(1);
+    let (sender, waiting) = mpsc::channel(WAITING_MAX);
     let stalled = Arc::new(AtomicBool::new(false));
     let told = stalled.clone();
     tokio::spawn(async move {

@@ -184,10 +184,10 @@ impl Node {
             })?;
         let checkpoint = opened.checkpoint;
         let _order = self.kept.order.lock().await;
-        if let Some((held, _)) = self.kept.held(&participant.log_origin)? {
-            if !extends(&held, &checkpoint, &head.consistency)? {
-                return Ok(checkpoint);
-            }
+        if let Some((held, _)) = self.kept.held(&participant.log_origin)?
+            && !extends(&held, &checkpoint, &head.consistency)?
+        {
+            return Ok(checkpoint);
         }
         self.kept.keep(&participant.log_origin, &checkpoint, text).await?;
         let body = Body::CheckpointKept(CheckpointKept {

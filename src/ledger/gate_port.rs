@@ -42,7 +42,7 @@ impl perron_gate::Ledger for Ledger {
             chains.acknowledge(agreement, acknowledged.into_iter());
         }
         let (reply, answer) = tokio::sync::oneshot::channel();
-        place.send(Job::Write { draft, reply });
+        place.send(Job::Write { draft: Box::new(draft), reply });
         drop(turn);
         answer.await.map_err(|_| unavailable())?
     }

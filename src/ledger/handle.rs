@@ -156,7 +156,7 @@ impl Ledger {
 
     pub(super) async fn enqueue(&self, draft: Draft) -> Result<oneshot::Receiver<Result<perron_gate::Recorded>>> {
         let (reply, answer) = oneshot::channel();
-        self.0.queue.send(Job::Write { draft, reply }).await.map_err(|_| gone())?;
+        self.0.queue.send(Job::Write { draft: Box::new(draft), reply }).await.map_err(|_| gone())?;
         Ok(answer)
     }
 
@@ -176,7 +176,7 @@ impl Ledger {
         }
         let (reply, answer) = oneshot::channel();
         place.send(Job::Write {
-            draft: Draft { body: Body::Outcome(outcome), chain: Some(agreement), attachments: Vec::new() },
+            draft: Box::new(Draft { body: Body::Outcome(outcome), chain: Some(agreement), attachments: Vec::new() }),
             reply,
         });
         drop(turn);

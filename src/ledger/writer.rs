@@ -43,7 +43,8 @@ pub trait Observer: Send + Sync {
 
 pub(super) enum Job {
     Write {
-        draft: Draft,
+        // Boxed: the queue has a place of this size for each that may wait.
+        draft: Box<Draft>,
         reply: oneshot::Sender<Result<perron_gate::Recorded>>,
     },
     /// Answered once all that was enqueued before is durable.
@@ -123,7 +124,7 @@ impl Writer {
             let mut level = Vec::new();
             while let Some(job) = next {
                 match job {
-                    Job::Write { draft, reply } => batch.push((draft, Some(reply))),
+                    Job::Write { draft, reply } => batch.push((*draft, Some(reply))),
                     Job::Level { reply } => level.push(reply),
                     Job::Tick => tick = true,
                     Job::Close { reply } => {

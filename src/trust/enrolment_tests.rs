@@ -77,7 +77,8 @@ fn facts_must_be_sound() {
     let good = EnrolmentRequest::new(&space(), facts("huy"), &keys, at(0)).unwrap();
     let mut identity = [0u8; 32];
     identity[0] = 1;
-    let spoils: Vec<Box<dyn Fn(&mut EnrolmentRequest)>> = vec![
+    type Spoil = Box<dyn Fn(&mut EnrolmentRequest)>;
+    let spoils: Vec<Spoil> = vec![
         Box::new(|r| r.participant.name.clear()),
         Box::new(|r| r.participant.name.push('\n')),
         Box::new(|r| r.participant.jurisdiction = "be".to_owned()),
@@ -116,7 +117,8 @@ fn an_answer_is_by_the_authority_expected_and_for_us() {
     // Answers that contradict themselves, each signed by the right authority.
     let other_ca = stranger.ca.pem().to_owned();
     let (_, other_register) = (0, stranger.signed.clone());
-    let changes: Vec<(Box<dyn FnOnce(&mut EnrolmentAnswer)>, ErrorCode)> = vec![
+    type Change = Box<dyn FnOnce(&mut EnrolmentAnswer)>;
+    let changes: Vec<(Change, ErrorCode)> = vec![
         (Box::new(|a| a.ca = other_ca), ErrorCode::CertificateInvalid),
         (Box::new(|a| a.register = other_register), ErrorCode::RegisterInvalid),
         (Box::new(|a| a.participant = id("seraing")), ErrorCode::RegisterInvalid),

@@ -87,7 +87,8 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
     with_file(&config, |_| elsewhere.into_bytes(), || finds(&dir, "ports", "warning", "restart_needed"));
     let clock = world.dir("clock.seconds");
     let library = shim(&world, "clock", include_str!("bad_input/clock.c"));
-    let at = |seconds: i64, look: &dyn Fn(&[(&str, &str)])| {
+    type Look<'a> = &'a dyn Fn(&[(&str, &str)]);
+    let at = |seconds: i64, look: Look<'_>| {
         std::fs::write(&clock, seconds.to_string()).unwrap();
         look(&[("LD_PRELOAD", &library), ("PERRON_TEST_CLOCK", clock.to_str().unwrap())]);
     };

@@ -41,12 +41,15 @@ struct Waiting {
     expires: Timestamp,
 }
 
+/// Statements that were prepared, by handle.
+type Prepared = HashMap<Vec<u8>, (User, Wanted)>;
+
 /// Flight SQL over one organisation's grants.
 #[derive(Clone)]
 pub struct LocalFlight {
     node: Arc<Node>,
     waiting: Arc<Mutex<HashMap<Vec<u8>, Waiting>>>,
-    prepared: Arc<Mutex<HashMap<Vec<u8>, (User, Wanted)>>>,
+    prepared: Arc<Mutex<Prepared>>,
 }
 
 /// Who asks: by bearer token, else by the certificate of the channel, else by the owner of the
@@ -282,7 +285,7 @@ impl FlightSqlService for LocalFlight {
         let batch = builder.build();
         let stream = arrow_flight::encode::FlightDataEncoderBuilder::new()
             .with_schema(schema)
-            .build(futures::stream::once(async { batch.map_err(Into::into) }))
+            .build(futures::stream::once(async { batch }))
             .map(|m| m.map_err(|_| internal()));
         Ok(Response::new(Box::pin(stream)))
     }

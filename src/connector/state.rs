@@ -14,7 +14,7 @@ use perron_model::negotiation::{Message, NegotiationMessage, Side, State as Phas
 use perron_model::request::{Acknowledgement, Receipt, Seen};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 pub use records::payload_of;
-use records::{document, document_text, load, newest_position, permits, put, release_key, snapshot_of};
+use records::{document, document_text, load, newest_position, permits, position, put, release_key, snapshot_of};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -214,11 +214,7 @@ impl State {
     }
     /// Position of the decision about a request.
     pub fn decision_of(&self, request: &Digest) -> Result<Option<u64>> {
-        Ok(self
-            .store
-            .get(REQUESTS, request.as_bytes())?
-            .and_then(|v| <[u8; 8]>::try_from(v).ok())
-            .map(u64::from_be_bytes))
+        self.position_of(REQUESTS, request)
     }
     /// Has the release of this table under this agreement its entry?
     pub fn is_released(&self, agreement: &AgreementId, table: &Digest) -> Result<bool> {
@@ -227,11 +223,12 @@ impl State {
     }
     /// Position of the outcome of a decision.
     pub fn outcome_of(&self, decision: &Digest) -> Result<Option<u64>> {
-        Ok(self
-            .store
-            .get(OUTCOMES, decision.as_bytes())?
-            .and_then(|v| <[u8; 8]>::try_from(v).ok())
-            .map(u64::from_be_bytes))
+        self.position_of(OUTCOMES, decision)
+    }
+
+    fn position_of(&self, tree: &'static str, key: &Digest) -> Result<Option<u64>> {
+        let found = self.store.get(tree, key.as_bytes())?;
+        Ok(found.and_then(|v| <[u8; 8]>::try_from(v).ok()).map(u64::from_be_bytes))
     }
 
     /// Sets that the log says are published, with the digest of the snapshot in use.
@@ -310,33 +307,17 @@ impl State {
                 self.take_agreement(entry, envelope)?;
             }
             Body::Decision(decision) => {
-                self.store.apply(vec![Change::Put {
-                    tree: REQUESTS,
-                    key: decision.request.as_bytes().to_vec(),
-                    value: entry.index.to_be_bytes().to_vec(),
-                }])?;
+                self.store.apply(vec![position(REQUESTS, decision.request.as_bytes().to_vec(), entry.index)])?;
             }
             Body::Outcome(outcome) => {
-                self.store.apply(vec![Change::Put {
-                    tree: OUTCOMES,
-                    key: outcome.decision.as_bytes().to_vec(),
-                    value: entry.index.to_be_bytes().to_vec(),
-                }])?;
+                self.store.apply(vec![position(OUTCOMES, outcome.decision.as_bytes().to_vec(), entry.index)])?;
             }
             Body::Release(release) => {
                 let key = release_key(entry, &release.table);
-                self.store.apply(vec![Change::Put {
-                    tree: RELEASES,
-                    key,
-                    value: entry.index.to_be_bytes().to_vec(),
-                }])?;
+                self.store.apply(vec![position(RELEASES, key, entry.index)])?;
             }
             Body::Intent(intent) => {
-                self.store.apply(vec![Change::Put {
-                    tree: OPEN_READS,
-                    key: intent.request.as_bytes().to_vec(),
-                    value: entry.index.to_be_bytes().to_vec(),
-                }])?;
+                self.store.apply(vec![position(OPEN_READS, intent.request.as_bytes().to_vec(), entry.index)])?;
             }
             Body::Received(received) => {
                 self.take_received(entry, received, attachments)?;

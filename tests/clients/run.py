@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,7 @@ TOTALS = "https://w3id.org/dpv#PublicBenefit"
 MARKETING = "https://w3id.org/dpv#Marketing"
 GROUPS = 27
 START_S = 120
+END_S = 60
 JAVA_S = 60
 
 
@@ -324,17 +326,31 @@ def cases(commune, inter):
         yield test.__name__, lambda test=test: test(commune, inter)
 
 
+def wait_for_end(sides):
+    """Returns once none of the connectors listens any more, so that their directories can go."""
+    deadline = time.monotonic() + END_S
+    for port in [port for side in sides for port in (side.port, side.tls)]:
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", int(port))) != 0:
+                    break
+            assert time.monotonic() < deadline, f"port {port} is still listened on"
+            time.sleep(0.05)
+
+
 def main():
     passed, failed = 0, 0
     with tempfile.TemporaryDirectory(prefix="perron-clients-") as folder:
         directory = pathlib.Path(folder) / "demo"
         # A session of its own: the connectors that stay are ended with it.
+        sides = []
         demo = subprocess.Popen([PERRON, "--json", "demo", "--serve", "--dir", str(directory)], stdout=subprocess.PIPE, text=True, start_new_session=True)
         try:
             steps, _ = demo.communicate(timeout=START_S)
             assert demo.returncode == 0, f"the demonstration failed:\n{steps}"
             commune = Side(directory / "commune", directory / "anne.token", "building_water", ROWS)
             inter = Side(directory / "inter", directory / "bruno.token", "household_water", TOTALS)
+            sides += [commune, inter]
             for name, test in cases(commune, inter):
                 begun = time.monotonic()
                 try:
@@ -349,7 +365,7 @@ def main():
                 os.killpg(demo.pid, signal.SIGTERM)
             except ProcessLookupError:
                 pass
-            time.sleep(1)
+            wait_for_end(sides)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 

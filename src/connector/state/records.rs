@@ -23,6 +23,11 @@ pub(super) fn put<T: Serialize>(tree: &'static str, key: &[u8], value: &T) -> Re
     Ok(Change::Put { tree, key: key.to_vec(), value })
 }
 
+/// A key's place in the log.
+pub(super) fn position(tree: &'static str, key: Vec<u8>, index: u64) -> Change {
+    Change::Put { tree, key, value: index.to_be_bytes().to_vec() }
+}
+
 pub(super) fn load<T: DeserializeOwned>(store: &Store, tree: &'static str) -> Result<Vec<T>> {
     store
         .scan(tree, b"")?

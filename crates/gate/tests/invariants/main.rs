@@ -301,7 +301,11 @@ mod turns {
         let turn = run(world.ledger.turn(&agreement_id()));
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| run(world.gate.admit(request(1))));
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+            while world.ledger.waited.load(std::sync::atomic::Ordering::Acquire) == 0 {
+                assert!(std::time::Instant::now() < deadline, "the request doesn't wait for its turn");
+                std::thread::yield_now();
+            }
             assert_eq!(world.ledger.len(), 0);
             world.agreements.change(|a| a.revoked = true);
             drop(turn);

@@ -147,6 +147,8 @@ pub struct MemoryLedger {
     pub log: Arc<Mutex<Log>>,
     pub disk: Arc<Mutex<Disk>>,
     turns: Arc<(Mutex<BTreeSet<AgreementId>>, Condvar)>,
+    /// Requests that had to wait for a turn.
+    pub waited: Arc<AtomicI64>,
     pub refusals_max: Arc<AtomicI64>,
 }
 
@@ -188,6 +190,7 @@ impl Ledger for MemoryLedger {
         // Each test's request has its own thread, so waiting may block it.
         let mut held = self.turns.0.lock().unwrap();
         while !held.insert(*agreement) {
+            self.waited.fetch_add(1, Ordering::AcqRel);
             held = self.turns.1.wait(held).unwrap();
         }
         Turn { turns: self.turns.clone(), agreement: *agreement }

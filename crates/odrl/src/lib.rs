@@ -1,0 +1,25 @@
+//! ODRL in RDF: policies, requests and states of the world in Turtle into the compact JSON-LD that
+//! `perron-model` reads; the compliance report of an evaluation out, as Turtle or JSON.
+//!
+//! This is for tools (`perron policy evaluate`) and for other people's test suites. The gate knows
+//! nothing of it: there is one reader of policies, `perron_model::policy`, and what comes as Turtle
+//! goes through it.
+
+#![forbid(unsafe_code)]
+
+mod index;
+mod limits;
+mod policy;
+mod rdf;
+mod report;
+mod request;
+mod vocabulary;
+mod world;
+
+pub use index::{Index, Node};
+pub use policy::policy_json;
+pub use rdf::Rdf;
+pub use report::{Activation, Condition, Premise, PremiseKind, Report, RuleKind, RuleReport};
+pub use request::{Request, RequestedRule};
+pub use vocabulary::REPORT;
+pub use world::{Duty, DutyState, World};

@@ -34,6 +34,10 @@ impl perron_gate::Register for RegisterPort {
         };
         Standing { status, version: register.version(), fresh: register.is_fresh(now), clock_behind }
     }
+
+    fn jurisdiction(&self, id: &ParticipantId) -> Option<String> {
+        self.0.load().participant(id).map(|p| p.jurisdiction.clone())
+    }
 }
 
 /// Agreements of which this organisation is the provider.
@@ -76,6 +80,9 @@ impl perron_gate::Agreements for AgreementsPort {
             consumer: kept.payload.consumer,
             finalized: true,
             revoked: false,
+            suspended: false,
+            agreed_at: kept.payload.timestamp,
+            known: perron_gate::Known::default(),
             legal_basis: kept.payload.offer.legal_basis.term,
             terms,
             dataset,

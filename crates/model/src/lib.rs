@@ -17,6 +17,7 @@ pub mod negotiation;
 pub mod participant;
 pub mod policy;
 pub mod register;
+pub mod report;
 pub mod request;
 pub mod time;
 

@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 pub struct Node {
     /// Its IRI, or a blank node where it has none.
     pub id: NamedOrBlankNode,
+    /// Left operand of an atomic constraint, in full.
+    pub left: Option<String>,
     /// Operator of an atomic constraint.
     pub operator: Option<NamedNode>,
     /// Right operands of an atomic constraint, as written.
@@ -100,6 +102,7 @@ fn node(place: &str, members: &Map<String, Json>) -> Result<Node> {
         Some(_) => return Err(wrong("`@id` is not an IRI")),
         None => BlankNode::default().into(),
     };
+    let left = members.get("leftOperand").and_then(Json::as_str).map(full);
     let operator = match members.get("operator") {
         Some(Json::String(text)) => Some(NamedNode::new(full(text)).map_err(|_| wrong("`operator` is not an IRI"))?),
         _ => None,
@@ -113,11 +116,11 @@ fn node(place: &str, members: &Map<String, Json>) -> Result<Node> {
         .iter()
         .find(|name| members.contains_key(**name) || members.contains_key(&format!("odrl:{name}")))
         .map(|name| NamedNode::new_unchecked(format!("{ODRL}{name}")));
-    Ok(Node { id, operator, right, logical })
+    Ok(Node { id, left, operator, right, logical })
 }
 
 /// A name of the compact shape in full.
-fn full(name: &str) -> String {
+pub(crate) fn full(name: &str) -> String {
     if let Some(local) = name.strip_prefix("perron:") {
         format!("{PROFILE}{local}")
     } else if let Some(local) = name.strip_prefix("odrl:") {

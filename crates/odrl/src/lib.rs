@@ -7,19 +7,27 @@
 
 #![forbid(unsafe_code)]
 
+mod coverage;
+mod evaluation;
 mod index;
 mod limits;
 mod policy;
 mod rdf;
 mod report;
 mod request;
+mod rules;
+mod terms;
+mod values;
 mod vocabulary;
 mod world;
 
+pub use coverage::{Label, Line, coverage};
+pub use evaluation::{Evaluation, Mode, Policy};
 pub use index::{Index, Node};
 pub use policy::policy_json;
 pub use rdf::Rdf;
-pub use report::{Activation, Condition, Premise, PremiseKind, Report, RuleKind, RuleReport};
+pub use report::{Activation, Compliance, Condition, Premise, PremiseKind, RuleKind, RuleReport};
 pub use request::{Request, RequestedRule};
+pub use terms::{By, Kind, TERMS, Term, Value};
 pub use vocabulary::REPORT;
-pub use world::{Duty, DutyState, World};
+pub use world::{Duty, World};

@@ -12,3 +12,5 @@ pub const RDF_DEPTH_MAX: usize = 32;
 pub const RDF_NODES_MAX: usize = 8_192;
 /// Most rules of one request.
 pub const REQUEST_RULES_MAX: usize = 64;
+/// Most facts of one state of the world.
+pub const FACTS_MAX: usize = 1_000;

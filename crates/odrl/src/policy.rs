@@ -45,7 +45,7 @@ pub fn policy_json(rdf: &Rdf) -> Result<Json> {
         return Err(Error::new(ErrorCode::TermInvalid, why));
     };
     let mut unfolding = Unfolding { rdf, reached: HashSet::new(), nodes: 0 };
-    let json = unfolding.object(root, 1)?;
+    let json = unfolding.object(root, "", 1)?;
     unfolding.all_reached()?;
     Ok(json)
 }
@@ -65,7 +65,7 @@ struct Unfolding<'a> {
 }
 
 impl Unfolding<'_> {
-    fn object(&mut self, node: &NamedOrBlankNode, depth: usize) -> Result<Json> {
+    fn object(&mut self, node: &NamedOrBlankNode, place: &str, depth: usize) -> Result<Json> {
         self.nodes += 1;
         if depth > RDF_DEPTH_MAX || self.nodes > RDF_NODES_MAX {
             let why = format!("a policy of more than {RDF_DEPTH_MAX} levels or {RDF_NODES_MAX} nodes, or in a circle");
@@ -83,7 +83,7 @@ impl Unfolding<'_> {
                     let why = format!("{} has another `odrl:uid`", shown(node));
                     return Err(Error::new(ErrorCode::TermInvalid, why));
                 }
-            } else if !is_annotation(predicate) {
+            } else if !is_annotation(predicate) && !(predicate == TYPE && implied(place, object)) {
                 let member = member(predicate);
                 let value = self.value(&member, object, depth)?;
                 add(&mut members, &member, value);
@@ -116,7 +116,7 @@ impl Unfolding<'_> {
             || (DESCRIBED.contains(&member) && described)
             || matches!(node, NamedOrBlankNode::BlankNode(_));
         if inner {
-            return Ok(vec![self.object(&node, depth + 1)?]);
+            return Ok(vec![self.object(&node, member, depth + 1)?]);
         }
         Ok(vec![json!(iri(object).map(compact).unwrap_or_default())])
     }
@@ -124,7 +124,7 @@ impl Unfolding<'_> {
     fn nested(&mut self, member: &str, object: &Term, depth: usize) -> Result<Json> {
         let node = subject(object)
             .ok_or_else(|| Error::new(ErrorCode::TermInvalid, format!("a value of `{member}` is not a node")))?;
-        self.object(&node, depth + 1)
+        self.object(&node, member, depth + 1)
     }
 
     fn reach_list(&mut self, head: &NamedOrBlankNode) {
@@ -153,6 +153,18 @@ impl Unfolding<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// Is this the class that a node of the member has anyway?
+fn implied(member: &str, class: &Term) -> bool {
+    let classes: &[&str] = match member {
+        "permission" => &["Permission", "Rule"],
+        "prohibition" => &["Prohibition", "Rule"],
+        "obligation" | "duty" => &["Duty", "Rule"],
+        "constraint" | "refinement" | "and" | "or" | "xone" | "andSequence" => &["Constraint", "LogicalConstraint"],
+        _ => &[],
+    };
+    iri(class).and_then(|class| class.strip_prefix(ODRL)).is_some_and(|local| classes.contains(&local))
 }
 
 fn is_annotation(predicate: &str) -> bool {

@@ -2,21 +2,26 @@
 //! and as JSON.
 
 use crate::vocabulary::{DATE_TIME, DCT, ODRL, REPORT, TYPE, node};
-use crate::world::DutyState;
 use oxrdf::{BlankNode, Literal, NamedNode, NamedOrBlankNode, Term, Triple};
 use oxttl::TurtleSerializer;
+use perron_model::decision::DutyState;
 use perron_model::{Error, ErrorCode, Result, Timestamp};
 use serde_json::{Value as Json, json};
 
 /// The report on one policy and one request.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct Compliance {
     /// When it was made.
     pub created: Timestamp,
     /// The policy.
     pub policy: NamedOrBlankNode,
     /// The request.
     pub request: NamedOrBlankNode,
+    /// May what is asked be done? One answer a requested rule.
+    pub permit: Vec<bool>,
+    /// Places of the terms that decide nothing: the view, the released table or the stream carries
+    /// them out once a read is permitted.
+    pub elsewhere: Vec<String>,
     /// Each rule of the policy, against each thing that is asked.
     pub rules: Vec<RuleReport>,
 }
@@ -119,7 +124,7 @@ pub struct Condition {
     pub state: DutyState,
 }
 
-impl Report {
+impl Compliance {
     /// As Turtle. As in the suite's reports, the operator and the right operand stand with a
     /// constraint that is satisfied; the JSON has them always.
     pub fn turtle(&self) -> Result<String> {
@@ -160,6 +165,8 @@ impl Report {
             "created": self.created,
             "policy": name(&self.policy),
             "request": name(&self.request),
+            "permit": self.permit,
+            "notEvaluated": self.elsewhere,
             "rules": self.rules.iter().map(rule_json).collect::<Vec<_>>(),
         })
     }

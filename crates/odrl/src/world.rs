@@ -3,6 +3,7 @@
 use crate::rdf::{Rdf, iri, shown, subject};
 use crate::vocabulary::{DCT, ODRL, REPORT};
 use oxrdf::{Literal, NamedOrBlankNode, Term};
+use perron_model::decision::DutyState;
 use perron_model::policy::odrl::PROFILE;
 use perron_model::{Error, ErrorCode, Result, Timestamp};
 
@@ -34,18 +35,6 @@ pub struct Duty {
     pub rule: NamedOrBlankNode,
     /// Its state.
     pub state: DutyState,
-}
-
-/// Deontic state of a duty (W3C ODRL Formal Semantics, section "Deontic state").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DutyState {
-    /// Done.
-    Fulfilled,
-    /// Neither done nor overdue, or nothing is known of it.
-    NotSet,
-    /// Overdue.
-    Violated,
 }
 
 impl World {

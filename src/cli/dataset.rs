@@ -21,11 +21,18 @@ struct Description {
     columns: Vec<ColumnHeader>,
 }
 
+/// The set that a description file describes.
+pub fn description(path: &Path) -> Result<Dataset> {
+    read(path)?.dataset.check()
+}
+
+fn read(path: &Path) -> Result<Description> {
+    toml::from_str(&client::read(path)?)
+        .map_err(|e| Error::new(ErrorCode::DescriptionIncomplete, format!("`{}`: {}", path.display(), e.message())))
+}
+
 fn described(description: &Path, file: &Path) -> Result<(Dataset, SourceFile)> {
-    let text = client::read(description)?;
-    let read: Description = toml::from_str(&text).map_err(|e| {
-        Error::new(ErrorCode::DescriptionIncomplete, format!("`{}`: {}", description.display(), e.message()))
-    })?;
+    let read = read(description)?;
     Ok((read.dataset, SourceFile { path: client::absolute(file)?, format: read.format, columns: read.columns }))
 }
 

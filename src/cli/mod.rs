@@ -11,6 +11,7 @@ mod doctor;
 mod init;
 mod negotiation;
 mod output;
+mod policy;
 mod query;
 mod serve;
 mod store;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Noun::Catalogue(args) => dataset::catalogue(args, &output),
         Noun::Negotiation(verb) => negotiation::run(verb, &output),
         Noun::Agreement(verb) => agreement::run(verb, &output),
+        Noun::Policy(verb) => policy::run(verb, &output),
         Noun::Query(args) => query::run(args, &output),
         Noun::Audit(verb) => audit::run(verb, &output),
         Noun::Store(verb) => store::run(verb, &output),

@@ -134,3 +134,5 @@ fn unusable(cause: &dyn Display) -> Error {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod variants_tests;

@@ -40,7 +40,7 @@ fn permission() -> Rule {
     rule
 }
 
-fn good() -> AccessInput {
+pub(super) fn good() -> AccessInput {
     AccessInput {
         now: at("2026-11-23T10:00:00Z"),
         request: RequestFacts {
@@ -253,7 +253,7 @@ async fn several_causes_come_in_a_fixed_order() {
     assert_eq!(codes, [ErrorCode::RegisterStale, ErrorCode::PurposeNotAllowed, ErrorCode::UsesExhausted]);
 }
 
-fn staff(roles: &[&str], action: &str) -> StaffInput {
+pub(super) fn staff(roles: &[&str], action: &str) -> StaffInput {
     StaffInput {
         roles: roles.iter().map(|r| (*r).to_owned()).collect(),
         action: action.to_owned(),

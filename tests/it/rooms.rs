@@ -34,6 +34,9 @@ const LIBRARIES: &[(&[&str], &[&str])] = &[
     (&["datafusion", "parquet"], &["source", "query"]),
     (&["tonic", "tonic_types", "tonic_health", "tonic_prost", "arrow_flight", "prost", "prost_types"], &["api", "cli"]),
     (&["clap", "indicatif"], &["cli"]),
+    (&["perron_odrl"], &["cli"]),
+    // RDF is a matter of `crates/odrl`.
+    (&["oxrdf", "oxttl"], &[]),
 ];
 
 /// What is allowed all the same: the file, what it names (a prefix of the path), and why.
@@ -44,6 +47,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("log", &[]),
     ("gate", &["model"]),
+    ("odrl", &["model"]),
     ("verify", &["model", "log"]),
     ("bench", &["model", "log", "gate"]),
 ];

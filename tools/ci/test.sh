@@ -6,15 +6,21 @@ cd "$(dirname "$0")/../.."
 
 tools/ci/install.sh || exit 1
 log=$(mktemp -d)
-trap 'rm -rf "$log"' EXIT
+variants=$(mktemp -d)
+trap 'rm -rf "$log" "$variants"' EXIT
 failed=()
 
 echo "== policies"
 policies/build.sh --check 2>&1 | tee "$log/policies" || failed+=(policies)
+policies/variants.sh "$variants" 2>&1 | tee "$log/variants" || failed+=(variants)
+export PERRON_POLICY_VARIANTS="$variants"
 
 echo "== cargo test"
 cargo build --locked --workspace --bins || failed+=(build)
 cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log/cargo" || failed+=(cargo)
+
+echo "== profile"
+"$PYTHON_ENVIRONMENT/bin/python" tests/profile/validate.py 2>&1 | tee "$log/profile" || failed+=(profile)
 
 echo "== clients"
 tests/clients/run.sh 2>&1 | tee "$log/clients" || failed+=(clients)

@@ -17,6 +17,8 @@ mod view;
 mod walk;
 
 #[cfg(test)]
+mod museum_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 
 /// Batches and schemas of answers: the one Arrow of this program.

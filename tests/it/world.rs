@@ -262,21 +262,32 @@ impl World {
     /// ends at `end`, and a user who may read under it. Gives the agreement's name.
     pub fn agree(&self, end: &str) -> String {
         self.publish("releves").unwrap();
-        let policy = self.write("policy.json", policy(end));
-        let offer = ["offre", "--dataset", "releves", "--policy", &policy, "--automatic", "--legal-text", "essai"];
+        let agreement = self.agree_on("releves", "offre", &policy(end));
+        self.allow(&[&agreement]);
+        agreement
+    }
+
+    /// The consumer gets an agreement over a set that the provider has, by an offer of this policy.
+    pub fn agree_on(&self, set: &str, offer: &str, policy: &str) -> String {
+        let policy = self.write(&format!("{offer}.json"), policy);
+        let added = [offer, "--dataset", set, "--policy", &policy, "--automatic", "--legal-text", "essai"];
         let basis = ["--legal-basis", "https://w3id.org/dpv#PublicInterest"];
-        self.of(PROVIDER, &["offer", "add"], &[&offer[..], &basis[..]].concat()).unwrap();
+        self.of(PROVIDER, &["offer", "add"], &[&added[..], &basis[..]].concat()).unwrap();
         wait_until("the offer is shown", || {
-            self.of(CONSUMER, &["catalogue"], &[PROVIDER]).is_ok_and(|shown| shown.to_string().contains("offre"))
+            self.of(CONSUMER, &["catalogue"], &[PROVIDER]).is_ok_and(|shown| shown.to_string().contains(offer))
         });
-        let asked = self.of(CONSUMER, &["negotiation", "request"], &[PROVIDER, "offre"]).unwrap();
+        let asked = self.of(CONSUMER, &["negotiation", "request"], &[PROVIDER, offer]).unwrap();
         let number = asked["negotiation"].as_str().unwrap();
         let done = self.of(CONSUMER, &["negotiation", "wait"], &[number, "--seconds", "30"]).unwrap();
-        let agreement = done["agreement"].as_str().unwrap_or_else(|| panic!("no agreement: {done}")).to_owned();
+        done["agreement"].as_str().unwrap_or_else(|| panic!("no agreement: {done}")).to_owned()
+    }
+
+    /// The user of these tests may read under these agreements.
+    pub fn allow(&self, agreements: &[&str]) {
         let uid = std::fs::metadata(self.dir(CONSUMER)).unwrap().uid().to_string();
-        let user = ["anne", "--role", "analyst", "--purpose", PURPOSE, "--uid", &uid, "--agreement", &agreement];
+        let mut user = vec!["anne", "--role", "analyst", "--purpose", PURPOSE, "--uid", &uid];
+        agreements.iter().for_each(|agreement| user.extend(["--agreement", agreement]));
         self.of(CONSUMER, &["user", "add"], &user).unwrap();
-        agreement
     }
 
     /// Publishes the set under a name.

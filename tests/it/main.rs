@@ -12,6 +12,7 @@ mod errors;
 mod habits;
 mod invariants;
 mod kill;
+mod lifecycle;
 mod played;
 mod recovery;
 mod rooms;

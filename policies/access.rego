@@ -18,6 +18,8 @@ precedence := [
 	"participant_suspended",
 	"agreement_not_in_force",
 	"agreement_revoked",
+	"agreement_suspended",
+	"agreement_amended",
 	"assignee_mismatch",
 	"agreement_not_started",
 	"agreement_expired",
@@ -57,6 +59,8 @@ permit if {
 	input.parties.consumer == "active"
 	input.agreement.finalized
 	not input.agreement.revoked
+	not input.agreement.suspended
+	not input.agreement.amended
 	provider_is_asked
 	legal_basis_agrees
 	assignee_asks
@@ -118,6 +122,10 @@ reasons contains {"code": "agreement_not_in_force", "clause": "legal_basis"} if 
 
 reasons contains {"code": "agreement_revoked", "clause": "agreement"} if input.agreement.revoked
 
+reasons contains {"code": "agreement_suspended", "clause": "agreement"} if input.agreement.suspended
+
+reasons contains {"code": "agreement_amended", "clause": "agreement"} if input.agreement.amended
+
 reasons contains {"code": "assignee_mismatch", "clause": "assignee"} if not assignee_asks
 
 reasons contains {"code": "agreement_not_started", "clause": "not_before"} if not started
@@ -158,6 +166,8 @@ agreement_formed if {
 	is_string(input.agreement.legal_basis)
 	is_boolean(input.agreement.finalized)
 	is_boolean(input.agreement.revoked)
+	optional_boolean(input.agreement, "suspended")
+	optional_boolean(input.agreement, "amended")
 }
 
 terms_formed if {
@@ -200,6 +210,10 @@ optional_time(parent, key) if is_time(parent[key])
 optional_count(parent, key) if not key in object.keys(parent)
 
 optional_count(parent, key) if is_count(parent[key])
+
+optional_boolean(parent, key) if not key in object.keys(parent)
+
+optional_boolean(parent, key) if is_boolean(parent[key])
 
 is_count(value) if {
 	is_number(value)

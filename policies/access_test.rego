@@ -17,6 +17,8 @@ good := {
 		"consumer": "intercommunale",
 		"finalized": true,
 		"revoked": false,
+		"suspended": false,
+		"amended": false,
 		"legal_basis": "https://w3id.org/dpv#PublicInterest",
 		"terms": {
 			"actions": ["http://www.w3.org/ns/odrl/2/use"],
@@ -48,6 +50,8 @@ test_permit if decide(good) == permitted
 
 test_permit_without_optional_terms if {
 	every path in [
+		"/agreement/suspended",
+		"/agreement/amended",
 		"/agreement/terms/legal_basis",
 		"/agreement/terms/not_before",
 		"/agreement/terms/not_after",
@@ -72,6 +76,8 @@ refusals := [
 	["/request/provider", "other", "agreement_not_in_force", "provider"],
 	["/agreement/legal_basis", "https://w3id.org/dpv#Consent", "agreement_not_in_force", "legal_basis"],
 	["/agreement/revoked", true, "agreement_revoked", "agreement"],
+	["/agreement/suspended", true, "agreement_suspended", "agreement"],
+	["/agreement/amended", true, "agreement_amended", "agreement"],
 	["/request/issuer", "other", "assignee_mismatch", "assignee"],
 	["/now", "2025-12-31T23:59:59.999Z", "agreement_not_started", "not_before"],
 	["/now", "2027-01-01T00:00:00.000Z", "agreement_expired", "not_after"],
@@ -102,6 +108,8 @@ test_all_reasons_in_their_order if {
 		}},
 		{"op": "replace", "path": "/agreement/finalized", "value": false},
 		{"op": "replace", "path": "/agreement/revoked", "value": true},
+		{"op": "replace", "path": "/agreement/suspended", "value": true},
+		{"op": "replace", "path": "/agreement/amended", "value": true},
 		{"op": "replace", "path": "/request", "value": {"issuer": "x", "provider": "y", "action": "z", "purpose": "w"}},
 		{"op": "replace", "path": "/state", "value": {"uses": 11, "unacknowledged": 101, "unacknowledged_ms": 0}},
 	])
@@ -114,6 +122,8 @@ test_all_reasons_in_their_order if {
 		"agreement_not_in_force",
 		"agreement_not_in_force",
 		"agreement_revoked",
+		"agreement_suspended",
+		"agreement_amended",
 		"assignee_mismatch",
 		"agreement_not_started",
 		"agreement_expired",
@@ -162,6 +172,8 @@ test_missing_input if {
 }
 
 optional := [
+	"/agreement/suspended",
+	"/agreement/amended",
 	"/agreement/terms/legal_basis",
 	"/agreement/terms/not_before",
 	"/agreement/terms/not_after",

@@ -89,6 +89,8 @@ pub struct Node {
     pub(crate) checkpoint_rates: Rates,
     pub(crate) settling: crate::connector::settling::Settling,
     pub(crate) negotiating: tokio::sync::Mutex<()>,
+    // What was told of an agreement and what is written of it next are one step.
+    pub(crate) noticing: tokio::sync::Mutex<()>,
     pub(crate) schema_grants: Mutex<std::collections::HashSet<(ParticipantId, Digest, u64)>>,
     pub(crate) released: Mutex<std::collections::HashSet<(Digest, Digest)>>,
     pub(crate) mask_secret: [u8; 32],
@@ -152,6 +154,7 @@ impl Node {
             checkpoint_rates: Rates::new(CHECKPOINTS_BURST, CHECKPOINTS_PER_SECOND),
             settling: crate::connector::settling::Settling::default(),
             negotiating: tokio::sync::Mutex::new(()),
+            noticing: tokio::sync::Mutex::new(()),
             schema_grants: Mutex::default(),
             released: Mutex::default(),
         })

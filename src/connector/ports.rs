@@ -6,6 +6,7 @@ use crate::source::Sets;
 use crate::trust::register::RegisterHandle;
 use perron_gate::{AgreementInForce, Clock, Evaluated, Standing};
 use perron_model::decision::AccessInput;
+use perron_model::life::Standing as Life;
 use perron_model::negotiation::Side;
 use perron_model::participant::Status;
 use perron_model::policy::{Terms, odrl};
@@ -53,6 +54,7 @@ impl AgreementsPort {
 impl perron_gate::Agreements for AgreementsPort {
     fn agreement(&self, id: &AgreementId) -> Option<AgreementInForce> {
         let kept = self.state.agreement(id).filter(|a| a.side == Side::Provider)?;
+        let standing = self.state.standing_of(id)?;
         let (dataset, snapshot) = self.sets.current(&kept.payload.offer.dataset)?;
         let cached = self.terms.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
         let terms = match cached {
@@ -75,7 +77,9 @@ impl perron_gate::Agreements for AgreementsPort {
             provider: kept.payload.provider,
             consumer: kept.payload.consumer,
             finalized: true,
-            revoked: false,
+            revoked: standing == Life::Revoked,
+            suspended: standing == Life::Suspended,
+            amended: standing == Life::Amended,
             legal_basis: kept.payload.offer.legal_basis.term,
             terms,
             dataset,

@@ -46,6 +46,7 @@ pub struct Running(Mutex<Vec<RunningRead>>);
 #[derive(Debug)]
 struct RunningRead {
     consumer: ParticipantId,
+    agreement: AgreementId,
     until: Option<Timestamp>,
     stop: Stop,
 }
@@ -55,6 +56,7 @@ impl Running {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         running.push(RunningRead {
             consumer: grant.consumer().clone(),
+            agreement: grant.agreement(),
             until: grant.until(),
             stop: grant.stop().clone(),
         });
@@ -62,13 +64,13 @@ impl Running {
     fn remove(&self, stop: &Stop) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|r| !r.stop.is(stop));
     }
-    /// Ends the grants whose agreement's window is over at `now`, and those for whose consumer
-    /// `standing` gives a reason.
-    pub fn end(&self, now: Timestamp, standing: impl Fn(&ParticipantId) -> Option<ErrorCode>) {
+    /// Ends the grants whose agreement's window is over at `now`, and those for whose consumer and
+    /// agreement `standing` gives a reason.
+    pub fn end(&self, now: Timestamp, standing: impl Fn(&ParticipantId, &AgreementId) -> Option<ErrorCode>) {
         let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for read in running.iter() {
             let over = read.until.is_some_and(|until| until <= now).then_some(ErrorCode::AgreementExpired);
-            if let Some(reason) = standing(&read.consumer).or(over) {
+            if let Some(reason) = standing(&read.consumer, &read.agreement).or(over) {
                 read.stop.stop(reason);
             }
         }
@@ -188,6 +190,8 @@ impl Node {
         }
         let grant = self.gate.admit(verified).await?;
         self.running.add(&grant);
+        // What ended the agreement between the decision and now found nothing that ran.
+        self.end_what_is_over();
         let agreement = grant.agreement();
         let begun = self.engine.run(&grant, &read.statement, |column| self.mask_key(&agreement, column)).await;
         match begun {

@@ -3,10 +3,12 @@
 //! Each change is an entry first; this observer takes it up. sled keeps the fold between two
 //! starts, memory serves it.
 
+mod lives;
 mod records;
 
 use crate::ledger::Observer;
 use crate::store::{Change, Store};
+pub use lives::{KeptLife, OutgoingNotice, ToTell};
 use perron_model::agreement::{AgreementPayload, Envelope, JwsJson, Offer};
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::id::DatasetId;
@@ -17,7 +19,7 @@ use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result,
 pub use records::payload_of;
 use records::{document, document_text, load, newest_position, permits, position, put, release_key, snapshot_of};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 /// How requests for an offer are decided.
@@ -91,6 +93,16 @@ pub struct KeptAgreement {
     pub index: u64,
 }
 
+impl KeptAgreement {
+    /// The other side.
+    pub fn counterparty(&self) -> ParticipantId {
+        match self.side {
+            Side::Provider => self.payload.consumer.clone(),
+            Side::Consumer => self.payload.provider.clone(),
+        }
+    }
+}
+
 /// What a consumer holds of a provider's chain, and has yet to acknowledge.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -107,6 +119,11 @@ struct Memory {
     negotiations: BTreeMap<String, Negotiation>,
     agreements: BTreeMap<AgreementId, KeptAgreement>,
     held: BTreeMap<AgreementId, Held>,
+    // Lives by the agreement with which they began; that one for each version; those with a notice
+    // that is yet to be told.
+    lives: BTreeMap<AgreementId, KeptLife>,
+    firsts: HashMap<AgreementId, AgreementId>,
+    telling: BTreeSet<AgreementId>,
 }
 
 /// The fold.
@@ -128,6 +145,7 @@ const ENDED: &str = "ended-";
 const OFFERS: &str = "offers";
 const NEGOTIATIONS: &str = "negotiations";
 const AGREEMENTS: &str = "agreements";
+const LIVES: &str = "lives";
 const REQUESTS: &str = "requests";
 const OUTCOMES: &str = "outcomes";
 const HELD: &str = "held";
@@ -148,6 +166,9 @@ impl State {
         for agreement in load::<KeptAgreement>(&store, AGREEMENTS)? {
             memory.agreements.insert(agreement.id, agreement);
         }
+        for life in load::<KeptLife>(&store, LIVES)? {
+            memory.keep_life(life);
+        }
         for (key, value) in store.scan(HELD, b"")? {
             let agreement = <[u8; 32]>::try_from(key)
                 .map_err(|_| Error::new(ErrorCode::Internal, "a record of the store can't be read"))?;
@@ -155,12 +176,21 @@ impl State {
                 .map_err(|_| Error::new(ErrorCode::Internal, "a record of the store can't be read"))?;
             memory.held.insert(Digest::from_bytes(agreement), held);
         }
-        Ok(State {
+        let state = State {
             store,
             memory: RwLock::new(memory),
             places: Mutex::default(),
             changed: tokio::sync::watch::Sender::new(0),
-        })
+        };
+        // A store of before there were lives.
+        let without_life = |memory: &Memory| -> Vec<KeptAgreement> {
+            memory.agreements.values().filter(|a| !memory.firsts.contains_key(&a.id)).cloned().collect()
+        };
+        for kept in without_life(&state.read()) {
+            let other = kept.counterparty();
+            state.begin_life(kept.id, kept.payload.offer.amends, kept.side, other)?;
+        }
+        Ok(state)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Memory> {
@@ -325,6 +355,7 @@ impl State {
                 let envelope: Envelope = document(attachments, AttachmentKind::Envelope)?;
                 self.take_agreement(entry, envelope)?;
             }
+            Body::Notice(_) => self.take_notice(entry, attachments)?,
             Body::Decision(decision) => {
                 self.note(position(REQUESTS, decision.request.as_bytes().to_vec(), entry.index))?;
             }
@@ -421,7 +452,8 @@ impl State {
             negotiation.reason.clone_from(&message.reason);
         }
         let theirs = match side {
-            Side::Provider => Some(message.consumer_pid.clone()),
+            // In a provider's first offer the consumer has no number yet.
+            Side::Provider => Some(message.consumer_pid.clone()).filter(|pid| !pid.is_empty()),
             Side::Consumer => message.provider_pid.clone(),
         };
         if theirs.is_some() {
@@ -447,6 +479,7 @@ impl State {
         let side = if body.side == "provider" { Side::Provider } else { Side::Consumer };
         let kept = KeptAgreement { id: body.agreement, envelope, payload, side, index: entry.index };
         self.store.apply(vec![put(AGREEMENTS, kept.id.as_bytes(), &kept)?])?;
+        self.begin_life(kept.id, body.amends, side, kept.counterparty())?;
         self.memory.write().unwrap_or_else(PoisonError::into_inner).agreements.insert(kept.id, kept);
         Ok(())
     }

@@ -37,8 +37,9 @@ pub fn free_bytes(directory: &Path) -> Option<u64> {
 
 /// May an entry use the reserve? Only what ends or explains something: that somebody could not be
 /// told of a read that happened would be worse than that none begins.
-pub(super) const fn ends_something(body: &Body) -> bool {
+pub(super) fn ends_something(body: &Body) -> bool {
     match body {
+        Body::Notice(notice) => matches!(notice.act.as_str(), "suspend" | "revoke"),
         Body::Start(_)
         | Body::Stop(_)
         | Body::Recovery(_)

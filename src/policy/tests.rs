@@ -36,6 +36,8 @@ fn good() -> AccessInput {
             consumer: member("intercommunale"),
             finalized: true,
             revoked: false,
+            suspended: false,
+            amended: false,
             legal_basis: BASIS.to_owned(),
             terms: Terms {
                 actions: vec![USE.to_owned()],
@@ -105,6 +107,8 @@ async fn each_cause_has_its_code_and_clause() {
         (|i| i.request.provider = member("other"), ErrorCode::AgreementNotInForce, "provider"),
         (|i| i.agreement.legal_basis = "other".to_owned(), ErrorCode::AgreementNotInForce, "legal_basis"),
         (|i| i.agreement.revoked = true, ErrorCode::AgreementRevoked, "agreement"),
+        (|i| i.agreement.suspended = true, ErrorCode::AgreementSuspended, "agreement"),
+        (|i| i.agreement.amended = true, ErrorCode::AgreementAmended, "agreement"),
         (|i| i.request.issuer = member("other"), ErrorCode::AssigneeMismatch, "assignee"),
         (|i| i.now = at("2025-12-31T23:59:59.999Z"), ErrorCode::AgreementNotStarted, "not_before"),
         (|i| i.now = at("2027-01-01T00:00:00.000Z"), ErrorCode::AgreementExpired, "not_after"),

@@ -87,6 +87,8 @@ impl Grants {
             consumer,
             finalized: true,
             revoked: false,
+            suspended: false,
+            amended: false,
             legal_basis: String::new(),
             terms: Arc::new(terms),
             dataset: Arc::new(dataset.clone()),

@@ -12,6 +12,7 @@ mod errors;
 mod habits;
 mod invariants;
 mod kill;
+mod lifecycle;
 mod museum;
 mod played;
 mod recovery;

@@ -114,6 +114,15 @@ pub fn output(args: &[&str], variables: &[(&str, &str)]) -> Output {
 impl World {
     /// Founds a data space with a provider and a consumer, and starts all three.
     pub fn new() -> World {
+        World::found(true)
+    }
+
+    /// As `new`, with a consumer that tells the register no endpoint: it can't be dialled.
+    pub fn one_sided() -> World {
+        World::found(false)
+    }
+
+    fn found(is_consumer_dialable: bool) -> World {
         let folder = tempfile::tempdir().unwrap();
         let mut world = World { folder, running: Vec::new() };
         let listen = address().to_string();
@@ -140,7 +149,8 @@ impl World {
         for (name, enterprise, endpoint) in &members {
             let facts =
                 ["--space", SPACE, "--name", name, "--title", "B", "--enterprise", enterprise, "--endpoint", endpoint];
-            world.of(name, &["init"], &facts).unwrap();
+            let shown = if *name == CONSUMER && !is_consumer_dialable { &facts[..8] } else { &facts[..] };
+            world.of(name, &["init"], shown).unwrap();
             let (request, answer) = (world.path(&format!("{name}/request.jws")), world.path(&format!("{name}.answer")));
             world.of(AUTHORITY, &["authority", "enrol"], &[&request, "--out", &answer]).unwrap();
         }
@@ -276,6 +286,17 @@ impl World {
         wait_until("the offer is shown", || {
             self.of(CONSUMER, &["catalogue"], &[PROVIDER]).is_ok_and(|shown| shown.to_string().contains(offer))
         });
+        self.negotiate(offer)
+    }
+
+    /// Another agreement over the offer that `agree` published, for the same user.
+    pub fn agree_again(&self) -> String {
+        let agreement = self.negotiate("offre");
+        self.allow(&[&agreement]);
+        agreement
+    }
+
+    fn negotiate(&self, offer: &str) -> String {
         let asked = self.of(CONSUMER, &["negotiation", "request"], &[PROVIDER, offer]).unwrap();
         let number = asked["negotiation"].as_str().unwrap();
         let done = self.of(CONSUMER, &["negotiation", "wait"], &[number, "--seconds", "30"]).unwrap();

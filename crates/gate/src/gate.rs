@@ -111,9 +111,7 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
         if found.consumer != *peer || !found.finalized {
             return Err(unknown().into());
         }
-        if found.revoked {
-            return Err(Error::new(ErrorCode::AgreementRevoked, "the agreement was revoked").into());
-        }
+        found.require_in_force()?;
         Ok(SchemaGrant {
             agreement: found.id,
             dataset: found.dataset,
@@ -127,9 +125,7 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
             .agreements
             .agreement(agreement)
             .ok_or_else(|| Error::new(ErrorCode::AgreementNotInForce, "no agreement of this name is in force"))?;
-        if !found.finalized || found.revoked {
-            return Err(Error::new(ErrorCode::AgreementNotInForce, "the agreement is not in force").into());
-        }
+        found.require_in_force()?;
         let View::Aggregates(spec) = found.terms.view.clone() else {
             return Err(Error::new(ErrorCode::TermInvalid, "the agreement gives rows, not a released table").into());
         };
@@ -175,6 +171,8 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
                 consumer: agreement.consumer.clone(),
                 finalized: agreement.finalized,
                 revoked: agreement.revoked,
+                suspended: agreement.suspended,
+                amended: agreement.amended,
                 legal_basis: agreement.legal_basis.clone(),
                 terms: agreement.terms.as_ref().clone(),
             },

@@ -5,7 +5,7 @@ use perron_model::decision::{AccessInput, Verdict};
 use perron_model::participant::Status;
 use perron_model::policy::Terms;
 use perron_model::request::{Acknowledgement, ReadRequest};
-use perron_model::{AgreementId, Digest, ParticipantId, Result, Timestamp};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -67,6 +67,10 @@ pub struct AgreementInForce {
     pub finalized: bool,
     /// Revoked or terminated since.
     pub revoked: bool,
+    /// Suspended, for a time.
+    pub suspended: bool,
+    /// An amended version is in force in its place.
+    pub amended: bool,
     /// Legal basis (DPV IRI).
     pub legal_basis: String,
     /// Normalised policy.
@@ -75,6 +79,20 @@ pub struct AgreementInForce {
     pub dataset: Arc<Dataset>,
     /// Its newest snapshot, if it has one.
     pub snapshot: Option<Snapshot>,
+}
+
+impl AgreementInForce {
+    /// Why nothing is read under it, whatever its terms say.
+    pub fn require_in_force(&self) -> Result<()> {
+        let refuse = |code, detail: &str| Err(Error::new(code, detail));
+        match self {
+            a if !a.finalized => refuse(ErrorCode::AgreementNotInForce, "no agreement of this name is in force"),
+            a if a.revoked => refuse(ErrorCode::AgreementRevoked, "the agreement was revoked"),
+            a if a.suspended => refuse(ErrorCode::AgreementSuspended, "the agreement is suspended"),
+            a if a.amended => refuse(ErrorCode::AgreementAmended, "the agreement was amended: another is in force"),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Agreements by name.

@@ -51,10 +51,22 @@ pub struct AgreementFacts {
     pub finalized: bool,
     /// Was it revoked or terminated?
     pub revoked: bool,
+    /// Is it suspended?
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub suspended: bool,
+    /// Is an amended version in force in its place?
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub amended: bool,
     /// Legal basis of the offer (DPV IRI).
     pub legal_basis: String,
     /// Normalised terms.
     pub terms: Terms,
+}
+
+/// What an input leaves out: the inputs of decisions before it could be told stay as they were.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Standing of both parties.

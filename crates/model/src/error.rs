@@ -86,6 +86,10 @@ codes! {
     AgreementExpired = "agreement_expired", 7, 403;
     /// The agreement was revoked or terminated.
     AgreementRevoked = "agreement_revoked", 7, 403;
+    /// The agreement is suspended.
+    AgreementSuspended = "agreement_suspended", 7, 403;
+    /// The agreement was amended; another is in force in its place.
+    AgreementAmended = "agreement_amended", 7, 403;
     /// The purpose isn't one of the agreement's.
     PurposeNotAllowed = "purpose_not_allowed", 7, 403;
     /// The user's grant doesn't hold the purpose.

@@ -12,6 +12,7 @@ pub mod decision;
 pub mod entry;
 pub mod error;
 pub mod id;
+pub mod life;
 pub mod limits;
 pub mod negotiation;
 pub mod participant;

@@ -14,6 +14,21 @@ pub const POLICY_TERMS_MAX: usize = 200;
 pub const COLUMNS_MAX: usize = 512;
 /// Most participants in a register.
 pub const PARTICIPANTS_MAX: usize = 10_000;
+/// Largest notice about an agreement (its payload), in bytes.
+pub const NOTICE_BYTES_MAX: usize = 32 * 1024;
+/// Largest signed notice (compact JWS), in bytes.
+pub const NOTICE_JWS_BYTES_MAX: usize = 48 * 1024;
+/// How long an answer may go on unseen once its consumer knows that the agreement ended, until the
+/// provider, who has to be told, says so itself, in milliseconds.
+pub const END_KNOWN_MS_MAX: u64 = 1_000;
+/// Longest reason in a notice, in bytes.
+pub const REASON_BYTES_MAX: usize = 2_000;
+/// Most suspensions that one resumption names.
+pub const LIFTED_MAX: usize = 64;
+/// Most notices about one agreement and its amended versions; past it only a revocation is taken.
+pub const NOTICES_MAX: usize = 1_000;
+/// Most versions of one agreement: the first, and those that amended it.
+pub const VERSIONS_MAX: usize = 1_000;
 /// Longest title, description or reason, in bytes.
 pub const TEXT_BYTES_MAX: usize = 8 * 1024;
 /// Largest read request (compact JWS), in bytes.
@@ -165,6 +180,10 @@ const _: () = assert!(REQUEST_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(STATEMENT_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(POLICY_BYTES_MAX < DOCUMENT_BYTES_MAX);
 const _: () = assert!(DOCUMENT_BYTES_MAX < MESSAGE_BYTES_MAX);
+const _: () = assert!(NOTICE_BYTES_MAX * 4 / 3 + 1024 <= NOTICE_JWS_BYTES_MAX);
+const _: () = assert!(NOTICE_JWS_BYTES_MAX < DOCUMENT_BYTES_MAX);
+const _: () = assert!(REASON_BYTES_MAX < NOTICE_BYTES_MAX);
+const _: () = assert!(LIFTED_MAX * 48 < NOTICE_BYTES_MAX);
 const _: () = assert!(DOCUMENT_BYTES_MAX < REGISTER_BYTES_MAX);
 const _: () = assert!(CERTIFICATE_LIFE_S < CA_LIFE_S);
 const _: () = assert!(LEDGER_BATCH_MAX <= LEDGER_QUEUE_MAX);

@@ -180,6 +180,8 @@ fn ended_with(error: Error) -> Ended {
             | ErrorCode::RegisterStale
             | ErrorCode::AgreementExpired
             | ErrorCode::AgreementRevoked
+            | ErrorCode::AgreementSuspended
+            | ErrorCode::AgreementAmended
     );
     (if revoked { OutcomeStatus::CutByRevocation } else { OutcomeStatus::CutByError }, Some(error))
 }

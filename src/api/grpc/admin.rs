@@ -5,6 +5,7 @@
 
 use crate::api::errors::to_status;
 use crate::api::flight::local::{uid_of, user_of};
+use crate::api::grpc::services::unbroken;
 use crate::api::pb;
 use crate::api::pb::admin_service_server::AdminService;
 use crate::connector::Node;
@@ -84,6 +85,18 @@ pub enum Command {
     AgreementList {},
     /// An agreement's envelope.
     AgreementShow { id: AgreementId },
+    /// What became of an agreement.
+    AgreementHistory { id: AgreementId },
+    /// Suspends an agreement.
+    AgreementSuspend { id: AgreementId, reason: String },
+    /// Proposes to resume it, or confirms that the other side proposed it.
+    AgreementResume { id: AgreementId },
+    /// Refuses what the other side proposed.
+    AgreementRefuse { id: AgreementId, reason: String },
+    /// Revokes an agreement.
+    AgreementRevoke { id: AgreementId, reason: String },
+    /// Puts another policy of an agreement on the table.
+    AgreementAmend { id: AgreementId, policy: Json },
     /// Entries of the log.
     AuditList { from: u64, count: u64 },
     /// Exchanges checkpoints with a participant now.
@@ -111,7 +124,13 @@ impl Command {
             Command::NegotiationList { .. } | Command::NegotiationWait { .. } => "negotiation.show",
             Command::NegotiationApprove { .. } => "negotiation.approve",
             Command::NegotiationRefuse { .. } => "negotiation.refuse",
-            Command::AgreementList {} | Command::AgreementShow { .. } => "agreement.show",
+            Command::AgreementList {} | Command::AgreementShow { .. } | Command::AgreementHistory { .. } => {
+                "agreement.show"
+            }
+            Command::AgreementSuspend { .. } => "agreement.suspend",
+            Command::AgreementResume { .. } | Command::AgreementRefuse { .. } => "agreement.resume",
+            Command::AgreementRevoke { .. } => "agreement.revoke",
+            Command::AgreementAmend { .. } => "agreement.amend",
             Command::AuditList { .. } | Command::AuditExchange { .. } => "audit.read",
             Command::AuthorityEnrol { .. } | Command::AuthorityStatus { .. } => "authority.change",
             Command::AuthorityList {} => "status",
@@ -187,6 +206,16 @@ impl Admin {
             Command::NegotiationCounter { pid, policy } => node.counter(&pid, policy, actor).await.map(|()| json!({})),
             Command::AgreementList {} => Ok(node.agreement_list()),
             Command::AgreementShow { id } => node.envelope(&id).and_then(to_json),
+            Command::AgreementHistory { id } => node.agreement_history(&id),
+            Command::AgreementSuspend { .. }
+            | Command::AgreementResume { .. }
+            | Command::AgreementRefuse { .. }
+            | Command::AgreementRevoke { .. }
+            | Command::AgreementAmend { .. } => {
+                let (node, actor) = (node.clone(), actor.to_owned());
+                // In a task of its own: who goes away must not leave a notice in the middle.
+                unbroken(async move { change_agreement(&node, &actor, command).await }).await
+            }
             Command::AuditList { from, count } => node.audit_list(from, count.min(ENTRIES_MAX)),
             Command::AuditExchange { with } => node.exchange_heads(&with).await.map(|()| json!({})),
             Command::AuthorityEnrol { request } => {
@@ -270,6 +299,25 @@ impl Admin {
             }
         }
     }
+}
+
+/// What ends, halts or changes an agreement.
+async fn change_agreement(node: &Node, actor: &str, command: Command) -> Result<Json> {
+    let standing = match command {
+        Command::AgreementSuspend { id, reason } => node.suspend(&id, reason, actor).await?,
+        Command::AgreementRefuse { id, reason } => node.refuse_to_resume(&id, reason, actor).await?,
+        Command::AgreementRevoke { id, reason } => node.revoke(&id, reason, actor).await?,
+        Command::AgreementResume { id } => {
+            let (done, standing) = node.resume(&id, actor).await?;
+            return Ok(json!({ "resume": done, "standing": standing }));
+        }
+        Command::AgreementAmend { id, policy } => {
+            let pid = node.amend(&id, policy, actor).await?;
+            return Ok(json!({ "negotiation": pid }));
+        }
+        _ => return Err(Error::new(ErrorCode::Internal, "not a change of an agreement")),
+    };
+    Ok(json!({ "standing": standing }))
 }
 
 fn negotiation(n: &Negotiation) -> Json {

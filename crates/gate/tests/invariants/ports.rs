@@ -112,6 +112,8 @@ fn decide(input: &AccessInput) -> Verdict {
         (input.parties.consumer == Status::Active, ErrorCode::ParticipantSuspended, "parties.consumer"),
         (input.agreement.finalized, ErrorCode::AgreementNotInForce, "agreement"),
         (!input.agreement.revoked, ErrorCode::AgreementRevoked, "agreement"),
+        (!input.agreement.suspended, ErrorCode::AgreementSuspended, "agreement"),
+        (!input.agreement.amended, ErrorCode::AgreementAmended, "agreement"),
         (input.request.issuer == input.agreement.consumer, ErrorCode::AssigneeMismatch, "assignee"),
         (terms.actions.contains(&input.request.action), ErrorCode::ActionNotAllowed, "actions"),
         (terms.purposes.contains(&input.request.purpose), ErrorCode::PurposeNotAllowed, "purposes"),
@@ -296,6 +298,8 @@ fn agreement(uses_max: Option<u64>) -> AgreementInForce {
         consumer: member("intercommunale"),
         finalized: true,
         revoked: false,
+        suspended: false,
+        amended: false,
         legal_basis: "https://w3id.org/dpv#PublicInterest".to_owned(),
         terms: Arc::new(Terms {
             actions: vec![READ.to_owned()],

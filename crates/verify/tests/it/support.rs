@@ -163,6 +163,7 @@ pub fn offer() -> Offer {
         policy: serde_json::json!({"@type": "Offer"}),
         legal_basis: LegalBasis { term: "https://w3id.org/dpv#PublicTask".to_owned(), text: "décret".to_owned() },
         regime: Regime::PublicTask,
+        amends: None,
     }
 }
 

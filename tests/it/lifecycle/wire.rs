@@ -1,0 +1,105 @@
+//! Notices as another program would send them.
+
+use super::*;
+use crate::world::SPACE;
+use perron::api::pb;
+use perron::api::pb::agreement_service_client::AgreementServiceClient;
+use perron::trust::jws;
+use perron::trust::keys::{KeySet, SigningKey};
+use perron_model::life::{Act, NOTICE_TYP, Notice, NoticeKind};
+use perron_model::participant::KeyUse;
+use perron_model::{AgreementId, Digest, ParticipantId, SpaceId, Timestamp};
+use tonic::transport::Channel;
+
+fn notice(agreement: &str, from: &str, to: &str, act: Act) -> Notice {
+    Notice {
+        kind: NoticeKind::V1,
+        space: SpaceId::parse(SPACE).unwrap(),
+        id: uuid::Uuid::now_v7().to_string(),
+        agreement: AgreementId::parse(agreement).unwrap(),
+        from: ParticipantId::parse(from).unwrap(),
+        to: ParticipantId::parse(to).unwrap(),
+        time: Timestamp::from_millis(1_790_000_000_000).unwrap(),
+        act,
+    }
+}
+
+fn suspend() -> Act {
+    Act::Suspend { reason: "essai".to_owned() }
+}
+
+fn sign(key: &SigningKey, typ: &str, notice: &Notice) -> String {
+    jws::sign_compact(key, typ, &notice.bytes().unwrap()).unwrap()
+}
+
+fn send(runtime: &tokio::runtime::Runtime, channel: &Channel, notice: String) -> Result<String, String> {
+    let mut client = AgreementServiceClient::new(channel.clone());
+    let answer = runtime.block_on(client.notify(pb::NotifyRequest { notice }));
+    answer.map(|a| a.into_inner().standing).map_err(|status| code_of(&status))
+}
+
+#[test]
+fn what_is_wrong_with_a_notice_is_refused_by_its_code_and_leaves_no_entry() {
+    let world = World::new();
+    let agreement = world.agree(END);
+    let runtime = channel::runtime();
+    let _inside = runtime.enter();
+    let (to_provider, _) = channel::peer_channel(&world, CONSUMER, PROVIDER);
+    let keys = |name: &str| KeySet::load(&world.dir(name).join("keys")).unwrap();
+    let (ours, theirs) = (keys(CONSUMER), keys(PROVIDER));
+    let key = ours.signing_key(KeyUse::Agreement).unwrap();
+    let good = notice(&agreement, CONSUMER, PROVIDER, suspend());
+    let unknown = Digest::of(b"unknown").to_string();
+    let entries = count(&world, PROVIDER, "notice");
+    let proposal = Digest::of(b"no proposal");
+    let mut forged = sign(key, NOTICE_TYP, &good);
+    let last = forged.pop().unwrap();
+    forged.push(if last == 'A' { 'Q' } else { 'A' });
+    let bad: Vec<(String, &str)> = vec![
+        (forged, "signature_invalid"),
+        (sign(theirs.signing_key(KeyUse::Agreement).unwrap(), NOTICE_TYP, &good), "signature_invalid"),
+        (sign(ours.signing_key(KeyUse::Request).unwrap(), NOTICE_TYP, &good), "signature_invalid"),
+        (sign(key, "perron-read-request+jws", &good), "signature_invalid"),
+        (sign(key, NOTICE_TYP, &notice(&agreement, PROVIDER, CONSUMER, suspend())), "issuer_mismatch"),
+        (sign(key, NOTICE_TYP, &notice(&agreement, CONSUMER, AUTHORITY, suspend())), "issuer_mismatch"),
+        (sign(key, NOTICE_TYP, &notice(&unknown, CONSUMER, PROVIDER, suspend())), "not_found"),
+        (sign(key, NOTICE_TYP, &notice(&agreement, CONSUMER, PROVIDER, Act::Confirm { proposal })), "not_found"),
+        (
+            sign(key, NOTICE_TYP, &notice(&agreement, CONSUMER, PROVIDER, Act::Suspend { reason: String::new() })),
+            "malformed",
+        ),
+        ("x.y".to_owned(), "malformed"),
+        ("A".repeat(60_000), "too_large"),
+    ];
+    for (text, code) in bad {
+        let shown: String = text.chars().take(60).collect();
+        assert_eq!(send(&runtime, &to_provider, text), Err(code.to_owned()), "{shown}");
+    }
+    // Neither may others send or ask about it.
+    let (stranger, _) = channel::peer_channel(&world, AUTHORITY, PROVIDER);
+    let foreign = keys(AUTHORITY);
+    let foreign = sign(
+        foreign.signing_key(KeyUse::Agreement).unwrap(),
+        NOTICE_TYP,
+        &notice(&agreement, AUTHORITY, PROVIDER, suspend()),
+    );
+    assert_eq!(send(&runtime, &stranger, foreign), Err("not_found".to_owned()));
+    let asked = |channel: &Channel, agreement: &str| {
+        let mut client = AgreementServiceClient::new(channel.clone());
+        let answer =
+            runtime.block_on(client.get_agreement(pb::GetAgreementRequest { agreement: agreement.to_owned() }));
+        answer.map(|a| a.into_inner().standing).map_err(|status| code_of(&status))
+    };
+    assert_eq!(asked(&stranger, &agreement), Err("not_found".to_owned()));
+    assert_eq!(asked(&to_provider, &unknown), Err("not_found".to_owned()));
+    assert_eq!(asked(&to_provider, &agreement), Ok("in-force".to_owned()));
+    assert_eq!(count(&world, PROVIDER, "notice"), entries, "what was refused is in the log");
+    // The same notice again is one entry, and gets the same answer.
+    let text = sign(key, NOTICE_TYP, &good);
+    for _ in 0..3 {
+        assert_eq!(send(&runtime, &to_provider, text.clone()), Ok("suspended".to_owned()));
+    }
+    assert_eq!(count(&world, PROVIDER, "notice"), entries + 1);
+    assert_eq!(asked(&to_provider, &agreement), Ok("suspended".to_owned()));
+    verify_all(world);
+}

@@ -171,7 +171,7 @@ fn facts(body: &Body) -> (&'static str, Json) {
         ),
         Body::Release(b) => (
             "release",
-            json!({"dataset": b.dataset, "snapshot": b.snapshot, "table": b.table, "groups": b.groups, "suppressed": b.suppressed}),
+            json!({"dataset": b.dataset, "snapshot": b.snapshot, "table": b.table, "groups": b.groups, "suppressed": b.suppressed, "further": b.further, "epsilon_micro": b.epsilon_micro, "spent_micro": b.spent_micro}),
         ),
         Body::SchemaGrant(b) => ("schema-grant", json!({"peer": b.peer, "hour": b.hour})),
         Body::PlanRefusal(b) => ("plan-refusal", json!({"peer": b.peer, "reason": b.reason, "clause": b.clause})),

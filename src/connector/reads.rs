@@ -122,7 +122,9 @@ impl Node {
             self.schema_grants.lock().unwrap_or_else(PoisonError::into_inner).insert(this_hour);
         }
         if let View::Aggregates(_) = grant.view().as_ref() {
-            self.release_if_new(agreement).await?;
+            if let Err(error) = self.release_if_new(agreement).await {
+                return Err(self.refuse_plan(peer, agreement, statement, error).await);
+            }
         }
         let schema = match self.engine.schema(&grant, statement).await {
             Ok(schema) => schema,
@@ -144,7 +146,10 @@ impl Node {
         let clause = match error.code {
             ErrorCode::ColumnNotGranted => "view.columns",
             ErrorCode::TableNotGranted => "dataset",
-            ErrorCode::FunctionNotAllowed | ErrorCode::StatementNotAllowed => "view",
+            ErrorCode::FunctionNotAllowed
+            | ErrorCode::StatementNotAllowed
+            | ErrorCode::ReleaseOverlap
+            | ErrorCode::BudgetExhausted => "view",
             _ => return error.into(),
         };
         let now = self.now();
@@ -377,6 +382,13 @@ impl Node {
             Ok(_) => {}
             // Every period of this snapshot was released before: nothing replaces them.
             Err(Error { code: ErrorCode::ReleaseExists, .. }) => {}
+            // No new period may be given; those that were stay.
+            Err(error @ Error { code: ErrorCode::ReleaseOverlap | ErrorCode::BudgetExhausted, .. }) => {
+                if self.releases.list(agreement)?.is_empty() {
+                    return Err(error);
+                }
+                tracing::warn!(dataset = %grant.dataset().id, code = %error.code, "no new period is released");
+            }
             Err(error) => return Err(error),
         }
         // A crash may have come between a table and its entry: whatever lacks one gets it now.
@@ -390,6 +402,9 @@ impl Node {
                 table: released.table,
                 groups: released.groups,
                 suppressed: released.suppressed,
+                further: (released.further > 0).then_some(released.further),
+                epsilon_micro: (released.epsilon_micro > 0).then_some(released.epsilon_micro),
+                spent_micro: (released.spent_micro > 0).then_some(released.spent_micro),
             });
             self.ledger.append(Draft { body, chain: Some(*agreement), attachments: Vec::new() }).await?;
         }

@@ -4,7 +4,7 @@ use super::errors;
 use super::functions;
 use super::guard::Guard;
 use super::memory::QueryPool;
-use super::release::{Released, Releases, released_schema};
+use super::release::{Released, Releases, Wanted, released_schema};
 use super::run::{BATCHES_AHEAD, Cut, Message, RowStream, contained, feed, stopped, until};
 use super::statement::{Statement, table_names};
 use super::view::ViewTable;
@@ -181,14 +181,22 @@ impl QueryEngine {
     }
 
     /// Computes the released table of `agreement` from the grant's snapshot and keeps it. Periods
-    /// that were released before stay as they are; if there is no other, `release_exists`.
+    /// that were released before stay as they are; if there is no other, `release_exists`. Where
+    /// what other tables gave forbids it, `release_overlap`; where no ε is left, `budget_exhausted`.
     pub async fn release(&self, grant: &ReleaseGrant, agreement: AgreementId) -> Result<Released> {
         let permit = self.permit()?;
         let (dataset, spec, snapshot) = (Arc::clone(grant.dataset()), grant.spec().clone(), grant.snapshot().clone());
         let (sets, releases) = (Arc::clone(&self.sets), Arc::clone(&self.releases));
-        let session = self.session(1)?;
+        let threads = self.settings.threads;
         self.on_threads(permit, async move {
-            releases.compute(&session, &sets, &dataset, &spec, &snapshot, agreement).await
+            let waited = Waited::default();
+            let gone = Arc::clone(&waited.0);
+            blocking(move || {
+                let (sets, dataset, gone) = (sets.as_ref(), dataset.as_ref(), gone.as_ref());
+                let wanted = Wanted { sets, dataset, spec: &spec, snapshot: &snapshot, agreement, threads, gone };
+                releases.compute(&wanted)
+            })
+            .await
         })
         .await
     }
@@ -233,6 +241,16 @@ impl QueryEngine {
         })?;
         let _cut = Cut { task, gone };
         result.await.map_err(|_| errors::internal("ended"))?
+    }
+}
+
+/// Tells what works on another thread when nobody waits for it any more.
+#[derive(Default)]
+struct Waited(Arc<AtomicBool>);
+
+impl Drop for Waited {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 }
 

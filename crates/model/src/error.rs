@@ -112,6 +112,10 @@ codes! {
     ReleaseExists = "release_exists", 6, 409;
     /// No table has been released yet.
     ReleaseMissing = "release_missing", 9, 409;
+    /// What other released tables gave of the same rows forbids this one.
+    ReleaseOverlap = "release_overlap", 9, 409;
+    /// The budget for noise of the set is spent.
+    BudgetExhausted = "budget_exhausted", 8, 429;
     /// The statement isn't a query that Perron serves.
     StatementNotAllowed = "statement_not_allowed", 3, 400;
     /// The statement can't be read.

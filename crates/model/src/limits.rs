@@ -173,6 +173,19 @@ pub const QUERY_STACK_BYTES: usize = 32 * 1024 * 1024;
 pub const RELEASE_INDEX_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Groups that a released table may have at the most.
 pub const RELEASE_GROUPS_MAX: usize = 1_000_000;
+/// Pairs of a group and a data subject in it that one released table is computed over.
+pub const RELEASE_PAIRS_MAX: usize = 4_000_000;
+/// Rounds in which further groups are suppressed; what isn't safe by then isn't released.
+pub const RELEASE_ROUNDS_MAX: usize = 10_000;
+/// Tables that may be released of one set, by all its agreements.
+pub const RELEASE_TABLES_MAX: usize = 64;
+/// Largest base to which a measure is rounded, and largest bound on what one data subject brings
+/// into a measure with noise, in units of the measure.
+pub const RELEASE_BASE_MAX: u64 = 1_000_000_000_000;
+/// Smallest ε of a measure with noise, in millionths.
+pub const EPSILON_MICRO_MIN: u64 = 1_000;
+/// Largest ε of a measure with noise, and largest budget of a set, in millionths.
+pub const EPSILON_MICRO_MAX: u64 = 1_000_000_000;
 /// Rows that a printed answer shows of a table at the most.
 pub const PRINTED_ROWS_MAX: usize = 10_000;
 

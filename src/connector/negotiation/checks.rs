@@ -34,7 +34,8 @@ impl Node {
             ));
         }
         let terms = odrl::parse(&offer.policy, &dataset, Some(consumer))?;
-        odrl::check_legal_basis(&terms, &offer.legal_basis.term)
+        odrl::check_legal_basis(&terms, &offer.legal_basis.term)?;
+        self.check_release(&offer.dataset, &terms)
     }
 
     pub(super) fn check_content(

@@ -192,6 +192,7 @@ mod no_access_without_a_ground {
                 name: "households".to_owned(),
             }],
             floor: 10,
+            protection: perron_model::policy::Protection::default(),
         };
         let view = View::Aggregates(spec.clone());
         world.agreements.change(|a| a.terms = Arc::new(Terms { view, ..a.terms.as_ref().clone() }));

@@ -323,6 +323,15 @@ pub struct Release {
     /// Groups suppressed.
     #[n(4)]
     pub suppressed: u64,
+    /// Those of them that are safe alone and would give away others.
+    #[n(5)]
+    pub further: Option<u64>,
+    /// ε that its noise cost, in millionths.
+    #[n(6)]
+    pub epsilon_micro: Option<u64>,
+    /// ε that all tables of the set had cost after it, in millionths.
+    #[n(7)]
+    pub spent_micro: Option<u64>,
 }
 
 /// See [`super::Body::SchemaGrant`].

@@ -6,16 +6,19 @@ mod odrl_describe;
 mod odrl_literal;
 mod odrl_names;
 mod odrl_read;
+mod odrl_release;
 mod odrl_set;
 pub mod terms;
 
 #[cfg(test)]
 mod odrl_properties;
 #[cfg(test)]
+mod odrl_release_tests;
+#[cfg(test)]
 mod odrl_tests;
 
 pub use odrl_describe::{Clause, Trust, describe};
 pub use terms::{
-    Dimension, Granularity, Mask, Measure, MeasureFunction, Operator, Predicate, ReleaseSpec, RowView, Terms, Value,
-    View, ViewColumn,
+    Dimension, Granularity, Mask, Measure, MeasureFunction, Noise, Operator, Predicate, Protection, ReleaseSpec,
+    RowView, Terms, Value, View, ViewColumn,
 };

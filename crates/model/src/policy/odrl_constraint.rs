@@ -3,6 +3,7 @@
 use super::odrl::{object, only};
 use super::odrl_literal::{count, time};
 use super::odrl_names::{Name, clip, dpv, invalid, name, unsupported};
+use super::odrl_release::{self, Protecting};
 use super::odrl_set::{Set, each, text};
 use crate::dataset::Dataset;
 use crate::error::Result;
@@ -34,6 +35,7 @@ pub(super) struct Draft<'a> {
     dimensions: Option<Stated<Vec<Dimension>>>,
     measures: Option<Stated<Vec<Measure>>>,
     floor: Option<Stated<u32>>,
+    protecting: Protecting,
 }
 
 impl<'a> Draft<'a> {
@@ -54,6 +56,7 @@ impl<'a> Draft<'a> {
             dimensions: None,
             measures: None,
             floor: None,
+            protecting: Protecting::default(),
         }
     }
 
@@ -87,6 +90,13 @@ impl<'a> Draft<'a> {
                 once(&mut self.measures, path, left, measures)
             }
             (Name::Perron("floor"), "gteq") => once(&mut self.floor, path, left, set.floor(path, at, right)?),
+            (Name::Perron(local), _) if odrl_release::TERMS.contains(&local) => {
+                if self.protecting.constraint(path, local, op, at, right)? {
+                    Ok(())
+                } else {
+                    Err(unsupported(&format!("{path}.operator"), operator))
+                }
+            }
             (Name::Perron(local), _) if local.starts_with("column/") => {
                 let column = local.strip_prefix("column/").unwrap_or_default();
                 let predicate = set.predicate(path, column, operator, op, right)?;
@@ -134,6 +144,7 @@ impl<'a> Draft<'a> {
     fn rows(self) -> Result<View> {
         absent(&self.dimensions, "`perron:dimensions` belongs to a policy with `perron:measures`")?;
         absent(&self.floor, "`perron:floor` belongs to a policy with `perron:measures`")?;
+        self.protecting.absent()?;
         let given = self.columns.map(|s| s.value).unwrap_or_default();
         let (hashed, null) = (masked(&given, self.keyed_hash)?, masked(&given, self.null)?);
         if let Some(twice) = hashed.value.iter().find(|c| null.value.contains(c)) {
@@ -176,7 +187,8 @@ impl<'a> Draft<'a> {
                 return Err(invalid(&measures.path, &format!("the table has two columns `{}`", clip(column))));
             }
         }
-        Ok(View::Aggregates(ReleaseSpec { dimensions, measures: measures.value, floor }))
+        let protection = self.protecting.finish(self.set, path, &dimensions, &measures.value)?;
+        Ok(View::Aggregates(ReleaseSpec { dimensions, measures: measures.value, floor, protection }))
     }
 }
 

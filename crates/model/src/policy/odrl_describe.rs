@@ -1,6 +1,6 @@
 //! The clauses of a policy as data: what a screen or the command line explains.
 
-use crate::policy::terms::{Dimension, Measure, Predicate, Terms, Value, View, ViewColumn};
+use crate::policy::terms::{Dimension, Measure, Predicate, Protection, Terms, Value, View, ViewColumn};
 use chrono::{Duration, NaiveDate};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -62,6 +62,7 @@ pub fn describe(terms: &Terms) -> Vec<Clause> {
             clauses.extend(spec.dimensions.iter().enumerate().map(|(i, d)| dimension(i, d)));
             clauses.extend(spec.measures.iter().enumerate().map(|(i, m)| measure(i, m)));
             clauses.push(clause("view.floor", "perron:floor", json!({"subjects": spec.floor}), PREVENTED));
+            clauses.extend(protection(&spec.protection));
         }
     }
     clauses
@@ -95,6 +96,28 @@ fn dimension(index: usize, dimension: &Dimension) -> Clause {
 fn measure(index: usize, measure: &Measure) -> Clause {
     let parameters = json!({"function": measure.function, "column": measure.column, "name": measure.name});
     clause(format!("view.measures[{index}]"), "perron:measures", parameters, PREVENTED)
+}
+
+fn protection(protection: &Protection) -> Vec<Clause> {
+    let mut clauses = Vec::new();
+    if let Some(percent) = protection.dominance {
+        clauses.push(clause("view.dominance", "perron:dominance", json!({"percent": percent}), PREVENTED));
+    }
+    if let Some(column) = &protection.totals {
+        clauses.push(clause("view.totals", "perron:totals", json!({"column": column}), PREVENTED));
+    }
+    for (name, base) in &protection.rounding {
+        let parameters = json!({"measure": name, "base": base});
+        clauses.push(clause(format!("view.rounding.{name}"), "perron:rounding", parameters, PREVENTED));
+    }
+    for (name, noise) in &protection.noise {
+        let parameters = json!({"measure": name, "epsilon_micro": noise.epsilon_micro, "bound": noise.bound});
+        clauses.push(clause(format!("view.noise.{name}"), "perron:noise", parameters, PREVENTED));
+    }
+    if let Some(budget) = protection.budget_micro {
+        clauses.push(clause("view.budget", "perron:budget", json!({"epsilon_micro": budget}), PREVENTED));
+    }
+    clauses
 }
 
 fn literal(value: &Value) -> Json {

@@ -1,5 +1,6 @@
 //! The engine: from a grant and a statement to a stream of rows.
 
+use super::decoded::Decoded;
 use super::errors;
 use super::functions;
 use super::guard::Guard;
@@ -72,6 +73,7 @@ impl Default for QuerySettings {
 pub struct QueryEngine {
     sets: Arc<Sets>,
     releases: Arc<Releases>,
+    decoded: Arc<Decoded>,
     settings: QuerySettings,
     memory: Arc<dyn MemoryPool>,
     permits: Arc<Semaphore>,
@@ -103,6 +105,7 @@ impl QueryEngine {
         Ok(QueryEngine {
             sets,
             releases,
+            decoded: Arc::default(),
             settings,
             memory: Arc::new(GreedyMemoryPool::new(settings.memory_bytes_max)),
             permits: Arc::new(Semaphore::new(settings.queries_max)),
@@ -146,6 +149,7 @@ impl QueryEngine {
             snapshot: grant.snapshot().clone(),
             sets: Arc::clone(&self.sets),
             releases: Arc::clone(&self.releases),
+            decoded: Arc::clone(&self.decoded),
             keys,
             sql: sql.to_owned(),
         };
@@ -262,6 +266,7 @@ struct Work {
     snapshot: perron_model::dataset::Snapshot,
     sets: Arc<Sets>,
     releases: Arc<Releases>,
+    decoded: Arc<Decoded>,
     keys: BTreeMap<String, [u8; 32]>,
     sql: String,
 }
@@ -275,7 +280,7 @@ impl Work {
                 let (sets, snapshot) = (Arc::clone(&self.sets), self.snapshot.clone());
                 let parts = blocking(move || sets.parts(&snapshot)).await?;
                 let keys = |column: &str| self.keys.get(column).copied().unwrap_or_default();
-                ViewTable::new(&self.dataset, view, parts, &keys)
+                ViewTable::new(&self.dataset, view, parts, &keys, &self.decoded)
             }
             View::Aggregates(spec) => {
                 let (releases, agreement) = (Arc::clone(&self.releases), self.agreement);
@@ -302,7 +307,7 @@ fn keys(grant: &AccessGrant, mask_key: impl Fn(&str) -> [u8; 32]) -> BTreeMap<St
 /// The table of a view without rows, to plan over.
 fn empty_table(dataset: &Dataset, view: &View) -> Result<ViewTable> {
     match view {
-        View::Rows(view) => ViewTable::new(dataset, view, Vec::new(), &|_| [0; 32]),
+        View::Rows(view) => ViewTable::new(dataset, view, Vec::new(), &|_| [0; 32], &Arc::new(Decoded::none())),
         View::Aggregates(spec) => ViewTable::whole(released_schema(dataset, spec)?, Vec::new()),
     }
 }

@@ -56,6 +56,8 @@ pub const EVALUATION_POOL: usize = 4;
 pub const QUERY_MS_MAX: u64 = 120_000;
 /// Memory that all queries of one organisation may reserve, in bytes.
 pub const QUERY_MEMORY_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Decoded row groups of snapshots that are kept for the reads that come next, in bytes.
+pub const DECODED_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Queries that may run at a time.
 pub const QUERIES_MAX: usize = 128;
 /// Rows in one batch on the wire.

@@ -8,10 +8,10 @@ mod records;
 
 use crate::ledger::Observer;
 use crate::store::{Change, Store};
-pub use lives::{KeptLife, OutgoingNotice, ToTell};
+pub use lives::{Declared, KeptLife, OutgoingNotice, ToTell};
 use perron_model::agreement::{AgreementPayload, Envelope, JwsJson, Offer};
 use perron_model::entry::{AttachmentKind, Body, Entry};
-use perron_model::id::DatasetId;
+use perron_model::id::{DatasetId, FactName};
 use perron_model::negotiation::{Message, NegotiationMessage, Side, State as Phase};
 use perron_model::request::{Acknowledgement, Receipt, Seen};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
@@ -123,6 +123,7 @@ struct Memory {
     lives: BTreeMap<AgreementId, KeptLife>,
     firsts: HashMap<AgreementId, AgreementId>,
     telling: BTreeSet<AgreementId>,
+    facts: BTreeMap<FactName, Declared>,
 }
 
 /// The fold.
@@ -142,6 +143,7 @@ const OFFERS: &str = "offers";
 const NEGOTIATIONS: &str = "negotiations";
 const AGREEMENTS: &str = "agreements";
 const LIVES: &str = "lives";
+const FACTS: &str = "facts";
 const REQUESTS: &str = "requests";
 const OUTCOMES: &str = "outcomes";
 const HELD: &str = "held";
@@ -161,6 +163,9 @@ impl State {
         }
         for agreement in load::<KeptAgreement>(&store, AGREEMENTS)? {
             memory.agreements.insert(agreement.id, agreement);
+        }
+        for declared in load::<Declared>(&store, FACTS)? {
+            memory.facts.insert(declared.name.clone(), declared);
         }
         for life in load::<KeptLife>(&store, LIVES)? {
             memory.keep_life(life);
@@ -318,6 +323,7 @@ impl State {
                     .offers
                     .insert(offer.offer.id.clone(), offer);
             }
+            Body::Administration(admin) if admin.action == "fact.set" => self.take_fact(attachments)?,
             Body::Administration(admin) if admin.action == "dataset.withdraw" => {
                 let id: DatasetId = document(attachments, AttachmentKind::Document)?;
                 self.store.apply(vec![Change::Remove { tree: SETS, key: id.as_str().as_bytes().to_vec() }])?;

@@ -12,6 +12,7 @@ pub use lives::{Declared, KeptLife, OutgoingNotice, ToTell};
 use perron_model::agreement::{AgreementPayload, Envelope, JwsJson, Offer};
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::id::{DatasetId, FactName};
+use perron_model::limits::LEDGER_BATCH_MAX;
 use perron_model::negotiation::{Message, NegotiationMessage, Side, State as Phase};
 use perron_model::request::{Acknowledgement, Receipt, Seen};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
@@ -19,7 +20,7 @@ pub use records::payload_of;
 use records::{document, document_text, load, newest_position, permits, position, put, release_key, snapshot_of};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 /// How requests for an offer are decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +132,9 @@ struct Memory {
 pub struct State {
     store: Store,
     memory: RwLock<Memory>,
+    /// Places of entries that the store gets at the end of their batch, in one step: whoever waits
+    /// for an entry is answered after it. What is read back meanwhile isn't among them.
+    places: Mutex<Vec<Change>>,
     changed: tokio::sync::watch::Sender<u64>,
 }
 
@@ -177,15 +181,13 @@ impl State {
                 .map_err(|_| Error::new(ErrorCode::Internal, "a record of the store can't be read"))?;
             memory.held.insert(Digest::from_bytes(agreement), held);
         }
-        let state = State { store, memory: RwLock::new(memory), changed: tokio::sync::watch::Sender::new(0) };
-        // A store of before there were lives.
-        let without_life = |memory: &Memory| -> Vec<KeptAgreement> {
-            memory.agreements.values().filter(|a| !memory.firsts.contains_key(&a.id)).cloned().collect()
+        let state = State {
+            store,
+            memory: RwLock::new(memory),
+            places: Mutex::default(),
+            changed: tokio::sync::watch::Sender::new(0),
         };
-        for kept in without_life(&state.read()) {
-            let other = kept.counterparty();
-            state.begin_life(kept.id, kept.payload.offer.amends, kept.side, other)?;
-        }
+        state.begin_missing_lives()?;
         Ok(state)
     }
 
@@ -312,6 +314,16 @@ impl State {
         Ok(())
     }
 
+    /// Notes a place for the end of the batch; a long replay writes some of them before.
+    fn note(&self, change: Change) -> Result<()> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.push(change);
+        if places.len() < LEDGER_BATCH_MAX {
+            return Ok(());
+        }
+        self.store.apply(std::mem::take(&mut *places))
+    }
+
     fn take(&self, entry: &Entry, attachments: &[(AttachmentKind, Vec<u8>)]) -> Result<()> {
         match &entry.body {
             Body::Administration(admin) if admin.action == "offer.add" || admin.action == "offer.close" => {
@@ -344,22 +356,22 @@ impl State {
             }
             Body::Notice(_) => self.take_notice(entry, attachments)?,
             Body::Decision(decision) => {
-                self.store.apply(vec![position(REQUESTS, decision.request.as_bytes().to_vec(), entry.index)])?;
+                self.note(position(REQUESTS, decision.request.as_bytes().to_vec(), entry.index))?;
             }
             Body::Outcome(outcome) => {
-                self.store.apply(vec![position(OUTCOMES, outcome.decision.as_bytes().to_vec(), entry.index)])?;
+                self.note(position(OUTCOMES, outcome.decision.as_bytes().to_vec(), entry.index))?;
             }
             Body::Release(release) => {
                 let key = release_key(entry, &release.table);
                 self.store.apply(vec![position(RELEASES, key, entry.index)])?;
             }
             Body::Intent(intent) => {
-                self.store.apply(vec![position(OPEN_READS, intent.request.as_bytes().to_vec(), entry.index)])?;
+                self.note(position(OPEN_READS, intent.request.as_bytes().to_vec(), entry.index))?;
             }
             Body::Received(received) => {
                 self.take_received(entry, received, attachments)?;
                 let key = received.request.as_bytes().to_vec();
-                self.store.apply(vec![Change::Remove { tree: OPEN_READS, key }])?;
+                self.note(Change::Remove { tree: OPEN_READS, key })?;
             }
             _ => {}
         }
@@ -479,7 +491,8 @@ impl Observer for State {
         }
     }
     fn batch_end(&self, size: u64) {
-        if let Err(error) = self.store.set_applied(size) {
+        let places = std::mem::take(&mut *self.places.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Err(error) = self.store.apply(places).and_then(|()| self.store.set_applied(size)) {
             tracing::error!(error = %error, "the store can't be brought level");
         }
         self.touch();

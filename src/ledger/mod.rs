@@ -6,6 +6,7 @@
 mod chains;
 mod clock;
 mod failure;
+mod fold;
 mod gate_port;
 mod handle;
 mod nonces;

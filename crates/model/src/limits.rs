@@ -70,6 +70,11 @@ pub const BATCH_ROWS: usize = 8192;
 pub const LEDGER_QUEUE_MAX: usize = 4096;
 /// Entries that one batch of the log takes at the most.
 pub const LEDGER_BATCH_MAX: usize = 1024;
+/// Longest that a batch of the log waits for more entries, in microseconds; where entries come one
+/// by one it doesn't wait.
+pub const LEDGER_GATHER_US_MAX: u64 = 200;
+/// Batches that are durable and wait to be told to the state and to those who wait for them.
+pub const LEDGER_BATCHES_TELLING_MAX: usize = 2;
 /// Refusals of well-signed requests that are single entries, a second, by peer and user.
 pub const REFUSALS_PER_SECOND: u32 = 50;
 /// Refusals that may come in one burst before the rate above holds.

@@ -1,7 +1,7 @@
 //! The lives of agreements in the fold: what was told of each, and what is yet to be told.
 
 use super::records::{document, document_text, put};
-use super::{FACTS, LIVES, Memory, State};
+use super::{FACTS, KeptAgreement, LIVES, Memory, State};
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::id::FactName;
 use perron_model::life::{FactValue, Life, Notice, Standing, Told};
@@ -162,6 +162,18 @@ impl State {
         drop(memory);
         self.touch();
         Ok(())
+    }
+
+    /// Begins the lives of agreements in a store of before there were any.
+    pub(super) fn begin_missing_lives(&self) -> Result<()> {
+        let missing: Vec<KeptAgreement> = {
+            let memory = self.read();
+            memory.agreements.values().filter(|a| !memory.firsts.contains_key(&a.id)).cloned().collect()
+        };
+        missing.into_iter().try_for_each(|kept| {
+            let other = kept.counterparty();
+            self.begin_life(kept.id, kept.payload.offer.amends, kept.side, other)
+        })
     }
 
     /// An agreement begins a life, or carries on the one of the agreement that it amends.

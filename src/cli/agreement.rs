@@ -5,7 +5,7 @@ use crate::cli::args::AgreementVerb;
 use crate::cli::{Output, client};
 use crate::trust::envelope::verify_envelope_bytes;
 use perron_model::participant::PublicKey;
-use perron_model::{Error, ErrorCode, Result};
+use perron_model::{Digest, Error, ErrorCode, Result};
 use serde_json::{Value as Json, json};
 use std::path::Path;
 
@@ -35,6 +35,13 @@ pub fn run(verb: AgreementVerb, output: &Output) -> Result<()> {
             let policy = client::read_policy(&policy)?;
             client::print(&dir.dir, &Command::AgreementAmend { id: agreement, policy }, output)
         }
+        AgreementVerb::Duties { dir, agreement } => {
+            client::print(&dir.dir, &Command::AgreementDuties { id: agreement }, output)
+        }
+        AgreementVerb::Fulfil { dir, agreement, duty, evidence, file } => {
+            let file = file.as_deref().map(digest_of_file).transpose()?;
+            client::print(&dir.dir, &Command::AgreementFulfil { id: agreement, duty, evidence, file }, output)
+        }
         AgreementVerb::Show { dir, agreement, history: false } => {
             let envelope = client::execute(&dir.dir, &Command::AgreementShow { id: agreement })?;
             // The bytes as they are signed and kept: they can be verified as printed.
@@ -56,6 +63,12 @@ pub fn run(verb: AgreementVerb, output: &Output) -> Result<()> {
             Ok(())
         }
     }
+}
+
+fn digest_of_file(path: &Path) -> Result<Digest> {
+    let bytes = std::fs::read(path)
+        .map_err(|_| Error::new(ErrorCode::NotFound, format!("`{}` can't be read", path.display())))?;
+    Ok(Digest::of(&bytes))
 }
 
 /// Those about which the other side has proposed something.

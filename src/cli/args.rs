@@ -1,5 +1,9 @@
 //! Arguments of the command line.
 
+mod agreement;
+
+pub use agreement::{AgreementVerb, FactVerb};
+
 use crate::connector::users::UserRole;
 use crate::messages::Lang;
 use clap::{Args, Parser, Subcommand};
@@ -75,6 +79,9 @@ pub enum Noun {
     /// Agreements.
     #[command(subcommand)]
     Agreement(AgreementVerb),
+    /// Facts that policies may ask for.
+    #[command(subcommand)]
+    Fact(FactVerb),
     /// Runs a statement under an agreement, for a purpose.
     #[command(
         after_help = "Example: perron query --agreement ID --purpose https://w3id.org/dpv#ServiceProvision \"SELECT count(*) FROM water\""
@@ -386,94 +393,6 @@ pub enum NegotiationVerb {
         /// The policy (JSON).
         #[arg(long)]
         policy: PathBuf,
-    },
-}
-
-/// `perron agreement …`.
-#[derive(Debug, Subcommand)]
-pub enum AgreementVerb {
-    /// Agreements, with their state.
-    List {
-        #[command(flatten)]
-        dir: Dir,
-        /// Those about which the other side has proposed something.
-        #[arg(long)]
-        waiting: bool,
-    },
-    /// Prints an agreement's envelope, or what became of it.
-    Show {
-        #[command(flatten)]
-        dir: Dir,
-        /// The agreement.
-        #[arg(allow_hyphen_values = true)]
-        agreement: AgreementId,
-        /// Its state, its versions, and what was told of it.
-        #[arg(long)]
-        history: bool,
-    },
-    /// Suspends an agreement: from now on nothing is read under it, until both sides resume.
-    #[command(after_help = "Example: perron agreement suspend ID --reason \"the meter data are being checked\"")]
-    Suspend {
-        #[command(flatten)]
-        dir: Dir,
-        /// The agreement.
-        #[arg(allow_hyphen_values = true)]
-        agreement: AgreementId,
-        /// Why; the other side reads it.
-        #[arg(long)]
-        reason: String,
-    },
-    /// Proposes to resume a suspended agreement, or confirms that the other side proposed it.
-    Resume {
-        #[command(flatten)]
-        dir: Dir,
-        /// The agreement.
-        #[arg(allow_hyphen_values = true)]
-        agreement: AgreementId,
-    },
-    /// Refuses the other side's proposal to resume.
-    Refuse {
-        #[command(flatten)]
-        dir: Dir,
-        /// The agreement.
-        #[arg(allow_hyphen_values = true)]
-        agreement: AgreementId,
-        /// Why; the other side reads it.
-        #[arg(long)]
-        reason: String,
-    },
-    /// Revokes an agreement, for ever.
-    #[command(after_help = "Example: perron agreement revoke ID --reason \"the decree was repealed\"")]
-    Revoke {
-        #[command(flatten)]
-        dir: Dir,
-        /// The agreement.
-        #[arg(allow_hyphen_values = true)]
-        agreement: AgreementId,
-        /// Why; the other side reads it.
-        #[arg(long)]
-        reason: String,
-    },
-    /// Puts another policy of an agreement on the table; the other side approves or refuses.
-    #[command(after_help = "Example: perron agreement amend ID --policy longer.json")]
-    Amend {
-        #[command(flatten)]
-        dir: Dir,
-        /// The agreement.
-        #[arg(allow_hyphen_values = true)]
-        agreement: AgreementId,
-        /// The policy (JSON).
-        #[arg(long)]
-        policy: PathBuf,
-    },
-    /// Verifies an envelope with the authority's key and nothing else.
-    #[command(after_help = "Example: perron agreement verify envelope.json --authority authority.key.json")]
-    Verify {
-        /// The envelope.
-        file: PathBuf,
-        /// The authority's public key: a file, or the 43 characters of its key.
-        #[arg(long, allow_hyphen_values = true)]
-        authority: String,
     },
 }
 

@@ -8,6 +8,7 @@ mod client;
 mod dataset;
 mod demo;
 mod doctor;
+mod fact;
 mod init;
 mod negotiation;
 mod output;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Noun::Catalogue(args) => dataset::catalogue(args, &output),
         Noun::Negotiation(verb) => negotiation::run(verb, &output),
         Noun::Agreement(verb) => agreement::run(verb, &output),
+        Noun::Fact(verb) => fact::run(verb, &output),
         Noun::Query(args) => query::run(args, &output),
         Noun::Audit(verb) => audit::run(verb, &output),
         Noun::Store(verb) => store::run(verb, &output),

@@ -88,6 +88,8 @@ impl Node {
             "with": kept.counterparty,
             "versions": kept.life.versions(),
             "told": kept.life.told().iter().map(told).collect::<Vec<_>>(),
+            "facts": kept.life.facts().values().map(told).collect::<Vec<_>>(),
+            "fulfilled": kept.life.fulfilments().map(told).collect::<Vec<_>>(),
             "proposed_here": proposed(kept.side),
             "proposed_there": proposed(kept.side.other()),
         }))

@@ -4,6 +4,8 @@ pub mod audit;
 pub mod authority;
 pub mod catalogue;
 pub mod consumption;
+pub mod duties;
+pub mod facts;
 pub mod negotiation;
 pub mod node;
 pub mod notices;

@@ -171,7 +171,8 @@ impl Node {
         self.ledger.append(Draft::plain(body)).await?;
         self.take_up_open_reads()?;
         self.note_sets().await?;
-        self.note_register().await
+        self.note_register().await?;
+        self.tell_facts(None).await
     }
 
     /// Writes the entry of the stop, the outstanding summaries and the checkpoint.

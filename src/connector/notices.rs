@@ -16,7 +16,7 @@ use perron_model::life::{Act, NOTICE_TYP, Notice, NoticeKind, Standing, Told};
 use perron_model::limits::{LIFTED_MAX, NOTICE_JWS_BYTES_MAX};
 use perron_model::negotiation::Side;
 use perron_model::participant::KeyUse;
-use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 
 /// What `resume` came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -109,13 +109,18 @@ impl Node {
             .life(&notice.agreement)
             .filter(|kept| kept.counterparty == *peer)
             .ok_or_else(|| Error::new(ErrorCode::NotFound, "no agreement of this name with this participant"))?;
-        if kept.life.knows(&notice.name()?) {
+        let by = kept.side.other();
+        let (name, agreement) = (notice.name()?, notice.agreement);
+        let told = Told { name, agreement, by, time: notice.time, act: notice.act.clone() };
+        if !kept.life.is_news(&told) {
             return Ok(kept.life.standing_of(&notice.agreement));
+        }
+        if let Act::Fulfil { duty, .. } = &notice.act {
+            self.require_owed(&notice.agreement, duty, by)?;
         }
         if !self.negotiation_rates.take(peer.as_str(), self.now()) {
             return Err(Error::new(ErrorCode::Overloaded, "too many notices in a short time"));
         }
-        let by = kept.side.other();
         self.note(&kept, by, notice, text.to_owned(), None).await
     }
 
@@ -155,7 +160,7 @@ impl Node {
     }
 
     /// The life of the newest version of an agreement.
-    fn living(&self, agreement: &AgreementId) -> Result<KeptLife> {
+    pub(super) fn living(&self, agreement: &AgreementId) -> Result<KeptLife> {
         let kept =
             self.state.life(agreement).ok_or_else(|| Error::new(ErrorCode::NotFound, "no agreement of this name"))?;
         match kept.life.standing_of(agreement) {
@@ -168,7 +173,19 @@ impl Node {
     }
 
     /// Signs a notice, and notes it.
-    async fn tell(&self, agreement: &AgreementId, kept: &KeptLife, act: Act, who: &str) -> Result<Standing> {
+    pub(super) async fn tell(&self, agreement: &AgreementId, kept: &KeptLife, act: Act, who: &str) -> Result<Standing> {
+        self.tell_at(self.now(), agreement, kept, act, Some(who)).await
+    }
+
+    /// As `tell`, at a time; `who` is nobody where it follows by itself.
+    pub(super) async fn tell_at(
+        &self,
+        time: Timestamp,
+        agreement: &AgreementId,
+        kept: &KeptLife,
+        act: Act,
+        who: Option<&str>,
+    ) -> Result<Standing> {
         let notice = Notice {
             kind: NoticeKind::V1,
             space: self.space.clone(),
@@ -176,12 +193,12 @@ impl Node {
             agreement: *agreement,
             from: self.me.clone(),
             to: kept.counterparty.clone(),
-            time: self.now(),
+            time,
             act,
         }
         .check()?;
         let signed = jws::sign_compact(self.keys.signing_key(KeyUse::Agreement)?, NOTICE_TYP, &notice.bytes()?)?;
-        self.note(kept, kept.side, notice, signed, Some(who)).await
+        self.note(kept, kept.side, notice, signed, who).await
     }
 
     /// Writes the entry of a notice, within the turn of the agreement: a decision comes before it
@@ -197,7 +214,7 @@ impl Node {
         let name = notice.name()?;
         let mut after = kept.life.clone();
         let (agreement, act) = (notice.agreement, notice.act.name());
-        after.take(Told { name, by, time: notice.time, act: notice.act })?;
+        after.take(Told { name, agreement, by, time: notice.time, act: notice.act })?;
         let body = Body::Notice(perron_model::entry::Notice {
             notice: name,
             signed: Digest::of(signed.as_bytes()),
@@ -209,6 +226,7 @@ impl Node {
             decided_by: who.map(str::to_owned),
         });
         let attachments = vec![(AttachmentKind::Notice, signed.into_bytes())];
+        let _phase = crate::phases::open(crate::phases::Phase::Negotiation);
         let turn = self.ledger.turn(&after.current().unwrap_or(agreement)).await;
         self.ledger.append(Draft { body, chain: Some(agreement), attachments }).await?;
         drop(turn);

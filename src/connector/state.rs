@@ -8,10 +8,10 @@ mod records;
 
 use crate::ledger::Observer;
 use crate::store::{Change, Store};
-pub use lives::{KeptLife, OutgoingNotice, ToTell};
+pub use lives::{Declared, KeptLife, OutgoingNotice, ToTell};
 use perron_model::agreement::{AgreementPayload, Envelope, JwsJson, Offer};
 use perron_model::entry::{AttachmentKind, Body, Entry};
-use perron_model::id::DatasetId;
+use perron_model::id::{DatasetId, FactName};
 use perron_model::limits::LEDGER_BATCH_MAX;
 use perron_model::negotiation::{Message, NegotiationMessage, Side, State as Phase};
 use perron_model::request::{Acknowledgement, Receipt, Seen};
@@ -124,6 +124,7 @@ struct Memory {
     lives: BTreeMap<AgreementId, KeptLife>,
     firsts: HashMap<AgreementId, AgreementId>,
     telling: BTreeSet<AgreementId>,
+    facts: BTreeMap<FactName, Declared>,
 }
 
 /// The fold.
@@ -146,6 +147,7 @@ const OFFERS: &str = "offers";
 const NEGOTIATIONS: &str = "negotiations";
 const AGREEMENTS: &str = "agreements";
 const LIVES: &str = "lives";
+const FACTS: &str = "facts";
 const REQUESTS: &str = "requests";
 const OUTCOMES: &str = "outcomes";
 const HELD: &str = "held";
@@ -166,6 +168,9 @@ impl State {
         for agreement in load::<KeptAgreement>(&store, AGREEMENTS)? {
             memory.agreements.insert(agreement.id, agreement);
         }
+        for declared in load::<Declared>(&store, FACTS)? {
+            memory.facts.insert(declared.name.clone(), declared);
+        }
         for life in load::<KeptLife>(&store, LIVES)? {
             memory.keep_life(life);
         }
@@ -182,14 +187,7 @@ impl State {
             places: Mutex::default(),
             changed: tokio::sync::watch::Sender::new(0),
         };
-        // A store of before there were lives.
-        let without_life = |memory: &Memory| -> Vec<KeptAgreement> {
-            memory.agreements.values().filter(|a| !memory.firsts.contains_key(&a.id)).cloned().collect()
-        };
-        for kept in without_life(&state.read()) {
-            let other = kept.counterparty();
-            state.begin_life(kept.id, kept.payload.offer.amends, kept.side, other)?;
-        }
+        state.begin_missing_lives()?;
         Ok(state)
     }
 
@@ -337,6 +335,7 @@ impl State {
                     .offers
                     .insert(offer.offer.id.clone(), offer);
             }
+            Body::Administration(admin) if admin.action == "fact.set" => self.take_fact(attachments)?,
             Body::Administration(admin) if admin.action == "dataset.withdraw" => {
                 let id: DatasetId = document(attachments, AttachmentKind::Document)?;
                 self.store.apply(vec![Change::Remove { tree: SETS, key: id.as_str().as_bytes().to_vec() }])?;

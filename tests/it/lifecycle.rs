@@ -3,6 +3,7 @@
 
 mod amending;
 mod crossing;
+mod facts;
 mod wire;
 
 use crate::standing::{MANY, begin, read_on};

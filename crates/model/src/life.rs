@@ -8,13 +8,16 @@
 
 use crate::canonical;
 use crate::error::{Error, ErrorCode, Result};
-use crate::id::{AgreementId, Digest, ParticipantId, SpaceId};
-use crate::limits::{LIFTED_MAX, NOTICE_BYTES_MAX, NOTICES_MAX, REASON_BYTES_MAX, VERSIONS_MAX};
+use crate::id::{AgreementId, Digest, FactName, ParticipantId, SpaceId};
+use crate::limits::{
+    FACT_BYTES_MAX, FACTS_MAX, LIFTED_MAX, NOTICE_BYTES_MAX, NOTICES_MAX, PLACE_BYTES_MAX, POLICY_TERMS_MAX,
+    REASON_BYTES_MAX, VERSIONS_MAX,
+};
 use crate::negotiation::Side;
 use crate::time::Timestamp;
 use base64::Engine;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// `typ` of a notice's signature (RFC 7515, section 4.1.9).
@@ -83,6 +86,53 @@ pub enum Act {
         /// Why, for the other side.
         reason: String,
     },
+    /// Of now, by the provider: what holds of the world, as far as the agreement's policy asks.
+    Fact {
+        /// Which.
+        name: FactName,
+        /// What holds.
+        value: FactValue,
+    },
+    /// A duty of the policy was fulfilled, by who owed it.
+    Fulfil {
+        /// Place of the duty in the signed policy: `permission[0].duty[0]`, `obligation[1]`.
+        duty: String,
+        /// How, in words for the other side.
+        evidence: String,
+        /// Digest of a file that shows it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<Digest>,
+    },
+}
+
+/// What a fact is: true, false, or a text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FactValue {
+    /// True or false.
+    Boolean(bool),
+    /// A text.
+    Text(String),
+}
+
+impl FactValue {
+    /// `true`, `false`, or any other text as it is; refuses an empty or too long one.
+    pub fn parse(text: &str) -> Result<FactValue> {
+        match text {
+            "true" => Ok(FactValue::Boolean(true)),
+            "false" => Ok(FactValue::Boolean(false)),
+            _ => FactValue::Text(text.to_owned()).check(),
+        }
+    }
+
+    fn check(self) -> Result<FactValue> {
+        match &self {
+            FactValue::Text(text) if text.is_empty() || text.len() > FACT_BYTES_MAX => {
+                Err(Error::malformed(format!("a fact is true, false, or a text of 1 to {FACT_BYTES_MAX} bytes")))
+            }
+            _ => Ok(self),
+        }
+    }
 }
 
 impl Act {
@@ -94,6 +144,8 @@ impl Act {
             Act::Resume { .. } => "resume",
             Act::Confirm { .. } => "confirm",
             Act::Refuse { .. } => "refuse",
+            Act::Fact { .. } => "fact",
+            Act::Fulfil { .. } => "fulfil",
         }
     }
 
@@ -101,7 +153,8 @@ impl Act {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Act::Suspend { reason } | Act::Revoke { reason } | Act::Refuse { reason, .. } => Some(reason),
-            Act::Resume { .. } | Act::Confirm { .. } => None,
+            Act::Fulfil { evidence, .. } => Some(evidence),
+            Act::Resume { .. } | Act::Confirm { .. } | Act::Fact { .. } => None,
         }
     }
 }
@@ -144,6 +197,14 @@ impl Notice {
             && (reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX)
         {
             return Err(Error::malformed(format!("a reason has 1 to {REASON_BYTES_MAX} bytes")));
+        }
+        if let Act::Fact { value, .. } = &self.act {
+            value.clone().check()?;
+        }
+        if let Act::Fulfil { duty, .. } = &self.act
+            && (duty.is_empty() || duty.len() > PLACE_BYTES_MAX)
+        {
+            return Err(Error::malformed(format!("the place of a duty has 1 to {PLACE_BYTES_MAX} bytes")));
         }
         if let Act::Resume { lifts } = &self.act {
             let distinct: BTreeSet<&Digest> = lifts.iter().collect();
@@ -213,6 +274,8 @@ impl fmt::Display for Standing {
 pub struct Told {
     /// Its name.
     pub name: Digest,
+    /// The version of the agreement that it names.
+    pub agreement: AgreementId,
     /// Which side told it.
     pub by: Side,
     /// When it was signed.
@@ -228,12 +291,23 @@ pub struct Life {
     versions: Vec<AgreementId>,
     told: Vec<Told>,
     standing: Standing,
+    // The newest of each fact, and what was told of duties: neither moves the state.
+    #[serde(default)]
+    facts: BTreeMap<FactName, Told>,
+    #[serde(default)]
+    fulfilled: BTreeMap<AgreementId, BTreeMap<String, Told>>,
 }
 
 impl Life {
     /// A life that begins with this agreement.
     pub fn new(first: AgreementId) -> Life {
-        Life { versions: vec![first], told: Vec::new(), standing: Standing::InForce }
+        Life {
+            versions: vec![first],
+            told: Vec::new(),
+            standing: Standing::InForce,
+            facts: BTreeMap::new(),
+            fulfilled: BTreeMap::new(),
+        }
     }
 
     /// The agreement with which it began.
@@ -254,6 +328,21 @@ impl Life {
     /// What was told, as it became known here.
     pub fn told(&self) -> &[Told] {
         &self.told
+    }
+
+    /// The newest of each fact that was told.
+    pub fn facts(&self) -> &BTreeMap<FactName, Told> {
+        &self.facts
+    }
+
+    /// What was told of a duty of one version, by its place: it was fulfilled.
+    pub fn fulfilled(&self, agreement: &AgreementId, duty: &str) -> Option<&Told> {
+        self.fulfilled.get(agreement)?.get(duty)
+    }
+
+    /// All that was told of duties.
+    pub fn fulfilments(&self) -> impl Iterator<Item = &Told> {
+        self.fulfilled.values().flat_map(BTreeMap::values)
     }
 
     /// State of the newest version.
@@ -296,18 +385,32 @@ impl Life {
 
     /// Is this notice known?
     pub fn knows(&self, name: &Digest) -> bool {
-        self.find(name).is_some()
+        let other = self.facts.values().chain(self.fulfilments());
+        self.told.iter().chain(other).any(|t| t.name == *name)
     }
 
-    /// Takes a notice. The same notice again changes nothing; one that doesn't fit what was told
-    /// is refused and changes nothing.
+    /// Does this notice tell what isn't known? The same one doesn't, nor an older one of a fact.
+    pub fn is_news(&self, told: &Told) -> bool {
+        let newer = match &told.act {
+            Act::Fact { name, .. } => self.facts.get(name).is_none_or(|known| known.time < told.time),
+            _ => true,
+        };
+        newer && !self.knows(&told.name)
+    }
+
+    /// Takes a notice. One that is no news changes nothing; one that doesn't fit what was told is
+    /// refused and changes nothing.
     pub fn take(&mut self, told: Told) -> Result<()> {
-        if self.knows(&told.name) {
+        if !self.is_news(&told) {
             return Ok(());
         }
-        self.require_room(&told)?;
         match &told.act {
-            Act::Suspend { .. } | Act::Revoke { .. } => {}
+            Act::Fact { name, .. } => return self.take_fact(name.clone(), told),
+            Act::Fulfil { duty, .. } => return self.take_fulfilment(duty.clone(), told),
+            _ => self.require_room(&told)?,
+        }
+        match &told.act {
+            Act::Suspend { .. } | Act::Revoke { .. } | Act::Fact { .. } | Act::Fulfil { .. } => {}
             Act::Resume { lifts } => {
                 let known = |name: &Digest| self.find(name).is_some_and(|t| matches!(t.act, Act::Suspend { .. }));
                 if !lifts.iter().all(known) {
@@ -326,6 +429,32 @@ impl Life {
         }
         self.told.push(told);
         self.standing = self.judged();
+        Ok(())
+    }
+
+    fn take_fact(&mut self, name: FactName, told: Told) -> Result<()> {
+        if told.by != Side::Provider {
+            return Err(Error::new(ErrorCode::TransitionIllegal, "facts are told by the provider"));
+        }
+        if self.facts.len() >= FACTS_MAX && !self.facts.contains_key(&name) {
+            return Err(Error::new(
+                ErrorCode::Overloaded,
+                format!("at most {FACTS_MAX} facts are told of an agreement"),
+            ));
+        }
+        self.facts.insert(name, told);
+        Ok(())
+    }
+
+    fn take_fulfilment(&mut self, duty: String, told: Told) -> Result<()> {
+        let fulfilled = self.fulfilled.entry(told.agreement).or_default();
+        if fulfilled.contains_key(&duty) {
+            return Err(Error::new(ErrorCode::TransitionIllegal, "the duty was fulfilled before"));
+        }
+        if fulfilled.len() >= POLICY_TERMS_MAX {
+            return Err(Error::new(ErrorCode::Overloaded, format!("a policy has at most {POLICY_TERMS_MAX} duties")));
+        }
+        fulfilled.insert(duty, told);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ fn name(text: &str) -> Digest {
 }
 
 fn told(what: &str, by: Side, act: Act) -> Told {
-    Told { name: name(what), by, time: Timestamp::EPOCH, act }
+    Told { name: name(what), agreement: name("agreement"), by, time: Timestamp::EPOCH, act }
 }
 
 fn reason() -> String {
@@ -140,6 +140,46 @@ fn notices_that_cross_lead_to_one_state() {
         assert_eq!(life.suspensions().into_iter().map(|t| t.name).collect::<Vec<_>>(), [name("s3")]);
     }
     assert!(played >= 3, "{played} orders");
+}
+
+fn fact(what: &str, ms: i64, by: Side, value: bool) -> Told {
+    let act = Act::Fact { name: FactName::parse("crisis").unwrap(), value: FactValue::Boolean(value) };
+    Told { time: Timestamp::from_millis(ms).unwrap(), ..told(what, by, act) }
+}
+
+#[test]
+fn the_newest_of_a_fact_holds_in_whatever_order_it_is_told() {
+    let [old, new] = [fact("f1", 1, Provider, true), fact("f2", 2, Provider, false)];
+    for order in [[&old, &new, &old], [&new, &old, &new]] {
+        let mut life = life();
+        order.into_iter().for_each(|t| life.take(t.clone()).unwrap());
+        assert_eq!(life.facts().values().map(|t| t.name).collect::<Vec<_>>(), [new.name]);
+        assert!(!life.is_news(&old) && !life.is_news(&new));
+        assert_eq!(life.standing(), Standing::InForce);
+        assert_eq!(life.take(fact("f3", 3, Consumer, true)).unwrap_err().code, ErrorCode::TransitionIllegal);
+    }
+    for (text, value) in
+        [("true", Some(FactValue::Boolean(true))), ("rouge", Some(FactValue::Text("rouge".to_owned()))), ("", None)]
+    {
+        assert_eq!(FactValue::parse(text).ok(), value, "{text}");
+    }
+}
+
+#[test]
+fn a_duty_is_fulfilled_once() {
+    let fulfil = |what: &str, duty: &str| {
+        told(what, Consumer, Act::Fulfil { duty: duty.to_owned(), evidence: "fait".to_owned(), file: None })
+    };
+    let mut life = life();
+    life.take(fulfil("a", "permission[0].duty[0]")).unwrap();
+    life.take(fulfil("a", "permission[0].duty[0]")).unwrap();
+    assert_eq!(life.take(fulfil("b", "permission[0].duty[0]")).unwrap_err().code, ErrorCode::TransitionIllegal);
+    life.take(fulfil("c", "obligation[0]")).unwrap();
+    assert_eq!(life.fulfilments().count(), 2);
+    assert!(life.fulfilled(&name("agreement"), "obligation[0]").is_some());
+    // An amended policy has duties of its own.
+    assert!(life.fulfilled(&name("second"), "obligation[0]").is_none());
+    assert_eq!(life.told().len(), 0);
 }
 
 fn notice(act: Act) -> Notice {

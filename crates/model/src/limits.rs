@@ -27,6 +27,12 @@ pub const REASON_BYTES_MAX: usize = 2_000;
 pub const LIFTED_MAX: usize = 64;
 /// Most notices about one agreement and its amended versions; past it only a revocation is taken.
 pub const NOTICES_MAX: usize = 1_000;
+/// Longest text of a fact, in bytes.
+pub const FACT_BYTES_MAX: usize = 200;
+/// Most facts that an organisation declares, and that are told of one agreement.
+pub const FACTS_MAX: usize = 256;
+/// Longest place of a duty in a policy, in bytes.
+pub const PLACE_BYTES_MAX: usize = 128;
 /// Most versions of one agreement: the first, and those that amended it.
 pub const VERSIONS_MAX: usize = 1_000;
 /// Longest title, description or reason, in bytes.

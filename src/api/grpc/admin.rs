@@ -16,7 +16,8 @@ use crate::settings::Listen;
 use crate::source::SourceFile;
 use perron_model::agreement::LegalBasis;
 use perron_model::dataset::Dataset;
-use perron_model::id::UserName;
+use perron_model::id::{FactName, UserName};
+use perron_model::life::FactValue;
 use perron_model::participant::Status;
 use perron_model::{AgreementId, DatasetId, Digest, Error, ErrorCode, ParticipantId, Result};
 use serde::{Deserialize, Serialize};
@@ -97,6 +98,14 @@ pub enum Command {
     AgreementRevoke { id: AgreementId, reason: String },
     /// Puts another policy of an agreement on the table.
     AgreementAmend { id: AgreementId, policy: Json },
+    /// Duties of an agreement.
+    AgreementDuties { id: AgreementId },
+    /// Tells that a duty was fulfilled.
+    AgreementFulfil { id: AgreementId, duty: String, evidence: String, file: Option<Digest> },
+    /// Declares what holds.
+    FactSet { name: FactName, value: FactValue },
+    /// Facts declared here, and those that partners told.
+    FactList {},
     /// Entries of the log.
     AuditList { from: u64, count: u64 },
     /// Exchanges checkpoints with a participant now.
@@ -124,9 +133,13 @@ impl Command {
             Command::NegotiationList { .. } | Command::NegotiationWait { .. } => "negotiation.show",
             Command::NegotiationApprove { .. } => "negotiation.approve",
             Command::NegotiationRefuse { .. } => "negotiation.refuse",
-            Command::AgreementList {} | Command::AgreementShow { .. } | Command::AgreementHistory { .. } => {
-                "agreement.show"
-            }
+            Command::AgreementList {}
+            | Command::AgreementShow { .. }
+            | Command::AgreementHistory { .. }
+            | Command::AgreementDuties { .. } => "agreement.show",
+            Command::AgreementFulfil { .. } => "agreement.fulfil",
+            Command::FactSet { .. } => "fact.set",
+            Command::FactList {} => "fact.list",
             Command::AgreementSuspend { .. } => "agreement.suspend",
             Command::AgreementResume { .. } | Command::AgreementRefuse { .. } => "agreement.resume",
             Command::AgreementRevoke { .. } => "agreement.revoke",
@@ -207,15 +220,19 @@ impl Admin {
             Command::AgreementList {} => Ok(node.agreement_list()),
             Command::AgreementShow { id } => node.envelope(&id).and_then(to_json),
             Command::AgreementHistory { id } => node.agreement_history(&id),
+            Command::AgreementDuties { id } => node.duty_list(&id),
             Command::AgreementSuspend { .. }
             | Command::AgreementResume { .. }
             | Command::AgreementRefuse { .. }
             | Command::AgreementRevoke { .. }
-            | Command::AgreementAmend { .. } => {
+            | Command::AgreementAmend { .. }
+            | Command::AgreementFulfil { .. }
+            | Command::FactSet { .. } => {
                 let (node, actor) = (node.clone(), actor.to_owned());
                 // In a task of its own: who goes away must not leave a notice in the middle.
                 unbroken(async move { change_agreement(&node, &actor, command).await }).await
             }
+            Command::FactList {} => Ok(node.fact_list()),
             Command::AuditList { from, count } => node.audit_list(from, count.min(ENTRIES_MAX)),
             Command::AuditExchange { with } => node.exchange_heads(&with).await.map(|()| json!({})),
             Command::AuthorityEnrol { request } => {
@@ -301,7 +318,7 @@ impl Admin {
     }
 }
 
-/// What ends, halts or changes an agreement.
+/// What ends, halts or changes an agreement, or what it depends on.
 async fn change_agreement(node: &Node, actor: &str, command: Command) -> Result<Json> {
     let standing = match command {
         Command::AgreementSuspend { id, reason } => node.suspend(&id, reason, actor).await?,
@@ -314,6 +331,14 @@ async fn change_agreement(node: &Node, actor: &str, command: Command) -> Result<
         Command::AgreementAmend { id, policy } => {
             let pid = node.amend(&id, policy, actor).await?;
             return Ok(json!({ "negotiation": pid }));
+        }
+        Command::AgreementFulfil { id, duty, evidence, file } => {
+            node.fulfil(&id, duty, evidence, file, actor).await?;
+            return Ok(json!({}));
+        }
+        Command::FactSet { name, value } => {
+            node.set_fact(name, value, actor).await?;
+            return Ok(json!({}));
         }
         _ => return Err(Error::new(ErrorCode::Internal, "not a change of an agreement")),
     };

@@ -1,13 +1,14 @@
 //! The lives of agreements in the fold: what was told of each, and what is yet to be told.
 
-use super::records::{document_text, put};
-use super::{LIVES, Memory, State};
+use super::records::{document, document_text, put};
+use super::{FACTS, KeptAgreement, LIVES, Memory, State};
 use perron_model::entry::{AttachmentKind, Body, Entry};
-use perron_model::life::{Life, Notice, Standing, Told};
+use perron_model::id::FactName;
+use perron_model::life::{FactValue, Life, Notice, Standing, Told};
 use perron_model::negotiation::Side;
-use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::PoisonError;
 
 /// The life of an agreement, from this side.
@@ -24,6 +25,18 @@ pub struct KeptLife {
     pub outgoing: Vec<OutgoingNotice>,
     /// Notices of ours that the other side refused for good, with its code.
     pub refused: Vec<(Digest, String)>,
+}
+
+/// A fact that this organisation declares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declared {
+    /// Its name.
+    pub name: FactName,
+    /// What holds.
+    pub value: FactValue,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// A notice of ours on its way.
@@ -71,6 +84,24 @@ impl State {
     /// The life of an agreement, by any of its versions.
     pub fn life(&self, agreement: &AgreementId) -> Option<KeptLife> {
         self.read().life(agreement).cloned()
+    }
+
+    /// All lives.
+    pub fn lives(&self) -> Vec<KeptLife> {
+        self.read().lives.values().cloned().collect()
+    }
+
+    /// Facts that this organisation declares.
+    pub fn facts(&self) -> BTreeMap<FactName, Declared> {
+        self.read().facts.clone()
+    }
+
+    pub(super) fn take_fact(&self, attachments: &[(AttachmentKind, Vec<u8>)]) -> Result<()> {
+        let declared: Declared = document(attachments, AttachmentKind::Document)?;
+        self.store.apply(vec![put(FACTS, declared.name.as_str().as_bytes(), &declared)?])?;
+        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+        memory.facts.insert(declared.name.clone(), declared);
+        Ok(())
     }
 
     /// State of a version of an agreement; one that isn't known is in no force and has none.
@@ -133,6 +164,18 @@ impl State {
         Ok(())
     }
 
+    /// Begins the lives of agreements in a store of before there were any.
+    pub(super) fn begin_missing_lives(&self) -> Result<()> {
+        let missing: Vec<KeptAgreement> = {
+            let memory = self.read();
+            memory.agreements.values().filter(|a| !memory.firsts.contains_key(&a.id)).cloned().collect()
+        };
+        missing.into_iter().try_for_each(|kept| {
+            let other = kept.counterparty();
+            self.begin_life(kept.id, kept.payload.offer.amends, kept.side, other)
+        })
+    }
+
     /// An agreement begins a life, or carries on the one of the agreement that it amends.
     pub(super) fn begin_life(
         &self,
@@ -166,10 +209,11 @@ impl State {
         let by = if body.by == "provider" { Side::Provider } else { Side::Consumer };
         let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
         let mut kept = memory.life(&notice.agreement).cloned().ok_or_else(unknown)?;
-        if kept.life.knows(&body.notice) {
+        let told = Told { name: body.notice, agreement: notice.agreement, by, time: notice.time, act: notice.act };
+        if !kept.life.is_news(&told) {
             return Ok(());
         }
-        kept.life.take(Told { name: body.notice, by, time: notice.time, act: notice.act })?;
+        kept.life.take(told)?;
         if by == kept.side {
             kept.outgoing.push(OutgoingNotice { name: body.notice, jws });
         }

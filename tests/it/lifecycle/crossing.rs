@@ -62,6 +62,48 @@ fn a_notice_survives_the_kill_of_either_process() {
     verify_all(world);
 }
 
+/// The victim is killed at the `nth` line of its trace since the command was given; the trace tells
+/// where notices and the log's batches begin and end. Gives whether the command was answered.
+fn killed_at(world: &World, by: &str, victim: &str, agreement: &str, nth: usize) -> bool {
+    let lines = |world: &World| world.logged(victim).matches("perron::phase").count();
+    let before = lines(world);
+    std::thread::scope(|scope| {
+        let command = scope.spawn(|| world.of(by, &["agreement", "suspend"], &[agreement, "--reason", "x"]));
+        // With its command over and nothing left to do, the victim may never come to this line.
+        let waited = std::time::Instant::now();
+        while lines(world) < before + nth && waited.elapsed() < std::time::Duration::from_millis(700) {
+            std::thread::yield_now();
+        }
+        world.signal(victim, "-KILL");
+        command.join().unwrap().is_ok()
+    })
+}
+
+#[test]
+fn killed_at_any_point_of_a_notice_both_sides_come_to_one_state() {
+    const TRACE: (&str, &str) = ("PERRON_TRACE", "info,perron::phase=trace");
+    let mut world = World::new();
+    let agreement = world.agree(END);
+    for name in [PROVIDER, CONSUMER] {
+        world.stop(name);
+        world.start_with(name, &[TRACE]).unwrap();
+    }
+    let mut suspended = false;
+    for (number, nth) in [1, 2, 3, 4, 5].into_iter().enumerate() {
+        let by = if number % 2 == 0 { PROVIDER } else { CONSUMER };
+        for victim in [by, other(by)] {
+            suspended |= killed_at(&world, by, victim, &agreement, nth);
+            world.kill(victim);
+            world.start_with(victim, &[TRACE]).unwrap();
+            let state = converged(&world, &agreement);
+            assert!(!suspended || state == "suspended", "what was answered is lost: {state}");
+            suspended = state == "suspended";
+        }
+    }
+    assert!(suspended);
+    verify_all(world);
+}
+
 #[test]
 fn notices_that_cross_come_to_one_state() {
     let world = World::new();

@@ -68,6 +68,19 @@ fn what_is_wrong_with_a_notice_is_refused_by_its_code_and_leaves_no_entry() {
             sign(key, NOTICE_TYP, &notice(&agreement, CONSUMER, PROVIDER, Act::Suspend { reason: String::new() })),
             "malformed",
         ),
+        (
+            sign(
+                key,
+                NOTICE_TYP,
+                &notice(
+                    &agreement,
+                    CONSUMER,
+                    PROVIDER,
+                    Act::Fulfil { duty: "obligation[0]".to_owned(), evidence: "fait".to_owned(), file: None },
+                ),
+            ),
+            "not_found",
+        ),
         ("x.y".to_owned(), "malformed"),
         ("A".repeat(60_000), "too_large"),
     ];
@@ -101,5 +114,39 @@ fn what_is_wrong_with_a_notice_is_refused_by_its_code_and_leaves_no_entry() {
     }
     assert_eq!(count(&world, PROVIDER, "notice"), entries + 1);
     assert_eq!(asked(&to_provider, &agreement), Ok("suspended".to_owned()));
+    verify_all(world);
+}
+
+/// What one member sends in a short time is bounded, also what is refused; then it may go on.
+#[test]
+fn a_member_that_floods_with_notices_is_told_to_wait() {
+    use futures::StreamExt;
+    let world = World::new();
+    let agreement = world.agree(END);
+    let runtime = channel::runtime();
+    let _inside = runtime.enter();
+    let (to_provider, _) = channel::peer_channel(&world, CONSUMER, PROVIDER);
+    let keys = KeySet::load(&world.dir(CONSUMER).join("keys")).unwrap();
+    let key = keys.signing_key(KeyUse::Agreement).unwrap();
+    let burst = usize::try_from(perron_model::limits::NEGOTIATION_MESSAGES_BURST).unwrap();
+    let proposal = Digest::of(b"no proposal");
+    let flood: Vec<String> = (0..burst + burst / 4)
+        .map(|_| sign(key, NOTICE_TYP, &notice(&agreement, CONSUMER, PROVIDER, Act::Confirm { proposal })))
+        .collect();
+    let codes: Vec<String> = runtime.block_on(
+        futures::stream::iter(flood)
+            .map(|notice| {
+                let mut client = AgreementServiceClient::new(to_provider.clone());
+                async move { code_of(&client.notify(pb::NotifyRequest { notice }).await.unwrap_err()) }
+            })
+            .buffer_unordered(32)
+            .collect(),
+    );
+    let of = |code: &str| codes.iter().filter(|c| *c == code).count();
+    assert_eq!(of("not_found") + of("overloaded"), codes.len());
+    assert!(of("not_found") >= burst - 100 && of("overloaded") > 0, "{} of {}", of("overloaded"), codes.len());
+    assert_eq!(count(&world, PROVIDER, "notice"), 0);
+    let good = sign(key, NOTICE_TYP, &notice(&agreement, CONSUMER, PROVIDER, suspend()));
+    wait_until("the member may go on", || send(&runtime, &to_provider, good.clone()).is_ok());
     verify_all(world);
 }

@@ -74,8 +74,9 @@ impl Reading<'_> {
             );
         };
         let Some(life) = self.lives.get_mut(&first) else { return };
-        let told_before = life.knows(&body.notice);
-        let taken = life.take(Told { name: body.notice, by, time: notice.time, act: notice.act });
+        let told = Told { name: body.notice, agreement: notice.agreement, by, time: notice.time, act: notice.act };
+        let told_before = !life.is_news(&told);
+        let taken = life.take(told);
         let standing = life.standing();
         self.require(!told_before, FindingKind::Order, "the same notice was taken before");
         if let Err(error) = taken {

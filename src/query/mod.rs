@@ -10,6 +10,7 @@ mod export;
 mod functions;
 mod guard;
 mod memory;
+mod passing;
 mod release;
 mod run;
 mod statement;
@@ -18,6 +19,8 @@ mod walk;
 
 #[cfg(test)]
 mod museum_tests;
+#[cfg(test)]
+mod random_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 

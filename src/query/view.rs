@@ -5,6 +5,7 @@
 //! its own; the engine sees a source without statistics that takes neither filters nor limits. So
 //! no expression of a user is evaluated on a row that the view hides (invariant 11).
 
+use super::passing::{Passing, Step};
 use crate::source::{Part, arrow_type, dataset_schema};
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -269,12 +270,12 @@ impl PartitionStream for Opaque {
 
     fn execute(&self, _ctx: Arc<TaskContext>) -> SendableRecordBatchStream {
         let rows = Rows { reading: Arc::clone(&self.reading), run: self.run.clone(), open: None };
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.reading.schema), futures::stream::iter(rows)))
+        let passing = Passing::new(rows, Arc::clone(&self.reading.schema));
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.reading.schema), passing))
     }
 }
 
-/// The batches of one partition, read when they are asked for. A batch of which the view hides
-/// every row is given empty, so that each step takes bounded time.
+/// The steps of one partition, taken when they are asked for: each takes bounded time.
 struct Rows {
     reading: Arc<Reading>,
     run: VecDeque<(Part, Vec<usize>)>,
@@ -282,15 +283,18 @@ struct Rows {
 }
 
 impl Iterator for Rows {
-    type Item = PlanResult<RecordBatch>;
+    type Item = PlanResult<Step>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(reader) = &mut self.open {
                 match reader.next() {
-                    Some(Ok(batch)) => return Some(self.reading.pass(&batch)),
+                    Some(Ok(batch)) => return Some(self.reading.pass(&batch).map(Step::Rows)),
                     Some(Err(_)) => return Some(Err(unreadable())),
-                    None => self.open = None,
+                    None => {
+                        self.open = None;
+                        return Some(Ok(Step::PartEnd));
+                    }
                 }
             }
             let (part, groups) = self.run.pop_front()?;

@@ -11,6 +11,7 @@ mod export;
 mod functions;
 mod guard;
 mod memory;
+mod passing;
 mod release;
 mod run;
 mod statement;
@@ -19,6 +20,8 @@ mod walk;
 
 #[cfg(test)]
 mod museum_tests;
+#[cfg(test)]
+mod random_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -218,3 +218,43 @@ async fn a_cancelled_query_tells_nothing() {
     .await
     .unwrap();
 }
+
+/// Where batches begin and end tells nothing: neither that a part holds rows, all of them hidden,
+/// nor how many hidden rows lie between two that are given.
+#[tokio::test]
+async fn batches_are_as_if_nothing_were_hidden() {
+    let set = dataset("s", None, &[("shown", Boolean), ("d", Integer)]);
+    let shown = Predicate { column: "shown".into(), operator: Operator::Eq, values: vec![Value::Boolean(true)] };
+    let lines = |hidden: usize| {
+        let mut csv = String::from("shown,d\n");
+        for d in [1, 2, 3, 0, 4] {
+            csv += &"false,7\n".repeat(hidden);
+            csv += &format!("true,{d}\n");
+        }
+        csv
+    };
+    let none = "shown,d\n";
+    let over = |csv: String, more: &str| {
+        let bench = Bench::new();
+        let mut snapshot = bench.publish(&set, &csv);
+        if more != none {
+            snapshot = bench.sets.append(&set.id, &bench.plain(more), super::testing::now()).unwrap();
+        }
+        let grants = Grants::of(&set, &snapshot, rows_view(vec![shown.clone()], &[("d", None)], None));
+        (bench, grants)
+    };
+    for ((view, copy), sql, code) in [
+        // The fourth row raises in the batch of the first; many hidden rows lie between.
+        ((over(lines(5_000), none), over(lines(0), none)), "SELECT 6 / d FROM data LIMIT 2", Some("query_failed")),
+        // Nothing is given, so no constant raises.
+        (
+            (over("shown,d\nfalse,1\n".into(), "shown,d\nfalse,2\n"), over(none.into(), none)),
+            "SELECT count(*) FROM data WHERE CAST('x' AS BIGINT) > 0",
+            None,
+        ),
+    ] {
+        let (view, copy) = (ask(&view, sql, true).await, ask(&copy, sql, true).await);
+        assert_eq!(view, copy, "{sql}");
+        assert_eq!(view.err().map(|e| e.code.as_str()), code, "{sql}");
+    }
+}

@@ -6,6 +6,7 @@
 //! no expression of a user is evaluated on a row that the view hides (invariant 11).
 
 use super::decoded::{Decoded, GroupName};
+use super::passing::{Passing, Step};
 use crate::source::{Part, arrow_type, dataset_schema};
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -273,16 +274,17 @@ impl PartitionStream for Opaque {
 
     fn execute(&self, _ctx: Arc<TaskContext>) -> SendableRecordBatchStream {
         let rows = Rows { reading: Arc::clone(&self.reading), run: self.run.clone(), open: None };
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.reading.schema), futures::stream::iter(rows)))
+        let passing = Passing::new(rows, Arc::clone(&self.reading.schema));
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.reading.schema), passing))
     }
 }
 
-/// The batches of one partition, read when they are asked for. A batch of which the view hides
-/// every row is given empty, so that each step takes bounded time.
+/// The steps of one partition, taken when they are asked for: each takes bounded time.
 struct Rows {
     reading: Arc<Reading>,
     run: VecDeque<(Part, usize)>,
-    open: Option<Source>,
+    /// The row group being read, and its part.
+    open: Option<(Part, Source)>,
 }
 
 /// A row group on its way.
@@ -329,19 +331,23 @@ impl Source {
 }
 
 impl Iterator for Rows {
-    type Item = PlanResult<RecordBatch>;
+    type Item = PlanResult<Step>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(source) = &mut self.open {
-                match source.next(&self.reading.inner.decoded) {
-                    Some(batch) => return Some(batch.and_then(|batch| self.reading.pass(&batch))),
-                    None => self.open = None,
+            if let Some((part, source)) = &mut self.open {
+                if let Some(batch) = source.next(&self.reading.inner.decoded) {
+                    return Some(batch.and_then(|batch| self.reading.pass(&batch)).map(Step::Rows));
+                }
+                let goes_on = self.run.front().is_some_and(|(next, _)| next.path == part.path);
+                self.open = None;
+                if !goes_on {
+                    return Some(Ok(Step::PartEnd));
                 }
             }
             let (part, group) = self.run.pop_front()?;
             match self.open(&part, group) {
-                Ok(source) => self.open = Some(source),
+                Ok(source) => self.open = Some((part, source)),
                 Err(e) => return Some(Err(e)),
             }
         }

@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod consumption;
 pub mod negotiation;
 pub mod node;
+pub mod partners;
 pub mod peers;
 pub mod ports;
 pub mod reads;

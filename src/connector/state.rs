@@ -11,6 +11,7 @@ use perron_model::agreement::{AgreementPayload, Envelope, JwsJson, Offer};
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::id::DatasetId;
 use perron_model::negotiation::{Message, NegotiationMessage, Side, State as Phase};
+use perron_model::partner::{LimitedPartner, PartnerLimits};
 use perron_model::request::{Acknowledgement, Receipt, Seen};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 pub use records::payload_of;
@@ -106,6 +107,7 @@ struct Memory {
     negotiations: BTreeMap<String, Negotiation>,
     agreements: BTreeMap<AgreementId, KeptAgreement>,
     held: BTreeMap<AgreementId, Held>,
+    partners: BTreeMap<ParticipantId, PartnerLimits>,
 }
 
 /// The fold.
@@ -129,6 +131,7 @@ const OUTCOMES: &str = "outcomes";
 const HELD: &str = "held";
 const RELEASES: &str = "releases";
 const SETS: &str = "sets";
+const PARTNERS: &str = "partners";
 const OPEN_READS: &str = "open-reads";
 
 impl State {
@@ -143,6 +146,9 @@ impl State {
         }
         for agreement in load::<KeptAgreement>(&store, AGREEMENTS)? {
             memory.agreements.insert(agreement.id, agreement);
+        }
+        for LimitedPartner { partner, limits } in load(&store, PARTNERS)? {
+            memory.partners.insert(partner, limits);
         }
         for (key, value) in store.scan(HELD, b"")? {
             let agreement = <[u8; 32]>::try_from(key)
@@ -211,6 +217,14 @@ impl State {
     /// What is held of a provider's chain, as consumer.
     pub fn held(&self, agreement: &AgreementId) -> Held {
         self.read().held.get(agreement).cloned().unwrap_or_default()
+    }
+    /// What limits a partner here.
+    pub fn limits_of(&self, partner: &ParticipantId) -> PartnerLimits {
+        self.read().partners.get(partner).cloned().unwrap_or_default()
+    }
+    /// Partners that are limited here.
+    pub fn partner_limits(&self) -> BTreeMap<ParticipantId, PartnerLimits> {
+        self.read().partners.clone()
     }
     /// Position of the decision about a request.
     pub fn decision_of(&self, request: &Digest) -> Result<Option<u64>> {
@@ -287,6 +301,12 @@ impl State {
                     .unwrap_or_else(PoisonError::into_inner)
                     .offers
                     .insert(offer.offer.id.clone(), offer);
+            }
+            Body::Administration(admin) if admin.action == "partner.limit" => {
+                let limited: LimitedPartner = document(attachments, AttachmentKind::Document)?;
+                self.store.apply(vec![put(PARTNERS, limited.partner.as_str().as_bytes(), &limited)?])?;
+                let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+                memory.partners.insert(limited.partner, limited.limits);
             }
             Body::Administration(admin) if admin.action == "dataset.withdraw" => {
                 let id: DatasetId = document(attachments, AttachmentKind::Document)?;

@@ -13,6 +13,7 @@ mod habits;
 mod invariants;
 mod kill;
 mod museum;
+mod partners;
 mod played;
 mod recovery;
 mod rooms;

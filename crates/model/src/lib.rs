@@ -15,6 +15,7 @@ pub mod id;
 pub mod limits;
 pub mod negotiation;
 pub mod participant;
+pub mod partner;
 pub mod policy;
 pub mod register;
 pub mod request;

@@ -17,6 +17,7 @@ use perron_model::agreement::LegalBasis;
 use perron_model::dataset::Dataset;
 use perron_model::id::UserName;
 use perron_model::participant::Status;
+use perron_model::partner::PartnerLimits;
 use perron_model::{AgreementId, DatasetId, Digest, Error, ErrorCode, ParticipantId, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -94,6 +95,10 @@ pub enum Command {
     AuthorityStatus { participant: ParticipantId, status: Status },
     /// Members of the register.
     AuthorityList {},
+    /// Limits a partner, in place of what limited it before.
+    PartnerLimit { partner: ParticipantId, limits: PartnerLimits },
+    /// Partners, their limits and what they use.
+    PartnerList {},
 }
 
 impl Command {
@@ -101,7 +106,10 @@ impl Command {
     const fn action(&self) -> &'static str {
         match self {
             Command::Status {} => "status",
-            Command::UserAdd { .. } | Command::UserList {} => "user.add",
+            // All acts of an operator.
+            Command::UserAdd { .. } | Command::UserList {} | Command::PartnerLimit { .. } | Command::PartnerList {} => {
+                "user.add"
+            }
             Command::DatasetAdd { .. } => "dataset.add",
             Command::DatasetUpdate { .. } => "dataset.update",
             Command::DatasetWithdraw { .. } => "dataset.withdraw",
@@ -205,6 +213,10 @@ impl Admin {
                 Ok(json!({}))
             }
             Command::AuthorityList {} => Ok(node.register_list()),
+            Command::PartnerLimit { partner, limits } => {
+                node.limit_partner(actor, partner, limits).await.map(|()| json!({}))
+            }
+            Command::PartnerList {} => Ok(node.partner_list()),
         }
     }
 

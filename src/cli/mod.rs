@@ -12,6 +12,7 @@ mod fact;
 mod init;
 mod negotiation;
 mod output;
+mod partner;
 mod query;
 mod serve;
 mod store;
@@ -39,6 +40,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Noun::Join(args) => init::join(&args, &output),
         Noun::Authority(verb) => authority::run(verb, &output),
         Noun::User(verb) => user::run(verb, &output),
+        Noun::Partner(verb) => partner::run(verb, &output),
         Noun::Dataset(verb) => dataset::run_dataset(verb, &output),
         Noun::Offer(verb) => dataset::run_offer(verb, &output),
         Noun::Catalogue(args) => dataset::catalogue(args, &output),

@@ -9,6 +9,7 @@ pub mod facts;
 pub mod negotiation;
 pub mod node;
 pub mod notices;
+pub mod partners;
 pub mod peers;
 pub mod ports;
 pub mod reads;

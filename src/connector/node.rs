@@ -1,5 +1,6 @@
 //! One organisation: its keys, its log, its data. There are no globals; a process may hold many.
 
+use crate::connector::partners::Partners;
 use crate::connector::peers::Peers;
 use crate::connector::ports::{AgreementsPort, ClockPort, PolicyPort, RegisterPort};
 use crate::connector::reads::Running;
@@ -83,6 +84,7 @@ pub struct Node {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) gate: NodeGate,
     pub(crate) running: Running,
+    pub(crate) partners: Arc<Partners>,
     pub(crate) kept: Kept,
     pub(crate) wanted: crate::connector::tasks::Wanted,
     pub(crate) negotiation_rates: Rates,
@@ -117,6 +119,7 @@ impl Node {
             unfinished = opened.unfinished,
             "the log is open"
         );
+        let partners = Arc::new(Partners::open(state.clone(), ledger.reader(), clock.now())?);
         let sets = Arc::new(Sets::open(&data.join("sets"))?);
         let releases = Arc::new(Releases::open(&data.join("released"))?);
         let engine = QueryEngine::new(sets.clone(), releases.clone(), QuerySettings::default())?;
@@ -148,6 +151,7 @@ impl Node {
             clock,
             gate,
             running: Running::default(),
+            partners,
             kept,
             wanted: crate::connector::tasks::Wanted::default(),
             negotiation_rates: Rates::new(NEGOTIATION_MESSAGES_BURST, NEGOTIATION_MESSAGES_PER_SECOND),

@@ -1,6 +1,7 @@
 //! Reads at the provider: plan under a schema grant, execute under an access grant.
 
 use crate::connector::node::Node;
+use crate::connector::partners::Place;
 use crate::connector::peers::ReceiptParts;
 use crate::connector::tally::Tally;
 use crate::connector::witness::log_verifiers;
@@ -89,6 +90,8 @@ pub struct Serving {
     pub schema: SchemaRef,
     /// The rows; taken once.
     pub rows: Option<RowStream>,
+    /// The partner's place, held until the read has ended.
+    pub place: Place,
 }
 
 impl Serving {
@@ -108,6 +111,7 @@ impl Node {
     ) -> Result<(SchemaRef, String), Denied> {
         let grant = self.gate.admit_schema(peer, agreement)?;
         let now = self.now();
+        let _place = self.place_for(peer, Digest::salted(&random_16()?, statement.as_bytes()), now)?;
         let hour = u64::try_from(now.millis() / 3_600_000).unwrap_or(0);
         let this_hour = (peer.clone(), *agreement, hour);
         let first = {
@@ -193,6 +197,8 @@ impl Node {
             perron_gate::Ledger::summarise(&self.ledger, peer, error.code, request, self.now());
             return Err(error.into());
         }
+        // Before anything is decided or charged: a partner that has no place may come again.
+        let place = self.place_for(peer, request, self.now())?;
         let grant = self.gate.admit(verified).await?;
         self.running.add(&grant);
         // What ended the agreement between the decision and now found nothing that ran.
@@ -200,18 +206,26 @@ impl Node {
         let agreement = grant.agreement();
         let begun = self.engine.run(&grant, &read.statement, |column| self.mask_key(&agreement, column)).await;
         match begun {
-            Ok(rows) => Ok(Serving { schema: rows.schema(), rows: Some(rows), request, grant }),
+            Ok(rows) => Ok(Serving { schema: rows.schema(), rows: Some(rows), request, grant, place }),
             Err(error) => {
                 let serving = Serving {
                     schema: Arc::new(crate::query::arrow::datatypes::Schema::empty()),
                     rows: None,
                     request,
                     grant,
+                    place,
                 };
                 self.finish(&serving, &Tally::default(), OutcomeStatus::NothingLeft, Some(error.code)).await?;
                 Err(error.into())
             }
         }
+    }
+
+    /// A place for the partner; that it has none is counted as a refusal.
+    fn place_for(&self, peer: &ParticipantId, refused: Digest, now: Timestamp) -> Result<Place> {
+        self.partners.enter(peer, now).inspect_err(|error| {
+            perron_gate::Ledger::summarise(&self.ledger, peer, error.code, refused, now);
+        })
     }
 
     /// Writes the outcome and makes the receipt.
@@ -223,6 +237,7 @@ impl Node {
         reason: Option<ErrorCode>,
     ) -> Result<ReceiptParts> {
         self.running.remove(serving.grant.stop());
+        serving.place.settle(tally.bytes);
         let salt = self.stream_salt(&serving.request);
         let status =
             if tally.rows == 0 && status != OutcomeStatus::Complete { OutcomeStatus::NothingLeft } else { status };

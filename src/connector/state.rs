@@ -14,6 +14,7 @@ use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::id::{DatasetId, FactName};
 use perron_model::limits::LEDGER_BATCH_MAX;
 use perron_model::negotiation::{Message, NegotiationMessage, Side, State as Phase};
+use perron_model::partner::{LimitedPartner, PartnerLimits};
 use perron_model::request::{Acknowledgement, Receipt, Seen};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 pub use records::payload_of;
@@ -125,6 +126,7 @@ struct Memory {
     firsts: HashMap<AgreementId, AgreementId>,
     telling: BTreeSet<AgreementId>,
     facts: BTreeMap<FactName, Declared>,
+    partners: BTreeMap<ParticipantId, PartnerLimits>,
 }
 
 /// The fold.
@@ -153,6 +155,7 @@ const OUTCOMES: &str = "outcomes";
 const HELD: &str = "held";
 const RELEASES: &str = "releases";
 const SETS: &str = "sets";
+const PARTNERS: &str = "partners";
 const OPEN_READS: &str = "open-reads";
 
 impl State {
@@ -173,6 +176,9 @@ impl State {
         }
         for life in load::<KeptLife>(&store, LIVES)? {
             memory.keep_life(life);
+        }
+        for LimitedPartner { partner, limits } in load(&store, PARTNERS)? {
+            memory.partners.insert(partner, limits);
         }
         for (key, value) in store.scan(HELD, b"")? {
             let agreement = <[u8; 32]>::try_from(key)
@@ -248,6 +254,14 @@ impl State {
     /// What is held of a provider's chain, as consumer.
     pub fn held(&self, agreement: &AgreementId) -> Held {
         self.read().held.get(agreement).cloned().unwrap_or_default()
+    }
+    /// What limits a partner here.
+    pub fn limits_of(&self, partner: &ParticipantId) -> PartnerLimits {
+        self.read().partners.get(partner).cloned().unwrap_or_default()
+    }
+    /// Partners that are limited here.
+    pub fn partner_limits(&self) -> BTreeMap<ParticipantId, PartnerLimits> {
+        self.read().partners.clone()
     }
     /// Position of the decision about a request.
     pub fn decision_of(&self, request: &Digest) -> Result<Option<u64>> {
@@ -336,6 +350,12 @@ impl State {
                     .insert(offer.offer.id.clone(), offer);
             }
             Body::Administration(admin) if admin.action == "fact.set" => self.take_fact(attachments)?,
+            Body::Administration(admin) if admin.action == "partner.limit" => {
+                let limited: LimitedPartner = document(attachments, AttachmentKind::Document)?;
+                self.store.apply(vec![put(PARTNERS, limited.partner.as_str().as_bytes(), &limited)?])?;
+                let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+                memory.partners.insert(limited.partner, limited.limits);
+            }
             Body::Administration(admin) if admin.action == "dataset.withdraw" => {
                 let id: DatasetId = document(attachments, AttachmentKind::Document)?;
                 self.store.apply(vec![Change::Remove { tree: SETS, key: id.as_str().as_bytes().to_vec() }])?;

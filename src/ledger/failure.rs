@@ -1,7 +1,7 @@
 //! What keeps the log from being written, told without the machine's paths; and the reserve on the
 //! disk, from which outcomes, receipts and the stop can still be written.
 
-use perron_log::LogError;
+use perron_log::{LogError, LogReader};
 use perron_model::entry::Body;
 use perron_model::limits::DISK_RESERVE_BYTES;
 use perron_model::{Error, ErrorCode, Result};
@@ -28,6 +28,11 @@ impl Room {
             _ => Ok(()),
         }
     }
+}
+
+/// A leaf that is durable.
+pub fn leaf_of(log: &LogReader, index: u64) -> Result<Vec<u8>> {
+    log.leaf(index).map_err(|e| log_error(&e))
 }
 
 /// Bytes that are free for us on the disk of a directory; none where the system doesn't tell.

@@ -4,6 +4,7 @@ use super::decoded::Decoded;
 use super::errors;
 use super::functions;
 use super::guard::Guard;
+use super::lanes::SlowLane;
 use super::memory::QueryPool;
 use super::release::{Released, Releases, Wanted, released_schema};
 use super::run::{BATCHES_AHEAD, Cut, Message, RowStream, contained, feed, stopped, until};
@@ -77,6 +78,7 @@ pub struct QueryEngine {
     settings: QuerySettings,
     memory: Arc<dyn MemoryPool>,
     permits: Arc<Semaphore>,
+    lane: SlowLane,
     threads: Threads,
 }
 
@@ -109,6 +111,7 @@ impl QueryEngine {
             settings,
             memory: Arc::new(GreedyMemoryPool::new(settings.memory_bytes_max)),
             permits: Arc::new(Semaphore::new(settings.queries_max)),
+            lane: SlowLane::new(settings.threads),
             threads: Threads(Some(runtime)),
         })
     }
@@ -226,7 +229,7 @@ impl QueryEngine {
 
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<AbortHandle> {
         let runtime = self.threads.0.as_ref().ok_or_else(|| errors::internal("threads"))?;
-        Ok(runtime.spawn(work).abort_handle())
+        Ok(runtime.spawn(self.lane.drive(work)).abort_handle())
     }
 
     /// Runs `work` to its end on the engine's threads; it is cut if the caller goes away.

@@ -10,6 +10,7 @@ mod errors;
 mod export;
 mod functions;
 mod guard;
+mod lanes;
 mod memory;
 mod passing;
 mod release;

@@ -14,6 +14,7 @@ mod invariants;
 mod kill;
 mod lifecycle;
 mod museum;
+mod partners;
 mod played;
 mod recovery;
 mod rooms;

@@ -374,6 +374,11 @@ pub fn description(id: &str) -> String {
 
 /// A policy over the set that ends at `end` (RFC 3339).
 pub fn policy(end: &str) -> String {
+    policy_for(end, 1000)
+}
+
+/// As `policy`, for so many uses.
+pub fn policy_for(end: &str, uses: u64) -> String {
     let profile = "https://w3id.org/perron/odrl/v1/";
     let constraint = |operand: &str, operator: &str, value: Json| serde_json::json!({"leftOperand": operand, "operator": operator, "rightOperand": value});
     let typed = |kind: &str, value: &str| serde_json::json!({"@type": kind, "@value": value});
@@ -385,7 +390,7 @@ pub fn policy(end: &str) -> String {
             constraint("purpose", "eq", PURPOSE.into()),
             constraint("perron:legalBasis", "eq", "https://w3id.org/dpv#PublicInterest".into()),
             constraint("dateTime", "lt", typed("xsd:dateTime", end)),
-            constraint("count", "lteq", typed("xsd:integer", "1000")),
+            constraint("count", "lteq", typed("xsd:integer", &uses.to_string())),
             constraint("perron:columns", "isAnyOf", serde_json::json!(["n", "nom", "valeur"])),
         ]}]
     })

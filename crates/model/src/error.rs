@@ -128,6 +128,10 @@ codes! {
     DeadlineExceeded = "deadline_exceeded", 4, 504;
     /// A bound on work at a time is reached.
     Overloaded = "overloaded", 8, 429;
+    /// The partner has as many reads at a time as the provider gives it.
+    PartnerBusy = "partner_busy", 8, 429;
+    /// The partner got the volume that the provider gives it in a day.
+    PartnerVolumeReached = "partner_volume_reached", 8, 429;
     /// The ticket isn't known, was used, or is too old.
     TicketInvalid = "ticket_invalid", 3, 400;
     /// This request was answered before.

@@ -16,6 +16,7 @@ pub mod life;
 pub mod limits;
 pub mod negotiation;
 pub mod participant;
+pub mod partner;
 pub mod policy;
 pub mod register;
 pub mod request;

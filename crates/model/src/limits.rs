@@ -64,8 +64,20 @@ pub const QUERY_MS_MAX: u64 = 120_000;
 pub const QUERY_MEMORY_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Decoded row groups of snapshots that are kept for the reads that come next, in bytes.
 pub const DECODED_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Work after which a query lets others pass, in milliseconds.
+pub const QUERY_QUICK_MS: u64 = 250;
 /// Queries that may run at a time.
 pub const QUERIES_MAX: usize = 128;
+/// Plans and reads of one partner at a time, where no other number is set: so that no partner takes
+/// all places.
+pub const PARTNER_CONCURRENCY_DEFAULT: u32 = 96;
+/// Smallest bandwidth that a partner can be limited to, in bytes a second: a message of an answer
+/// has to leave before its reader gives up.
+pub const PARTNER_BANDWIDTH_BYTES_PER_S_MIN: u64 = 16 * 1024;
+/// Largest bandwidth and largest volume a day that can be set, in bytes: what JSON numbers hold.
+pub const PARTNER_VOLUME_BYTES_MAX: u64 = (1 << 53) - 1;
+/// How long a read that ends today may have begun before today, in milliseconds.
+pub const PARTNER_LOOK_BACK_MS: i64 = 2 * 3_600_000;
 /// Rows in one batch on the wire.
 pub const BATCH_ROWS: usize = 8192;
 /// Entries that may wait for the log's writer.
@@ -210,5 +222,6 @@ const _: () = assert!(CERTIFICATE_LIFE_S < CA_LIFE_S);
 const _: () = assert!(LEDGER_BATCH_MAX <= LEDGER_QUEUE_MAX);
 const _: () = assert!(STATEMENT_LITERAL_BYTES_MAX < STATEMENT_BYTES_MAX);
 const _: () = assert!(QUERY_MEMORY_EACH_BYTES_MAX <= QUERY_MEMORY_BYTES_MAX);
+const _: () = assert!((PARTNER_CONCURRENCY_DEFAULT as usize) < QUERIES_MAX);
 const _: () = assert!(PARTS_MAX * 48 < DOCUMENT_BYTES_MAX);
 const _: () = assert!(REFUSALS_PER_SECOND <= REFUSALS_BURST);

@@ -19,6 +19,7 @@ use perron_model::dataset::Dataset;
 use perron_model::id::{FactName, UserName};
 use perron_model::life::FactValue;
 use perron_model::participant::Status;
+use perron_model::partner::PartnerLimits;
 use perron_model::{AgreementId, DatasetId, Digest, Error, ErrorCode, ParticipantId, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -116,6 +117,10 @@ pub enum Command {
     AuthorityStatus { participant: ParticipantId, status: Status },
     /// Members of the register.
     AuthorityList {},
+    /// Limits a partner, in place of what limited it before.
+    PartnerLimit { partner: ParticipantId, limits: PartnerLimits },
+    /// Partners, their limits and what they use.
+    PartnerList {},
 }
 
 impl Command {
@@ -123,7 +128,10 @@ impl Command {
     const fn action(&self) -> &'static str {
         match self {
             Command::Status {} => "status",
-            Command::UserAdd { .. } | Command::UserList {} => "user.add",
+            // All acts of an operator.
+            Command::UserAdd { .. } | Command::UserList {} | Command::PartnerLimit { .. } | Command::PartnerList {} => {
+                "user.add"
+            }
             Command::DatasetAdd { .. } => "dataset.add",
             Command::DatasetUpdate { .. } => "dataset.update",
             Command::DatasetWithdraw { .. } => "dataset.withdraw",
@@ -251,6 +259,10 @@ impl Admin {
                 Ok(json!({}))
             }
             Command::AuthorityList {} => Ok(node.register_list()),
+            Command::PartnerLimit { partner, limits } => {
+                node.limit_partner(actor, partner, limits).await.map(|()| json!({}))
+            }
+            Command::PartnerList {} => Ok(node.partner_list()),
         }
     }
 

@@ -5,8 +5,11 @@
 //! `PERRON_ROWS_SEED` and `PERRON_ROWS_CASES` choose what is played; `make soak` plays a long one.
 //! A failure prints the seed of its world and the statement.
 
+#[cfg(test)]
 mod chance;
+#[cfg(test)]
 mod statements;
+#[cfg(test)]
 mod worlds;
 
 use super::testing::{Bench, Grants};

@@ -4,12 +4,12 @@ use crate::connector::state::State;
 use crate::policy::Policies;
 use crate::source::Sets;
 use crate::trust::register::RegisterHandle;
-use perron_gate::{AgreementInForce, Clock, Evaluated, Standing};
-use perron_model::decision::AccessInput;
-use perron_model::life::Standing as Life;
+use perron_gate::{AgreementInForce, Clock, Evaluated, Known, Standing};
+use perron_model::decision::{AccessInput, DutyState};
+use perron_model::life::{FactValue, Standing as Life};
 use perron_model::negotiation::Side;
 use perron_model::participant::Status;
-use perron_model::policy::{Terms, odrl};
+use perron_model::policy::{Rules, Scalar, Terms, odrl};
 use perron_model::{AgreementId, ParticipantId, Result, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -34,6 +34,10 @@ impl perron_gate::Register for RegisterPort {
             None => Status::Revoked,
         };
         Standing { status, version: register.version(), fresh: register.is_fresh(now), clock_behind }
+    }
+
+    fn jurisdiction(&self, id: &ParticipantId) -> Option<String> {
+        self.0.load().participant(id).map(|p| p.jurisdiction.clone())
     }
 }
 
@@ -80,12 +84,36 @@ impl perron_gate::Agreements for AgreementsPort {
             revoked: standing == Life::Revoked,
             suspended: standing == Life::Suspended,
             amended: standing == Life::Amended,
+            agreed_at: kept.payload.timestamp,
+            known: known(&self.state, id, &terms.rules),
             legal_basis: kept.payload.offer.legal_basis.term,
             terms,
             dataset,
             snapshot: Some(snapshot),
         })
     }
+}
+
+/// What the policy may ask of the world: the duties that were fulfilled, and declared facts.
+fn known(state: &State, id: &AgreementId, rules: &Rules) -> Known {
+    let mut known = Known::default();
+    let mut owed = rules.duties().peekable();
+    if owed.peek().is_some()
+        && let Some(kept) = state.life(id)
+    {
+        let fulfilled = owed.filter(|duty| kept.life.fulfilled(id, &duty.at).is_some());
+        known.duties = fulfilled.map(|duty| (duty.at.clone(), DutyState::Fulfilled)).collect();
+    }
+    let asked = rules.facts();
+    if !asked.is_empty() {
+        let scalar = |value| match value {
+            FactValue::Boolean(value) => Scalar::Boolean(value),
+            FactValue::Text(text) => Scalar::Text(text),
+        };
+        let declared = state.facts().into_iter().filter(|(name, _)| asked.contains(name.as_str()));
+        known.facts = declared.map(|(name, fact)| (name.as_str().to_owned(), scalar(fact.value))).collect();
+    }
+    known
 }
 
 /// The policies as the gate sees them.

@@ -11,11 +11,11 @@ use crate::query::arrow::datatypes::SchemaRef;
 use crate::trust::jws;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use perron_gate::{AccessGrant, Denied, Stop, VerifiedRequest};
+use perron_gate::{AccessGrant, Denied, Ground, Stop, VerifiedRequest};
 use perron_log::TlogProof;
 use perron_log::merkle::leaf_hash;
 use perron_model::entry::{Body, Entry, Outcome, OutcomeStatus, PlanRefusal, SchemaGrant};
-use perron_model::limits::REQUEST_BYTES_MAX;
+use perron_model::limits::{ID_BYTES_MAX, REQUEST_BYTES_MAX, ROLES_MAX};
 use perron_model::participant::{KeyUse, Participant};
 use perron_model::policy::View;
 use perron_model::request::{Beside, REQUEST_TYP, ReadRequest};
@@ -49,6 +49,7 @@ struct RunningRead {
     consumer: ParticipantId,
     agreement: AgreementId,
     until: Option<Timestamp>,
+    ground: Option<Ground>,
     stop: Stop,
 }
 
@@ -59,6 +60,7 @@ impl Running {
             consumer: grant.consumer().clone(),
             agreement: grant.agreement(),
             until: grant.until(),
+            ground: grant.ground().cloned(),
             stop: grant.stop().clone(),
         });
     }
@@ -75,6 +77,12 @@ impl Running {
                 read.stop.stop(reason);
             }
         }
+    }
+    /// What has to be looked at again of the grants that run, each with the signal that ends it.
+    pub fn grounds(&self) -> Vec<(Ground, Stop)> {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let not_ended = running.iter().filter(|r| r.stop.reason().is_none());
+        not_ended.filter_map(|r| r.ground.clone().map(|ground| (ground, r.stop.clone()))).collect()
     }
     /// Does any grant run?
     pub fn any(&self) -> bool {
@@ -324,6 +332,12 @@ impl Node {
         }
         if request.provider != self.me {
             return Err(Error::new(ErrorCode::IssuerMismatch, "the request is for another provider"));
+        }
+        let named = |role: &String| !role.is_empty() && role.len() <= ID_BYTES_MAX;
+        if request.roles.as_ref().is_some_and(|roles| roles.len() > ROLES_MAX || !roles.iter().all(named)) {
+            return Err(Error::malformed(format!(
+                "a request states at most {ROLES_MAX} roles, each of 1 to {ID_BYTES_MAX} bytes"
+            )));
         }
         let salt = <[u8; 16]>::try_from(read.salt.as_slice())
             .map_err(|_| Error::malformed("the statement's salt is 16 bytes"))?;

@@ -264,11 +264,22 @@ async fn end_reads(node: Arc<Node>) {
         ticks.tick().await;
         if node.running.any() {
             node.end_what_is_over();
+            node.recheck_running().await;
         }
     }
 }
 
 impl Node {
+    /// Looks again at the running reads whose policy may answer otherwise by now (a duty, a fact,
+    /// a prohibition's window, time passed): one that would be refused ends before its next batch.
+    pub(crate) async fn recheck_running(&self) {
+        for (ground, stop) in self.running.grounds() {
+            if let Some(reason) = self.gate.recheck(&ground).await {
+                stop.stop(reason);
+            }
+        }
+    }
+
     /// Ends running reads whose consumer is no longer in force, or whose agreement is over, or was
     /// suspended, amended or revoked.
     pub(crate) fn end_what_is_over(&self) {

@@ -19,6 +19,7 @@ pub mod participant;
 pub mod partner;
 pub mod policy;
 pub mod register;
+pub mod report;
 pub mod request;
 pub mod time;
 

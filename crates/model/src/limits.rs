@@ -8,8 +8,16 @@ pub const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
 pub const POLICY_BYTES_MAX: usize = 64 * 1024;
 /// Deepest JSON of a policy, in levels.
 pub const POLICY_DEPTH_MAX: usize = 16;
-/// Most constraints and refinements in one policy.
+/// Most rules in one policy.
+pub const POLICY_RULES_MAX: usize = 100;
+/// Most constraints, refinements and duties in one policy.
 pub const POLICY_TERMS_MAX: usize = 200;
+/// Deepest nesting of logical constraints, in levels (the Rego modules evaluate as many).
+pub const POLICY_LOGIC_LEVELS_MAX: usize = 6;
+/// Longest place in a policy, as a refusal names it, in bytes.
+pub const PLACE_BYTES_MAX: usize = 255;
+/// Most reasons of one refusal.
+pub const REFUSALS_MAX: usize = 16;
 /// Most columns of a published set.
 pub const COLUMNS_MAX: usize = 512;
 /// Most participants in a register.
@@ -37,6 +45,8 @@ pub const PLACE_BYTES_MAX: usize = 128;
 pub const VERSIONS_MAX: usize = 1_000;
 /// Longest title, description or reason, in bytes.
 pub const TEXT_BYTES_MAX: usize = 8 * 1024;
+/// Most roles of a user that a request states.
+pub const ROLES_MAX: usize = 16;
 /// Largest read request (compact JWS), in bytes.
 pub const REQUEST_BYTES_MAX: usize = 32 * 1024;
 /// Longest SQL statement, in bytes.

@@ -55,6 +55,7 @@ pub fn ask(by: &Party, provider: &Party, agreement: Digest, number: u64) -> Aske
         grant: "grant".to_owned(),
         nonce: format!("n-{number}"),
         time: time(50),
+        roles: None,
         seen: None,
         acknowledged: Vec::new(),
     };

@@ -26,7 +26,7 @@ impl Node {
             let document = canonical::to_bytes(&Declared { name, value, since })?;
             self.administer("fact.set", who, document).await?;
         }
-        self.end_what_is_over();
+        self.recheck_running().await;
         self.tell_facts(Some(who)).await
     }
 

@@ -127,7 +127,7 @@ impl Node {
         let gate = Gate::new(
             me.clone(),
             RegisterPort(parts.register.clone()),
-            AgreementsPort::new(state.clone(), sets.clone()),
+            AgreementsPort::new(state.clone(), sets.clone(), clock.clone()),
             PolicyPort(parts.policies.clone()),
             ledger.clone(),
             ClockPort(clock.clone()),

@@ -45,13 +45,14 @@ impl perron_gate::Register for RegisterPort {
 pub struct AgreementsPort {
     state: Arc<State>,
     sets: Arc<Sets>,
+    clock: Arc<dyn Clock>,
     terms: RwLock<HashMap<AgreementId, Arc<Terms>>>,
 }
 
 impl AgreementsPort {
     /// Over the state and the published sets.
-    pub fn new(state: Arc<State>, sets: Arc<Sets>) -> AgreementsPort {
-        AgreementsPort { state, sets, terms: RwLock::default() }
+    pub fn new(state: Arc<State>, sets: Arc<Sets>, clock: Arc<dyn Clock>) -> AgreementsPort {
+        AgreementsPort { state, sets, clock, terms: RwLock::default() }
     }
 }
 
@@ -85,7 +86,7 @@ impl perron_gate::Agreements for AgreementsPort {
             suspended: standing == Life::Suspended,
             amended: standing == Life::Amended,
             agreed_at: kept.payload.timestamp,
-            known: known(&self.state, id, &terms.rules),
+            known: known(&self.state, id, kept.payload.timestamp, &terms.rules, self.clock.now()),
             legal_basis: kept.payload.offer.legal_basis.term,
             terms,
             dataset,
@@ -94,15 +95,25 @@ impl perron_gate::Agreements for AgreementsPort {
     }
 }
 
-/// What the policy may ask of the world: the duties that were fulfilled, and declared facts.
-fn known(state: &State, id: &AgreementId, rules: &Rules) -> Known {
+/// What the policy may ask of the world: its duties, one that is late being violated, and declared
+/// facts.
+fn known(state: &State, id: &AgreementId, agreed_at: Timestamp, rules: &Rules, now: Timestamp) -> Known {
     let mut known = Known::default();
-    let mut owed = rules.duties().peekable();
-    if owed.peek().is_some()
-        && let Some(kept) = state.life(id)
-    {
-        let fulfilled = owed.filter(|duty| kept.life.fulfilled(id, &duty.at).is_some());
-        known.duties = fulfilled.map(|duty| (duty.at.clone(), DutyState::Fulfilled)).collect();
+    if rules.duties().next().is_some() {
+        let kept = state.life(id);
+        let states = rules.duties().map(|duty| {
+            let within = duty.within_ms.map(|ms| agreed_at.millis().saturating_add(ms));
+            let until = duty.before_ms.into_iter().chain(within).min();
+            let told = kept.as_ref().and_then(|kept| kept.life.fulfilled(id, &duty.at)).map(|told| told.time);
+            let late = until.is_some_and(|until| told.unwrap_or(now).millis() >= until);
+            let state = match (late, told) {
+                (true, _) => DutyState::Violated,
+                (false, Some(_)) => DutyState::Fulfilled,
+                (false, None) => DutyState::NotSet,
+            };
+            (duty.at.clone(), state)
+        });
+        known.duties = states.collect();
     }
     let asked = rules.facts();
     if !asked.is_empty() {

@@ -39,8 +39,6 @@ pub const NOTICES_MAX: usize = 1_000;
 pub const FACT_BYTES_MAX: usize = 200;
 /// Most facts that an organisation declares, and that are told of one agreement.
 pub const FACTS_MAX: usize = 256;
-/// Longest place of a duty in a policy, in bytes.
-pub const PLACE_BYTES_MAX: usize = 128;
 /// Most versions of one agreement: the first, and those that amended it.
 pub const VERSIONS_MAX: usize = 1_000;
 /// Longest title, description or reason, in bytes.

@@ -312,7 +312,6 @@ fn agreement(uses_max: Option<u64>) -> AgreementInForce {
         suspended: false,
         amended: false,
         legal_basis: "https://w3id.org/dpv#PublicInterest".to_owned(),
-        suspended: false,
         agreed_at: created,
         known: perron_gate::Known::default(),
         terms: Arc::new(Terms {

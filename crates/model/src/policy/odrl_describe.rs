@@ -76,7 +76,7 @@ fn rule(term: &'static str, rule: &Rule) -> Clause {
     let mut parameters = json!({"action": rule.action});
     for (name, value) in [("assignee", &rule.assignee), ("target", &rule.target)] {
         if value != ANY {
-            parameters[name] = json!(value);
+            set(&mut parameters, name, json!(value));
         }
     }
     clause(&rule.at, term, parameters, PREVENTED)
@@ -90,11 +90,11 @@ fn nodes(rule: &Rule) -> Vec<Clause> {
         let mut parameters = json!({});
         let time = node.left == "dateTime";
         if node.min > -NUMBER_MAX {
-            parameters["from"] = number(time, node.min);
+            set(&mut parameters, "from", number(time, node.min));
         }
         if node.max < NUMBER_MAX {
             let (name, bound) = if time { ("before", node.max.saturating_add(1)) } else { ("max", node.max) };
-            parameters[name] = number(time, bound);
+            set(&mut parameters, name, number(time, bound));
         }
         found.push((node.id, test(&node.at, &node.left, parameters)));
     }
@@ -112,6 +112,12 @@ fn nodes(rule: &Rule) -> Vec<Clause> {
     }
     found.sort_by_key(|(id, _)| *id);
     found.into_iter().map(|(_, clause)| clause).collect()
+}
+
+fn set(parameters: &mut Json, name: &str, value: Json) {
+    if let Some(members) = parameters.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
 }
 
 fn number(time: bool, value: i64) -> Json {
@@ -135,7 +141,7 @@ fn test(at: &str, left: &str, mut parameters: Json) -> Clause {
         "volume" => ("perron:volume", PREVENTED),
         "rate" => ("perron:rate", PREVENTED),
         fact => {
-            parameters["fact"] = json!(fact.trim_start_matches("fact/"));
+            set(&mut parameters, "fact", json!(fact.trim_start_matches("fact/")));
             ("perron:fact", PREVENTED)
         }
     };
@@ -145,13 +151,13 @@ fn test(at: &str, left: &str, mut parameters: Json) -> Clause {
 fn duty(term: &'static str, duty: &Duty) -> Clause {
     let mut parameters = json!({"action": duty.action});
     if let Some(assignee) = &duty.assignee {
-        parameters["assignee"] = json!(assignee);
+        set(&mut parameters, "assignee", json!(assignee));
     }
     if let Some(before) = duty.before_ms {
-        parameters["before"] = number(true, before);
+        set(&mut parameters, "before", number(true, before));
     }
     if let Some(within) = duty.within_ms {
-        parameters["within_ms"] = json!(within);
+        set(&mut parameters, "within_ms", json!(within));
     }
     clause(&duty.at, term, parameters, Trust::Detected)
 }

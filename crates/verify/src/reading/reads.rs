@@ -100,7 +100,9 @@ impl Reading<'_> {
             }
         };
         let text = |pointer: &str| input.pointer(pointer).and_then(Json::as_str);
-        let time = text("/now").and_then(|t| Timestamp::parse(t).ok());
+        // Inputs of the first version told the time as a text.
+        let in_ms = input.pointer("/now_ms").and_then(Json::as_i64).and_then(|ms| Timestamp::from_millis(ms).ok());
+        let time = in_ms.or_else(|| text("/now").and_then(|t| Timestamp::parse(t).ok()));
         // A clock that went back between evaluation and entry proves nothing.
         let in_time = |t: Timestamp| self.jumped_lately() || t <= entry.time.plus_millis(CLOCK_TOLERANCE_MS);
         let mut fits = time.is_some_and(in_time) && input.pointer("/state/uses").and_then(Json::as_u64) == Some(before);

@@ -133,10 +133,10 @@ impl Node {
             // Known only once it is durable: one that couldn't be logged is tried again.
             self.schema_grants.lock().unwrap_or_else(PoisonError::into_inner).insert(this_hour);
         }
-        if let View::Aggregates(_) = grant.view().as_ref() {
-            if let Err(error) = self.release_if_new(agreement).await {
-                return Err(self.refuse_plan(peer, agreement, statement, error).await);
-            }
+        if let View::Aggregates(_) = grant.view().as_ref()
+            && let Err(error) = self.release_if_new(agreement).await
+        {
+            return Err(self.refuse_plan(peer, agreement, statement, error).await);
         }
         let schema = match self.engine.schema(&grant, statement).await {
             Ok(schema) => schema,

@@ -273,7 +273,7 @@ fn refusal(code: ErrorCode, clause: &str) -> Refused {
 
 fn grant(agreement: &AgreementInForce, snapshot: Snapshot, recorded: Recorded, input: AccessInput) -> AccessGrant {
     let again = agreement.terms.rules.may_change();
-    let ground = again.then(|| Ground { agreement: agreement.id, request: input.request, counters: input.state });
+    let ground = again.then_some(Ground { agreement: agreement.id, request: input.request, counters: input.state });
     AccessGrant {
         agreement: agreement.id,
         consumer: agreement.consumer.clone(),

@@ -154,7 +154,7 @@ pub(super) fn value(chance: &mut Chance, kind: ColumnType, nasty: bool) -> Value
         Integer => Value::Integer([1, 2, 3, 5, 8, 13][n]),
         Number if nasty => Value::Number([0.0, -4.0, 1e300, -1e300, 1e-300, 0.0][n]),
         Number => Value::Number([0.5, 1.0, 2.25, 4.0, 10.0, 0.125][n]),
-        Boolean => Value::Boolean(n % 2 == 0),
+        Boolean => Value::Boolean(n.is_multiple_of(2)),
         Date if nasty => Value::Date([-300_000, 2_900_000, 0, -1, 60_000, -140_000][n]),
         Date => Value::Date(20_000 + i32::try_from(n).unwrap()),
         Time if nasty => time([-30_000_000_000_000, 200_000_000_000_000, 0, -60_000, 4_000_000_000_000, 60_000][n]),

@@ -1,7 +1,7 @@
 # The commands of the project. CARGO_TARGET_DIR of the environment is honoured.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo build test soak clients policies lint fmt deny proto advisories dist bench
+.PHONY: help demo build test soak differential clients policies lint fmt deny proto advisories dist bench
 
 help:
 	@echo "make demo       builds, then plays the main job in front of you (LANG_DEMO=fr for French)"
@@ -26,6 +26,12 @@ test:
 # The kills of the tests, as many as PERRON_KILLS says, from PERRON_KILL_SEED.
 soak: build
 	PERRON_KILLS=$(or $(PERRON_KILLS),200) cargo test --locked -p perron --test it -- --nocapture --test-threads 1 kill::
+
+# The policies in another evaluator of Rego: 100,000 generated cases without a difference.
+soak: differential
+
+differential: build
+	tools/regorus/compare.sh $(or $(CASES),100000) $(or $(SEED),1)
 
 # The clients of other makes alone, against the programs as built.
 clients: build

@@ -32,9 +32,9 @@ impl Dice {
     fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
-    fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
         let index = usize::try_from(self.below(of.len() as u64)).unwrap_or(0);
-        of.get(index).copied().unwrap_or(of[0])
+        of.get(index).copied().unwrap_or_default()
     }
 }
 

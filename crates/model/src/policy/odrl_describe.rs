@@ -5,7 +5,7 @@ use crate::policy::terms::{Dimension, Measure, Predicate, Terms, Value, View, Vi
 use crate::time::Timestamp;
 use chrono::{Duration, NaiveDate};
 use serde::Serialize;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 /// What must be trusted for a clause to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -72,13 +72,13 @@ fn clause(path: impl Into<String>, term: &'static str, parameters: Json, trust: 
 }
 
 fn rule(term: &'static str, rule: &Rule) -> Clause {
-    let mut parameters = json!({"action": rule.action});
+    let mut parameters = Map::from_iter([("action".to_owned(), json!(rule.action))]);
     for (name, value) in [("assignee", &rule.assignee), ("target", &rule.target)] {
         if value != ANY {
-            parameters[name] = json!(value);
+            parameters.insert(name.to_owned(), json!(value));
         }
     }
-    clause(&rule.at, term, parameters, PREVENTED)
+    clause(&rule.at, term, Json::Object(parameters), PREVENTED)
 }
 
 /// The nodes of a rule, in the order of their numbers: what is combined stands before it.
@@ -86,23 +86,26 @@ fn nodes(rule: &Rule) -> Vec<Clause> {
     let nodes = &rule.nodes;
     let mut found: Vec<(u32, Clause)> = Vec::new();
     for node in &nodes.ranges {
-        let mut parameters = json!({});
+        let mut parameters = Map::new();
         let time = node.left == "dateTime";
         if node.min > -NUMBER_MAX {
-            parameters["from"] = number(time, node.min);
+            parameters.insert("from".to_owned(), number(time, node.min));
         }
         if node.max < NUMBER_MAX {
             let (name, bound) = if time { ("before", node.max.saturating_add(1)) } else { ("max", node.max) };
-            parameters[name] = number(time, bound);
+            parameters.insert(name.to_owned(), number(time, bound));
         }
         found.push((node.id, test(&node.at, &node.left, parameters)));
     }
     for node in &nodes.differs {
         let value = number(node.left == "dateTime", node.value);
-        found.push((node.id, test(&node.at, &node.left, json!({"other than": value}))));
+        found.push((node.id, test(&node.at, &node.left, Map::from_iter([("other than".to_owned(), value)]))));
     }
     for (name, list) in [("any of", &nodes.any), ("none of", &nodes.none), ("all of", &nodes.every)] {
-        found.extend(list.iter().map(|n| (n.id, test(&n.at, &n.left, json!({name: n.values})))));
+        found.extend(list.iter().map(|n| {
+            let parameters = Map::from_iter([(name.to_owned(), json!(n.values))]);
+            (n.id, test(&n.at, &n.left, parameters))
+        }));
     }
     for node in nodes.logic.iter().flatten() {
         let of: Vec<u32> = node.of.clone();
@@ -121,7 +124,7 @@ fn number(time: bool, value: i64) -> Json {
 }
 
 /// A test by its left operand, with what must be trusted for it.
-fn test(at: &str, left: &str, mut parameters: Json) -> Clause {
+fn test(at: &str, left: &str, mut parameters: Map<String, Json>) -> Clause {
     let (term, trust) = match left {
         "dateTime" => ("odrl:dateTime", PREVENTED),
         "purpose" => ("odrl:purpose", Trust::Recorded),
@@ -134,25 +137,25 @@ fn test(at: &str, left: &str, mut parameters: Json) -> Clause {
         "volume" => ("perron:volume", PREVENTED),
         "rate" => ("perron:rate", PREVENTED),
         fact => {
-            parameters["fact"] = json!(fact.trim_start_matches("fact/"));
+            parameters.insert("fact".to_owned(), json!(fact.trim_start_matches("fact/")));
             ("perron:fact", PREVENTED)
         }
     };
-    clause(at, term, parameters, trust)
+    clause(at, term, Json::Object(parameters), trust)
 }
 
 fn duty(term: &'static str, duty: &Duty) -> Clause {
-    let mut parameters = json!({"action": duty.action});
+    let mut parameters = Map::from_iter([("action".to_owned(), json!(duty.action))]);
     if let Some(assignee) = &duty.assignee {
-        parameters["assignee"] = json!(assignee);
+        parameters.insert("assignee".to_owned(), json!(assignee));
     }
     if let Some(before) = duty.before_ms {
-        parameters["before"] = number(true, before);
+        parameters.insert("before".to_owned(), number(true, before));
     }
     if let Some(within) = duty.within_ms {
-        parameters["within_ms"] = json!(within);
+        parameters.insert("within_ms".to_owned(), json!(within));
     }
-    clause(&duty.at, term, parameters, Trust::Detected)
+    clause(&duty.at, term, Json::Object(parameters), Trust::Detected)
 }
 
 fn filter(index: usize, predicate: &Predicate) -> Clause {

@@ -96,7 +96,9 @@ impl Reading<'_> {
             }
         };
         let text = |pointer: &str| input.pointer(pointer).and_then(Json::as_str);
-        let time = text("/now").and_then(|t| Timestamp::parse(t).ok());
+        // Inputs of the first form have their time as a text.
+        let millis = input.pointer("/now_ms").and_then(Json::as_i64).and_then(|ms| Timestamp::from_millis(ms).ok());
+        let time = millis.or_else(|| text("/now").and_then(|t| Timestamp::parse(t).ok()));
         // A clock that went back between evaluation and entry proves nothing.
         let in_time = |t: Timestamp| self.jumped_lately() || t <= entry.time.plus_millis(CLOCK_TOLERANCE_MS);
         let mut fits = time.is_some_and(in_time) && input.pointer("/state/uses").and_then(Json::as_u64) == Some(before);
@@ -106,6 +108,7 @@ impl Reading<'_> {
                 && text("/request/provider") == Some(claims.provider.as_str())
                 && text("/request/action") == Some(claims.action.as_str())
                 && text("/request/purpose") == Some(claims.purpose.as_str())
+                && input.pointer("/request/roles") == claims.roles.as_ref().map(|r| Json::from(r.clone())).as_ref()
                 && text("/agreement/id") == Some(claims.agreement.to_string().as_str());
         }
         self.require(

@@ -6,7 +6,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 help:
 	@echo "make demo       builds, then plays the main job in front of you (LANG_DEMO=fr for French)"
 	@echo "make test       installs what the tests need, runs all of them, prints a count"
-	@echo "make soak       kills the processes under load, 200 times, and 200 times with what was not synced dropped"
+	@echo "make soak       kills the processes under load, 200 times, and 200 times with what was not synced dropped;"
+	@echo "                and random statements over 300 random views against copies without what they hide"
 	@echo "make policies   formats, tests and rebuilds the Rego modules (Go)"
 	@echo "make lint       formatting, and clippy of the whole workspace"
 	@echo "make deny       licences, bans and sources of the dependencies"
@@ -23,8 +24,10 @@ demo: build
 test:
 	tools/ci/test.sh
 
-# The kills of the tests, as many as PERRON_KILLS says, from PERRON_KILL_SEED.
+# Random views and statements, as many worlds as PERRON_ROWS_CASES says, from PERRON_ROWS_SEED; then
+# the kills of the tests, as many as PERRON_KILLS says, from PERRON_KILL_SEED.
 soak: build
+	PERRON_ROWS_CASES=$(or $(PERRON_ROWS_CASES),300) cargo test --locked -p perron --lib -- --nocapture query::random_tests
 	PERRON_KILLS=$(or $(PERRON_KILLS),200) cargo test --locked -p perron --test it -- --nocapture --test-threads 1 kill::
 
 # The policies in another evaluator of Rego: 100,000 generated cases without a difference.

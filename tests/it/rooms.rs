@@ -44,6 +44,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("log", &[]),
     ("gate", &["model"]),
+    ("disclosure", &["model"]),
     ("verify", &["model", "log"]),
     ("bench", &["model", "log", "gate"]),
 ];

@@ -40,13 +40,14 @@ impl Dice {
 
 const ODRL: &str = "http://www.w3.org/ns/odrl/2/";
 /// Reasons that the module `access` gives, each of which the cases have to try.
-pub const REASONS: [&str; 20] = [
+pub const REASONS: [&str; 21] = [
     "register_stale",
     "participant_revoked",
     "participant_suspended",
     "agreement_not_in_force",
     "agreement_revoked",
     "agreement_suspended",
+    "agreement_amended",
     "assignee_mismatch",
     "prohibited",
     "action_not_allowed",
@@ -207,6 +208,7 @@ fn case(dice: &mut Dice) -> Result<AccessInput> {
             agreed_at: Timestamp::from_millis(NOW_MS - 1_000)?,
             revoked: dice.chance(1),
             suspended: dice.chance(1),
+            amended: dice.chance(1),
             legal_basis: dice.one(&TEXTS).to_owned(),
             rules: Arc::new(rules),
         },

@@ -1,11 +1,11 @@
 //! The clauses of a policy as data: what a screen or the command line explains.
 
 use crate::policy::rule::{ANY, Duty, NUMBER_MAX, Rule};
-use crate::policy::terms::{Dimension, Measure, Predicate, Terms, Value, View, ViewColumn};
+use crate::policy::terms::{Dimension, Measure, Predicate, Protection, Terms, Value, View, ViewColumn};
 use crate::time::Timestamp;
 use chrono::{Duration, NaiveDate};
 use serde::Serialize;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 /// What must be trusted for a clause to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -60,6 +60,7 @@ pub fn describe(terms: &Terms) -> Vec<Clause> {
             clauses.extend(spec.dimensions.iter().enumerate().map(|(i, d)| dimension(i, d)));
             clauses.extend(spec.measures.iter().enumerate().map(|(i, m)| measure(i, m)));
             clauses.push(clause("view.floor", "perron:floor", json!({"subjects": spec.floor}), PREVENTED));
+            clauses.extend(protection(&spec.protection));
         }
     }
     clauses
@@ -72,13 +73,13 @@ fn clause(path: impl Into<String>, term: &'static str, parameters: Json, trust: 
 }
 
 fn rule(term: &'static str, rule: &Rule) -> Clause {
-    let mut parameters = Map::from_iter([("action".to_owned(), json!(rule.action))]);
+    let mut parameters = json!({"action": rule.action});
     for (name, value) in [("assignee", &rule.assignee), ("target", &rule.target)] {
         if value != ANY {
-            parameters.insert(name.to_owned(), json!(value));
+            set(&mut parameters, name, json!(value));
         }
     }
-    clause(&rule.at, term, Json::Object(parameters), PREVENTED)
+    clause(&rule.at, term, parameters, PREVENTED)
 }
 
 /// The nodes of a rule, in the order of their numbers: what is combined stands before it.
@@ -86,26 +87,23 @@ fn nodes(rule: &Rule) -> Vec<Clause> {
     let nodes = &rule.nodes;
     let mut found: Vec<(u32, Clause)> = Vec::new();
     for node in &nodes.ranges {
-        let mut parameters = Map::new();
+        let mut parameters = json!({});
         let time = node.left == "dateTime";
         if node.min > -NUMBER_MAX {
-            parameters.insert("from".to_owned(), number(time, node.min));
+            set(&mut parameters, "from", number(time, node.min));
         }
         if node.max < NUMBER_MAX {
             let (name, bound) = if time { ("before", node.max.saturating_add(1)) } else { ("max", node.max) };
-            parameters.insert(name.to_owned(), number(time, bound));
+            set(&mut parameters, name, number(time, bound));
         }
         found.push((node.id, test(&node.at, &node.left, parameters)));
     }
     for node in &nodes.differs {
         let value = number(node.left == "dateTime", node.value);
-        found.push((node.id, test(&node.at, &node.left, Map::from_iter([("other than".to_owned(), value)]))));
+        found.push((node.id, test(&node.at, &node.left, json!({"other than": value}))));
     }
     for (name, list) in [("any of", &nodes.any), ("none of", &nodes.none), ("all of", &nodes.every)] {
-        found.extend(list.iter().map(|n| {
-            let parameters = Map::from_iter([(name.to_owned(), json!(n.values))]);
-            (n.id, test(&n.at, &n.left, parameters))
-        }));
+        found.extend(list.iter().map(|n| (n.id, test(&n.at, &n.left, json!({name: n.values})))));
     }
     for node in nodes.logic.iter().flatten() {
         let of: Vec<u32> = node.of.clone();
@@ -116,6 +114,12 @@ fn nodes(rule: &Rule) -> Vec<Clause> {
     found.into_iter().map(|(_, clause)| clause).collect()
 }
 
+fn set(parameters: &mut Json, name: &str, value: Json) {
+    if let Some(members) = parameters.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
+}
+
 fn number(time: bool, value: i64) -> Json {
     match Timestamp::from_millis(value) {
         Ok(value) if time => json!(value),
@@ -124,7 +128,7 @@ fn number(time: bool, value: i64) -> Json {
 }
 
 /// A test by its left operand, with what must be trusted for it.
-fn test(at: &str, left: &str, mut parameters: Map<String, Json>) -> Clause {
+fn test(at: &str, left: &str, mut parameters: Json) -> Clause {
     let (term, trust) = match left {
         "dateTime" => ("odrl:dateTime", PREVENTED),
         "purpose" => ("odrl:purpose", Trust::Recorded),
@@ -137,25 +141,25 @@ fn test(at: &str, left: &str, mut parameters: Map<String, Json>) -> Clause {
         "volume" => ("perron:volume", PREVENTED),
         "rate" => ("perron:rate", PREVENTED),
         fact => {
-            parameters.insert("fact".to_owned(), json!(fact.trim_start_matches("fact/")));
+            set(&mut parameters, "fact", json!(fact.trim_start_matches("fact/")));
             ("perron:fact", PREVENTED)
         }
     };
-    clause(at, term, Json::Object(parameters), trust)
+    clause(at, term, parameters, trust)
 }
 
 fn duty(term: &'static str, duty: &Duty) -> Clause {
-    let mut parameters = Map::from_iter([("action".to_owned(), json!(duty.action))]);
+    let mut parameters = json!({"action": duty.action});
     if let Some(assignee) = &duty.assignee {
-        parameters.insert("assignee".to_owned(), json!(assignee));
+        set(&mut parameters, "assignee", json!(assignee));
     }
     if let Some(before) = duty.before_ms {
-        parameters.insert("before".to_owned(), number(true, before));
+        set(&mut parameters, "before", number(true, before));
     }
     if let Some(within) = duty.within_ms {
-        parameters.insert("within_ms".to_owned(), json!(within));
+        set(&mut parameters, "within_ms", json!(within));
     }
-    clause(&duty.at, term, Json::Object(parameters), Trust::Detected)
+    clause(&duty.at, term, parameters, Trust::Detected)
 }
 
 fn filter(index: usize, predicate: &Predicate) -> Clause {
@@ -180,6 +184,28 @@ fn dimension(index: usize, dimension: &Dimension) -> Clause {
 fn measure(index: usize, measure: &Measure) -> Clause {
     let parameters = json!({"function": measure.function, "column": measure.column, "name": measure.name});
     clause(format!("view.measures[{index}]"), "perron:measures", parameters, PREVENTED)
+}
+
+fn protection(protection: &Protection) -> Vec<Clause> {
+    let mut clauses = Vec::new();
+    if let Some(percent) = protection.dominance {
+        clauses.push(clause("view.dominance", "perron:dominance", json!({"percent": percent}), PREVENTED));
+    }
+    if let Some(column) = &protection.totals {
+        clauses.push(clause("view.totals", "perron:totals", json!({"column": column}), PREVENTED));
+    }
+    for (name, base) in &protection.rounding {
+        let parameters = json!({"measure": name, "base": base});
+        clauses.push(clause(format!("view.rounding.{name}"), "perron:rounding", parameters, PREVENTED));
+    }
+    for (name, noise) in &protection.noise {
+        let parameters = json!({"measure": name, "epsilon_micro": noise.epsilon_micro, "bound": noise.bound});
+        clauses.push(clause(format!("view.noise.{name}"), "perron:noise", parameters, PREVENTED));
+    }
+    if let Some(budget) = protection.budget_micro {
+        clauses.push(clause("view.budget", "perron:budget", json!({"epsilon_micro": budget}), PREVENTED));
+    }
+    clauses
 }
 
 fn literal(value: &Value) -> Json {

@@ -190,6 +190,8 @@ pub fn negotiate(book: &mut Book, parties: &Parties<'_>, side: &str) {
         dataset: "water".to_owned(),
         legal_basis: offer().legal_basis.term,
         regime: "public-task".to_owned(),
+        amends: None,
+        uses: None,
     });
     book.push(body, Some(parties.deal.id), vec![(AttachmentKind::Envelope, parties.deal.envelope.clone())]);
     step(book, parties, side, "provider", Message::Finalize, "FINALIZED");

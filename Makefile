@@ -1,7 +1,7 @@
 # The commands of the project. CARGO_TARGET_DIR of the environment is honoured.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo build test soak clients policies lint fmt deny proto advisories dist bench
+.PHONY: help demo build test soak differential clients policies lint fmt deny proto advisories dist bench
 
 help:
 	@echo "make demo       builds, then plays the main job in front of you (LANG_DEMO=fr for French)"
@@ -29,6 +29,12 @@ test:
 soak: build
 	PERRON_ROWS_CASES=$(or $(PERRON_ROWS_CASES),300) cargo test --locked -p perron --lib -- --nocapture query::random_tests
 	PERRON_KILLS=$(or $(PERRON_KILLS),200) cargo test --locked -p perron --test it -- --nocapture --test-threads 1 kill::
+
+# The policies in another evaluator of Rego: 100,000 generated cases without a difference.
+soak: differential
+
+differential: build
+	tools/regorus/compare.sh $(or $(CASES),100000) $(or $(SEED),1)
 
 # The clients of other makes alone, against the programs as built.
 clients: build

@@ -58,11 +58,14 @@ decision := {"permit": false, "refused": array.slice(refused, 0, refusals_max)} 
 	count(reasons) > 0
 }
 
+# In the order of the codes, then of the places: a set alone has no order that every evaluator keeps.
 refused := [reason |
 	some code in precedence
-	some reason in reasons
+	some reason in in_order
 	reason.code == code
 ]
+
+in_order := sort(reasons)
 
 # Every ground, stated positively: none of them undefined, none of them false.
 permit if {

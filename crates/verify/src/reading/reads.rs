@@ -112,6 +112,7 @@ impl Reading<'_> {
                 && text("/request/provider") == Some(claims.provider.as_str())
                 && text("/request/action") == Some(claims.action.as_str())
                 && text("/request/purpose") == Some(claims.purpose.as_str())
+                && input.pointer("/request/roles") == claims.roles.as_ref().map(|r| Json::from(r.clone())).as_ref()
                 && text("/agreement/id") == Some(claims.agreement.to_string().as_str());
         }
         self.require(

@@ -170,6 +170,8 @@ pub const TOOL_STALL_MS_MAX: u64 = ANSWER_STALL_MS_MAX + 15_000;
 pub const END_CHECK_MS: u64 = 250;
 /// Participants that are asked for our head where the end of our log is torn.
 pub const HEADS_ASKED_MAX: usize = 64;
+/// Times that a head is asked for or shown in one exchange, while the other side holds a new one.
+pub const HEADS_TRIES_MAX: usize = 4;
 /// How long each of them has to answer, in milliseconds.
 pub const HEADS_ASKED_MS_MAX: u64 = 5_000;
 /// Largest line of a CSV file, in bytes.

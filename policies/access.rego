@@ -24,6 +24,7 @@ precedence := [
 	"agreement_not_in_force",
 	"agreement_revoked",
 	"agreement_suspended",
+	"agreement_amended",
 	"assignee_mismatch",
 	"prohibited",
 	"action_not_allowed",
@@ -57,11 +58,14 @@ decision := {"permit": false, "refused": array.slice(refused, 0, refusals_max)} 
 	count(reasons) > 0
 }
 
+# In the order of the codes, then of the places: a set alone has no order that every evaluator keeps.
 refused := [reason |
 	some code in precedence
-	some reason in reasons
+	some reason in in_order
 	reason.code == code
 ]
+
+in_order := sort(reasons)
 
 # Every ground, stated positively: none of them undefined, none of them false.
 permit if {
@@ -71,6 +75,7 @@ permit if {
 	input.agreement.finalized
 	not input.agreement.revoked
 	not input.agreement.suspended
+	not input.agreement.amended
 	provider_is_asked
 	assignee_asks
 	odrl.permit
@@ -105,6 +110,8 @@ reasons contains {"code": "agreement_not_in_force", "clause": "provider"} if not
 reasons contains {"code": "agreement_revoked", "clause": "agreement"} if input.agreement.revoked
 
 reasons contains {"code": "agreement_suspended", "clause": "agreement"} if input.agreement.suspended
+
+reasons contains {"code": "agreement_amended", "clause": "agreement"} if input.agreement.amended
 
 reasons contains {"code": "assignee_mismatch", "clause": "assignee"} if not assignee_asks
 
@@ -145,6 +152,7 @@ agreement_formed if {
 	is_boolean(input.agreement.finalized)
 	is_boolean(input.agreement.revoked)
 	is_boolean(input.agreement.suspended)
+	is_boolean(input.agreement.amended)
 	is_array(input.agreement.rules.permissions)
 	is_array(input.agreement.rules.prohibitions)
 	is_array(input.agreement.rules.obligations)

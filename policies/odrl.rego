@@ -68,8 +68,46 @@ permit if {
 
 permitted if {
 	some rule in applicable
-	active_permission(rule, permission_held)
+	holds(rule)
 	every_duty_fulfilled(rule)
+}
+
+# Without logic, what has to hold is looked at until the first that doesn't: sets first, for the
+# purpose tells most permissions apart.
+holds(rule) if {
+	not rule.nodes.logic
+	not unmet(rule)
+	count(rule.all) == count(nodes_of(rule))
+}
+
+holds(rule) if {
+	is_array(rule.nodes.logic)
+	active_permission(rule, permission_truth.held)
+}
+
+unmet(rule) if {
+	some node in rule.nodes.any
+	not meets_any(node)
+}
+
+unmet(rule) if {
+	some node in rule.nodes.ranges
+	not in_range(node)
+}
+
+unmet(rule) if {
+	some node in rule.nodes.none
+	not meets_none(node)
+}
+
+unmet(rule) if {
+	some node in rule.nodes.differs
+	not is_another(node)
+}
+
+unmet(rule) if {
+	some node in rule.nodes.every
+	not meets_every(node)
 }
 
 active_permission(rule, held) if {
@@ -92,8 +130,7 @@ prohibited if not none_prohibits
 none_prohibits if {
 	is_array(rules.prohibitions)
 	every rule in matching {
-		some id in rule.all
-		id in prohibition_failed
+		set_aside(rule)
 	}
 }
 
@@ -109,13 +146,46 @@ no_breach if {
 
 duty_state(duty) := object.get(object.get(input.state, "duties", {}), duty.at, "not-set")
 
-permission_held := tests_held(applicable) if not any_logic(applicable)
+# A prohibition is set aside by what fails of it.
+set_aside(rule) if {
+	some node in rule.nodes.any
+	node.id in rule.all
+	fails_any(node)
+}
 
-permission_held := truth(applicable).held if any_logic(applicable)
+set_aside(rule) if {
+	some node in rule.nodes.ranges
+	node.id in rule.all
+	out_of_range(node)
+}
 
-prohibition_failed := tests_failed(matching) if not any_logic(matching)
+set_aside(rule) if {
+	some node in rule.nodes.none
+	node.id in rule.all
+	fails_none(node)
+}
 
-prohibition_failed := truth(matching).failed if any_logic(matching)
+set_aside(rule) if {
+	some node in rule.nodes.differs
+	node.id in rule.all
+	left[node.left] == node.value
+}
+
+set_aside(rule) if {
+	some node in rule.nodes.every
+	node.id in rule.all
+	fails_every(node)
+}
+
+set_aside(rule) if {
+	is_array(rule.nodes.logic)
+	some id in rule.all
+	id in prohibition_truth.failed
+}
+
+permission_truth := truth(applicable)
+
+prohibition_truth := truth(matching)
 
 # --- Reasons of a refusal ----------------------------------------------------------------------
 
@@ -123,11 +193,6 @@ reasons contains {"code": "prohibited", "clause": rule.at} if {
 	prohibited
 	some rule in matching
 	not set_aside(rule)
-}
-
-set_aside(rule) if {
-	some id in rule.all
-	id in prohibition_failed
 }
 
 reasons contains {"code": "duty_unfulfilled", "clause": duty.at} if {
@@ -168,12 +233,12 @@ reasons contains {"code": "duty_unfulfilled", "clause": duty.at} if {
 # What of the permissions that apply doesn't hold; `unheld` are the uppermost nodes.
 reasons contains {"code": "state_unknown", "clause": node.at} if {
 	some node in unheld
-	not node.id in refusal_truth.failed
+	not node.id in permission_truth.failed
 }
 
 reasons contains {"code": code_of(node), "clause": node.at} if {
 	some node in unheld
-	node.id in refusal_truth.failed
+	node.id in permission_truth.failed
 }
 
 unheld := [node |
@@ -181,10 +246,8 @@ unheld := [node |
 	some rule in applicable
 	some node in nodes_of(rule)
 	node.id in rule.all
-	not node.id in refusal_truth.held
+	not node.id in permission_truth.held
 ]
-
-refusal_truth := truth(applicable)
 
 nodes_of(rule) := array.concat(
 	[node | some kind in ["ranges", "differs", "any", "none", "every"]; some node in rule.nodes[kind]],
@@ -240,38 +303,54 @@ left[key] := [fact] if {
 	key := concat("/", ["fact", name])
 }
 
-tests_held(list) := ((({node.id |
-	some rule in list
-	some node in rule.nodes.ranges
+in_range(node) if {
 	number := left[node.left]
 	is_number(number)
 	is_number(node.min)
 	is_number(node.max)
 	number >= node.min
 	number <= node.max
-} | {node.id |
-	some rule in list
-	some node in rule.nodes.any
-	some value in left[node.left]
-	value in node.values
-}) | {node.id |
-	some rule in list
-	some node in rule.nodes.differs
+}
+
+out_of_range(node) if {
+	number := left[node.left]
+	is_number(number)
+	is_number(node.max)
+	number > node.max
+}
+
+out_of_range(node) if {
+	number := left[node.left]
+	is_number(number)
+	is_number(node.min)
+	number < node.min
+}
+
+is_another(node) if {
 	number := left[node.left]
 	is_number(number)
 	is_number(node.value)
 	number != node.value
-}) | {node.id |
-	some rule in list
-	some node in rule.nodes.none
+}
+
+meets_any(node) if {
+	some value in left[node.left]
+	value in node.values
+}
+
+fails_any(node) if {
 	is_array(left[node.left])
 	is_array(node.values)
 	every value in left[node.left] {
 		not value in node.values
 	}
-}) | {node.id |
-	some rule in list
-	some node in rule.nodes.every
+}
+
+meets_none(node) if fails_any(node)
+
+fails_none(node) if meets_any(node)
+
+meets_every(node) if {
 	is_array(left[node.left])
 	is_array(node.values)
 	every value in node.values {
@@ -279,49 +358,15 @@ tests_held(list) := ((({node.id |
 	}
 }
 
-tests_failed(list) := (((({node.id |
-	some rule in list
-	some node in rule.nodes.ranges
-	number := left[node.left]
-	is_number(number)
-	is_number(node.max)
-	number > node.max
-} | {node.id |
-	some rule in list
-	some node in rule.nodes.ranges
-	number := left[node.left]
-	is_number(number)
-	is_number(node.min)
-	number < node.min
-}) | {node.id |
-	some rule in list
-	some node in rule.nodes.any
-	is_array(left[node.left])
-	is_array(node.values)
-	every value in left[node.left] {
-		not value in node.values
-	}
-}) | {node.id |
-	some rule in list
-	some node in rule.nodes.differs
-	left[node.left] == node.value
-}) | {node.id |
-	some rule in list
-	some node in rule.nodes.none
-	some value in left[node.left]
-	value in node.values
-}) | {node.id |
-	some rule in list
-	some node in rule.nodes.every
+fails_every(node) if {
 	is_array(left[node.left])
 	some value in node.values
 	not value in left[node.left]
 }
 
-any_logic(list) if {
-	some rule in list
-	count(rule.nodes.logic) > 0
-}
+tests_held(list) := ((({node.id | some rule in list; some node in rule.nodes.ranges; in_range(node)} | {node.id | some rule in list; some node in rule.nodes.any; meets_any(node)}) | {node.id | some rule in list; some node in rule.nodes.differs; is_another(node)}) | {node.id | some rule in list; some node in rule.nodes.none; meets_none(node)}) | {node.id | some rule in list; some node in rule.nodes.every; meets_every(node)}
+
+tests_failed(list) := ((({node.id | some rule in list; some node in rule.nodes.ranges; out_of_range(node)} | {node.id | some rule in list; some node in rule.nodes.any; fails_any(node)}) | {node.id | some rule in list; some node in rule.nodes.differs; left[node.left] == node.value}) | {node.id | some rule in list; some node in rule.nodes.none; fails_none(node)}) | {node.id | some rule in list; some node in rule.nodes.every; fails_every(node)}
 
 # Tests and logical nodes together. As many levels as `POLICY_LOGIC_LEVELS_MAX` of perron-model:
 # Rego knows no recursion.

@@ -1,5 +1,11 @@
 //! Arguments of the command line.
 
+mod agreement;
+mod policy;
+
+pub use agreement::{AgreementVerb, FactVerb};
+pub use policy::{CheckArgs, EvaluateArgs, EvaluationMode, PolicyVerb, ReportForm};
+
 use crate::connector::users::UserRole;
 use crate::messages::Lang;
 use clap::{Args, Parser, Subcommand};
@@ -60,6 +66,9 @@ pub enum Noun {
     /// Users of the organisation.
     #[command(subcommand)]
     User(UserVerb),
+    /// What partners get at the most.
+    #[command(subcommand)]
+    Partner(PartnerVerb),
     /// Published sets.
     #[command(subcommand)]
     Dataset(DatasetVerb),
@@ -78,6 +87,9 @@ pub enum Noun {
     /// Policies in files: what they say, what carries it out, what they decide.
     #[command(subcommand)]
     Policy(PolicyVerb),
+    /// Facts that policies may ask for.
+    #[command(subcommand)]
+    Fact(FactVerb),
     /// Runs a statement under an agreement, for a purpose.
     #[command(
         after_help = "Example: perron query --agreement ID --purpose https://w3id.org/dpv#ServiceProvision \"SELECT count(*) FROM water\""
@@ -245,6 +257,43 @@ pub enum UserVerb {
     List(Dir),
 }
 
+/// `perron partner …`.
+#[derive(Debug, Subcommand)]
+pub enum PartnerVerb {
+    /// Limits what a partner gets here, in place of what limited it before; without options, nothing
+    /// does.
+    #[command(after_help = "Example: perron partner limit intercommunale --bandwidth 256K --concurrency 4 --volume 2G")]
+    Limit {
+        #[command(flatten)]
+        dir: Dir,
+        /// The partner.
+        name: ParticipantId,
+        /// Bytes of answers in a second, over all its reads; K, M and G are powers of 1,024.
+        #[arg(long, value_parser = bytes)]
+        bandwidth: Option<u64>,
+        /// Plans and reads at a time.
+        #[arg(long)]
+        concurrency: Option<u32>,
+        /// Bytes of answers in a day of UTC.
+        #[arg(long, value_parser = bytes)]
+        volume: Option<u64>,
+    },
+    /// Partners, their limits and what they use.
+    List(Dir),
+}
+
+/// A number of bytes, with K, M or G for powers of 1,024.
+fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.char_indices().next_back() {
+        Some((at, 'K')) => (text.get(..at), 1 << 10),
+        Some((at, 'M')) => (text.get(..at), 1 << 20),
+        Some((at, 'G')) => (text.get(..at), 1 << 30),
+        _ => (Some(text), 1),
+    };
+    let number = digits.filter(|d| d.bytes().all(|b| b.is_ascii_digit())).and_then(|d| d.parse::<u64>().ok());
+    number.and_then(|n| n.checked_mul(unit)).ok_or_else(|| "not a number of bytes like 65536, 64K or 2G".to_owned())
+}
+
 /// `perron dataset …`.
 #[derive(Debug, Subcommand)]
 pub enum DatasetVerb {
@@ -398,103 +447,6 @@ pub enum NegotiationVerb {
         #[arg(long)]
         policy: PathBuf,
     },
-}
-
-/// `perron agreement …`.
-#[derive(Debug, Subcommand)]
-pub enum AgreementVerb {
-    /// Agreements in force.
-    List(Dir),
-    /// Prints an agreement's envelope.
-    Show {
-        #[command(flatten)]
-        dir: Dir,
-        /// The agreement.
-        #[arg(allow_hyphen_values = true)]
-        agreement: AgreementId,
-        /// Prints the table of its policy's terms instead: what each means, what carries it out.
-        #[arg(long)]
-        terms: bool,
-    },
-    /// Verifies an envelope with the authority's key and nothing else.
-    #[command(after_help = "Example: perron agreement verify envelope.json --authority authority.key.json")]
-    Verify {
-        /// The envelope.
-        file: PathBuf,
-        /// The authority's public key: a file, or the 43 characters of its key.
-        #[arg(long, allow_hyphen_values = true)]
-        authority: String,
-    },
-}
-
-/// `perron policy …`.
-#[derive(Debug, Subcommand)]
-pub enum PolicyVerb {
-    /// Tells whether a policy could be published, and every term of it that could not.
-    #[command(after_help = "Example: perron policy check totals.json --dataset household_water.toml")]
-    Check(CheckArgs),
-    /// Tells for each term what it means, what carries it out, and who must be trusted for it.
-    #[command(after_help = "Example: perron policy coverage totals.json")]
-    Coverage {
-        /// The policy: JSON, or Turtle.
-        file: PathBuf,
-    },
-    /// Evaluates a policy by the module that the gate loads, and prints the compliance report.
-    #[command(
-        after_help = "Example: perron policy evaluate --policy policy.ttl --request request.ttl --sotw world.ttl --report turtle"
-    )]
-    Evaluate(EvaluateArgs),
-}
-
-/// `perron policy check`.
-#[derive(Clone, Debug, Args)]
-pub struct CheckArgs {
-    /// The policy: JSON, or Turtle.
-    pub file: PathBuf,
-    /// The set that it is for, so that names are checked: a description (TOML or JSON), or the name
-    /// of a set that the directory has published.
-    #[arg(long)]
-    pub dataset: Option<String>,
-    #[command(flatten)]
-    pub dir: Dir,
-}
-
-/// `perron policy evaluate`.
-#[derive(Clone, Debug, Args)]
-pub struct EvaluateArgs {
-    /// The policy: Turtle, or JSON in the compact shape of the Dataspace Protocol.
-    #[arg(long)]
-    pub policy: PathBuf,
-    /// The request: Turtle, one `odrl:Request`.
-    #[arg(long)]
-    pub request: PathBuf,
-    /// The state of the world: Turtle, one `ex:Sotw`.
-    #[arg(long)]
-    pub sotw: PathBuf,
-    /// Form of the report.
-    #[arg(long, default_value = "turtle")]
-    pub report: ReportForm,
-    /// As the gate decides, or as the ODRL test suite expects of duties that are not set.
-    #[arg(long, default_value = "gate")]
-    pub mode: EvaluationMode,
-}
-
-/// Form of a compliance report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum ReportForm {
-    /// Turtle, in the vocabulary <https://w3id.org/force/compliance-report#>.
-    Turtle,
-    /// JSON, with what the vocabulary has no term for.
-    Json,
-}
-
-/// How a policy is evaluated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum EvaluationMode {
-    /// A duty that isn't fulfilled makes its permission inactive.
-    Gate,
-    /// A duty that is neither fulfilled nor violated leaves its permission active.
-    Suite,
 }
 
 /// `perron store …`.

@@ -7,7 +7,9 @@ use crate::source::SourceFile;
 use perron_model::agreement::{LegalBasis, Offer};
 use perron_model::dataset::{Dataset, Snapshot};
 use perron_model::id::DatasetId;
-use perron_model::policy::odrl;
+use perron_model::limits::RELEASE_TABLES_MAX;
+use perron_model::negotiation::Side;
+use perron_model::policy::{ReleaseSpec, Terms, View, odrl};
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, canonical};
 use serde_json::Value as Json;
 
@@ -94,14 +96,61 @@ impl Node {
             .ok_or_else(|| Error::new(ErrorCode::NotFound, format!("no set `{dataset}` is published")))?;
         let terms = odrl::parse(&policy, &described, consumer.as_ref())?;
         odrl::check_legal_basis(&terms, &legal_basis.term)?;
+        self.check_release(dataset, &terms)?;
         if self.state.offer(&id).is_some_and(|o| o.open) {
             return Err(Error::new(ErrorCode::AlreadyExists, format!("an offer `{id}` is published")));
         }
         let description = Digest::of(&canonical::to_bytes(described.as_ref())?);
-        let offer = Offer { id, dataset: dataset.clone(), description, policy, legal_basis, regime: described.regime };
+        let offer = Offer {
+            id,
+            dataset: dataset.clone(),
+            description,
+            policy,
+            legal_basis,
+            regime: described.regime,
+            amends: None,
+        };
         let published = PublishedOffer { offer: offer.clone(), approval, consumer, open: true };
         self.administer("offer.add", actor, canonical::to_bytes(&published)?).await?;
         Ok(offer)
+    }
+
+    /// Refuses terms whose released table can't stand beside those of the set's open offers and
+    /// agreements, whatever the data: noise in one that the other takes away, or more ε than the
+    /// smallest budget holds. What depends on the data is checked when a table is released.
+    pub(crate) fn check_release(&self, dataset: &DatasetId, terms: &Terms) -> Result<()> {
+        let View::Aggregates(spec) = &terms.view else { return Ok(()) };
+        let Some((described, _)) = self.sets.current(dataset) else { return Ok(()) };
+        let open = self.state.offers().into_iter().filter(|o| o.open).map(|o| o.offer);
+        let agreed = self.state.agreements().into_iter().filter(|a| a.side == Side::Provider).map(|a| a.payload.offer);
+        let mut others: Vec<ReleaseSpec> = Vec::new();
+        for offer in open.chain(agreed).filter(|o| o.dataset == *dataset) {
+            // A policy that no longer fits the set isn't read either.
+            let Ok(other) = odrl::parse(&offer.policy, &described, None) else { continue };
+            if let View::Aggregates(other) = other.view
+                && !others.contains(&other)
+            {
+                others.push(other);
+            }
+        }
+        others.retain(|o| o != spec);
+        if others.len() >= RELEASE_TABLES_MAX {
+            let what = format!("{RELEASE_TABLES_MAX} tables of the set are offered or agreed already");
+            return Err(Error::new(ErrorCode::TooLarge, what));
+        }
+        if let Some(conflict) = others.iter().find_map(|o| spec.conflict(o)) {
+            return Err(Error::new(ErrorCode::ReleaseOverlap, conflict));
+        }
+        others.push(spec.clone());
+        let cost = others.iter().fold(0u64, |sum, o| sum.saturating_add(o.protection.epsilon_micro()));
+        let budget = others.iter().filter_map(|o| o.protection.budget_micro).min();
+        match budget {
+            Some(budget) if cost > budget => {
+                let what = "one period of all tables of the set costs more than the smallest budget stated";
+                Err(Error::new(ErrorCode::BudgetExhausted, what))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What a participant may see: sets whose owner lets them, with the offers made to them.

@@ -52,7 +52,8 @@ impl Node {
             action: action.to_owned(),
             agreement: wanted.map(|w| w.agreement),
             purpose: wanted.map(|w| w.purpose.clone()),
-            granted_agreements: user.agreements.clone(),
+            // A grant goes on for what an agreement was amended to.
+            granted_agreements: self.state.with_later_versions(&user.agreements),
             granted_purposes: user.purposes.clone(),
         };
         let reasons = match self.policies.staff(&input).await {
@@ -136,10 +137,13 @@ impl Node {
     }
 
     fn consumed(&self, agreement: &AgreementId) -> Result<KeptAgreement> {
-        self.state
+        let kept = self
+            .state
             .agreement(agreement)
             .filter(|a| a.side == Side::Consumer)
-            .ok_or_else(|| Error::new(ErrorCode::AgreementNotInForce, "no agreement of this name is in force"))
+            .ok_or_else(|| Error::new(ErrorCode::AgreementNotInForce, "no agreement of this name is in force"))?;
+        self.require_standing(agreement)?;
+        Ok(kept)
     }
 
     fn sign_request(&self, user: &User, planned: &PlannedRead, kept: &KeptAgreement) -> Result<(String, [u8; 16])> {

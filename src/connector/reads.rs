@@ -1,6 +1,7 @@
 //! Reads at the provider: plan under a schema grant, execute under an access grant.
 
 use crate::connector::node::Node;
+use crate::connector::partners::Place;
 use crate::connector::peers::ReceiptParts;
 use crate::connector::tally::Tally;
 use crate::connector::witness::log_verifiers;
@@ -46,6 +47,7 @@ pub struct Running(Mutex<Vec<RunningRead>>);
 #[derive(Debug)]
 struct RunningRead {
     consumer: ParticipantId,
+    agreement: AgreementId,
     until: Option<Timestamp>,
     ground: Option<Ground>,
     stop: Stop,
@@ -56,6 +58,7 @@ impl Running {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         running.push(RunningRead {
             consumer: grant.consumer().clone(),
+            agreement: grant.agreement(),
             until: grant.until(),
             ground: grant.ground().cloned(),
             stop: grant.stop().clone(),
@@ -64,13 +67,13 @@ impl Running {
     fn remove(&self, stop: &Stop) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|r| !r.stop.is(stop));
     }
-    /// Ends the grants whose agreement's window is over at `now`, and those for whose consumer
-    /// `standing` gives a reason.
-    pub fn end(&self, now: Timestamp, standing: impl Fn(&ParticipantId) -> Option<ErrorCode>) {
+    /// Ends the grants whose agreement's window is over at `now`, and those for whose consumer and
+    /// agreement `standing` gives a reason.
+    pub fn end(&self, now: Timestamp, standing: impl Fn(&ParticipantId, &AgreementId) -> Option<ErrorCode>) {
         let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for read in running.iter() {
             let over = read.until.is_some_and(|until| until <= now).then_some(ErrorCode::AgreementExpired);
-            if let Some(reason) = standing(&read.consumer).or(over) {
+            if let Some(reason) = standing(&read.consumer, &read.agreement).or(over) {
                 read.stop.stop(reason);
             }
         }
@@ -95,6 +98,8 @@ pub struct Serving {
     pub schema: SchemaRef,
     /// The rows; taken once.
     pub rows: Option<RowStream>,
+    /// The partner's place, held until the read has ended.
+    pub place: Place,
 }
 
 impl Serving {
@@ -114,6 +119,7 @@ impl Node {
     ) -> Result<(SchemaRef, String), Denied> {
         let grant = self.gate.admit_schema(peer, agreement)?;
         let now = self.now();
+        let _place = self.place_for(peer, Digest::salted(&random_16()?, statement.as_bytes()), now)?;
         let hour = u64::try_from(now.millis() / 3_600_000).unwrap_or(0);
         let this_hour = (peer.clone(), *agreement, hour);
         let first = {
@@ -127,8 +133,10 @@ impl Node {
             // Known only once it is durable: one that couldn't be logged is tried again.
             self.schema_grants.lock().unwrap_or_else(PoisonError::into_inner).insert(this_hour);
         }
-        if let View::Aggregates(_) = grant.view().as_ref() {
-            self.release_if_new(agreement).await?;
+        if let View::Aggregates(_) = grant.view().as_ref()
+            && let Err(error) = self.release_if_new(agreement).await
+        {
+            return Err(self.refuse_plan(peer, agreement, statement, error).await);
         }
         let schema = match self.engine.schema(&grant, statement).await {
             Ok(schema) => schema,
@@ -150,7 +158,10 @@ impl Node {
         let clause = match error.code {
             ErrorCode::ColumnNotGranted => "view.columns",
             ErrorCode::TableNotGranted => "dataset",
-            ErrorCode::FunctionNotAllowed | ErrorCode::StatementNotAllowed => "view",
+            ErrorCode::FunctionNotAllowed
+            | ErrorCode::StatementNotAllowed
+            | ErrorCode::ReleaseOverlap
+            | ErrorCode::BudgetExhausted => "view",
             _ => return error.into(),
         };
         let now = self.now();
@@ -194,23 +205,35 @@ impl Node {
             perron_gate::Ledger::summarise(&self.ledger, peer, error.code, request, self.now());
             return Err(error.into());
         }
+        // Before anything is decided or charged: a partner that has no place may come again.
+        let place = self.place_for(peer, request, self.now())?;
         let grant = self.gate.admit(verified).await?;
         self.running.add(&grant);
+        // What ended the agreement between the decision and now found nothing that ran.
+        self.end_what_is_over();
         let agreement = grant.agreement();
         let begun = self.engine.run(&grant, &read.statement, |column| self.mask_key(&agreement, column)).await;
         match begun {
-            Ok(rows) => Ok(Serving { schema: rows.schema(), rows: Some(rows), request, grant }),
+            Ok(rows) => Ok(Serving { schema: rows.schema(), rows: Some(rows), request, grant, place }),
             Err(error) => {
                 let serving = Serving {
                     schema: Arc::new(crate::query::arrow::datatypes::Schema::empty()),
                     rows: None,
                     request,
                     grant,
+                    place,
                 };
                 self.finish(&serving, &Tally::default(), OutcomeStatus::NothingLeft, Some(error.code)).await?;
                 Err(error.into())
             }
         }
+    }
+
+    /// A place for the partner; that it has none is counted as a refusal.
+    fn place_for(&self, peer: &ParticipantId, refused: Digest, now: Timestamp) -> Result<Place> {
+        self.partners.enter(peer, now).inspect_err(|error| {
+            perron_gate::Ledger::summarise(&self.ledger, peer, error.code, refused, now);
+        })
     }
 
     /// Writes the outcome and makes the receipt.
@@ -222,6 +245,7 @@ impl Node {
         reason: Option<ErrorCode>,
     ) -> Result<ReceiptParts> {
         self.running.remove(serving.grant.stop());
+        serving.place.settle(tally.bytes);
         let salt = self.stream_salt(&serving.request);
         let status =
             if tally.rows == 0 && status != OutcomeStatus::Complete { OutcomeStatus::NothingLeft } else { status };
@@ -387,6 +411,13 @@ impl Node {
             Ok(_) => {}
             // Every period of this snapshot was released before: nothing replaces them.
             Err(Error { code: ErrorCode::ReleaseExists, .. }) => {}
+            // No new period may be given; those that were stay.
+            Err(error @ Error { code: ErrorCode::ReleaseOverlap | ErrorCode::BudgetExhausted, .. }) => {
+                if self.releases.list(agreement)?.is_empty() {
+                    return Err(error);
+                }
+                tracing::warn!(dataset = %grant.dataset().id, code = %error.code, "no new period is released");
+            }
             Err(error) => return Err(error),
         }
         // A crash may have come between a table and its entry: whatever lacks one gets it now.
@@ -400,6 +431,9 @@ impl Node {
                 table: released.table,
                 groups: released.groups,
                 suppressed: released.suppressed,
+                further: (released.further > 0).then_some(released.further),
+                epsilon_micro: (released.epsilon_micro > 0).then_some(released.epsilon_micro),
+                spent_micro: (released.spent_micro > 0).then_some(released.spent_micro),
             });
             self.ledger.append(Draft { body, chain: Some(*agreement), attachments: Vec::new() }).await?;
         }

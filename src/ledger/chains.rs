@@ -63,6 +63,8 @@ impl Chains {
         chain.next = position.number.saturating_add(1);
         chain.last = Some(leaf);
         match &entry.body {
+            // What an amended agreement was charged counts on.
+            Body::Agreement(agreement) => chain.uses = agreement.uses.unwrap_or(0),
             Body::Decision(decision) => {
                 if at_start {
                     chain.uses = decision.uses;

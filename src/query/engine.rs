@@ -1,10 +1,12 @@
 //! The engine: from a grant and a statement to a stream of rows.
 
+use super::decoded::Decoded;
 use super::errors;
 use super::functions;
 use super::guard::Guard;
+use super::lanes::SlowLane;
 use super::memory::QueryPool;
-use super::release::{Released, Releases, released_schema};
+use super::release::{Released, Releases, Wanted, released_schema};
 use super::run::{BATCHES_AHEAD, Cut, Message, RowStream, contained, feed, stopped, until};
 use super::statement::{Statement, table_names};
 use super::view::ViewTable;
@@ -72,9 +74,11 @@ impl Default for QuerySettings {
 pub struct QueryEngine {
     sets: Arc<Sets>,
     releases: Arc<Releases>,
+    decoded: Arc<Decoded>,
     settings: QuerySettings,
     memory: Arc<dyn MemoryPool>,
     permits: Arc<Semaphore>,
+    lane: SlowLane,
     threads: Threads,
 }
 
@@ -103,9 +107,11 @@ impl QueryEngine {
         Ok(QueryEngine {
             sets,
             releases,
+            decoded: Arc::default(),
             settings,
             memory: Arc::new(GreedyMemoryPool::new(settings.memory_bytes_max)),
             permits: Arc::new(Semaphore::new(settings.queries_max)),
+            lane: SlowLane::new(settings.threads),
             threads: Threads(Some(runtime)),
         })
     }
@@ -146,6 +152,7 @@ impl QueryEngine {
             snapshot: grant.snapshot().clone(),
             sets: Arc::clone(&self.sets),
             releases: Arc::clone(&self.releases),
+            decoded: Arc::clone(&self.decoded),
             keys,
             sql: sql.to_owned(),
         };
@@ -181,14 +188,22 @@ impl QueryEngine {
     }
 
     /// Computes the released table of `agreement` from the grant's snapshot and keeps it. Periods
-    /// that were released before stay as they are; if there is no other, `release_exists`.
+    /// that were released before stay as they are; if there is no other, `release_exists`. Where
+    /// what other tables gave forbids it, `release_overlap`; where no ε is left, `budget_exhausted`.
     pub async fn release(&self, grant: &ReleaseGrant, agreement: AgreementId) -> Result<Released> {
         let permit = self.permit()?;
         let (dataset, spec, snapshot) = (Arc::clone(grant.dataset()), grant.spec().clone(), grant.snapshot().clone());
         let (sets, releases) = (Arc::clone(&self.sets), Arc::clone(&self.releases));
-        let session = self.session(1)?;
+        let threads = self.settings.threads;
         self.on_threads(permit, async move {
-            releases.compute(&session, &sets, &dataset, &spec, &snapshot, agreement).await
+            let waited = Waited::default();
+            let gone = Arc::clone(&waited.0);
+            blocking(move || {
+                let (sets, dataset, gone) = (sets.as_ref(), dataset.as_ref(), gone.as_ref());
+                let wanted = Wanted { sets, dataset, spec: &spec, snapshot: &snapshot, agreement, threads, gone };
+                releases.compute(&wanted)
+            })
+            .await
         })
         .await
     }
@@ -214,7 +229,7 @@ impl QueryEngine {
 
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<AbortHandle> {
         let runtime = self.threads.0.as_ref().ok_or_else(|| errors::internal("threads"))?;
-        Ok(runtime.spawn(work).abort_handle())
+        Ok(runtime.spawn(self.lane.drive(work)).abort_handle())
     }
 
     /// Runs `work` to its end on the engine's threads; it is cut if the caller goes away.
@@ -236,6 +251,16 @@ impl QueryEngine {
     }
 }
 
+/// Tells what works on another thread when nobody waits for it any more.
+#[derive(Default)]
+struct Waited(Arc<AtomicBool>);
+
+impl Drop for Waited {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 /// What one execution needs of its grant.
 struct Work {
     dataset: Arc<Dataset>,
@@ -244,6 +269,7 @@ struct Work {
     snapshot: perron_model::dataset::Snapshot,
     sets: Arc<Sets>,
     releases: Arc<Releases>,
+    decoded: Arc<Decoded>,
     keys: BTreeMap<String, [u8; 32]>,
     sql: String,
 }
@@ -257,7 +283,7 @@ impl Work {
                 let (sets, snapshot) = (Arc::clone(&self.sets), self.snapshot.clone());
                 let parts = blocking(move || sets.parts(&snapshot)).await?;
                 let keys = |column: &str| self.keys.get(column).copied().unwrap_or_default();
-                ViewTable::new(&self.dataset, view, parts, &keys)
+                ViewTable::new(&self.dataset, view, parts, &keys, &self.decoded)
             }
             View::Aggregates(spec) => {
                 let (releases, agreement) = (Arc::clone(&self.releases), self.agreement);
@@ -284,7 +310,7 @@ fn keys(grant: &AccessGrant, mask_key: impl Fn(&str) -> [u8; 32]) -> BTreeMap<St
 /// The table of a view without rows, to plan over.
 fn empty_table(dataset: &Dataset, view: &View) -> Result<ViewTable> {
     match view {
-        View::Rows(view) => ViewTable::new(dataset, view, Vec::new(), &|_| [0; 32]),
+        View::Rows(view) => ViewTable::new(dataset, view, Vec::new(), &|_| [0; 32], &Arc::new(Decoded::none())),
         View::Aggregates(spec) => ViewTable::whole(released_schema(dataset, spec)?, Vec::new()),
     }
 }

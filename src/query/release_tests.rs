@@ -2,6 +2,7 @@ use super::*;
 use crate::query::testing::{Bench, Grants, agreement, dataset, households, now};
 use perron_model::dataset::ColumnType::{Date, Integer, Number, Text, Timestamp as Time};
 use perron_model::policy::View;
+use perron_model::policy::{Dimension, Measure, Noise, Protection};
 
 fn spec(dimensions: &[(&str, Granularity)], measures: &[(MeasureFunction, &str, &str)], floor: u32) -> ReleaseSpec {
     ReleaseSpec {
@@ -18,6 +19,7 @@ fn spec(dimensions: &[(&str, Granularity)], measures: &[(MeasureFunction, &str, 
             })
             .collect(),
         floor,
+        protection: Protection::default(),
     }
 }
 
@@ -158,4 +160,274 @@ async fn a_release_that_can_not_keep_its_floor_is_refused() {
     let grants = Grants::of(&set, &snapshot, View::Aggregates(one));
     let released = bench.engine.release(&grants.release(), agreement()).await.unwrap();
     assert_eq!((released.groups, released.suppressed), (0, 1));
+}
+
+fn other(name: &str) -> AgreementId {
+    Digest::of(name.as_bytes())
+}
+
+fn people() -> Dataset {
+    dataset("s", Some("p"), &[("p", Text), ("z", Text), ("k", Text), ("d", Date), ("v", Integer), ("x", Number)])
+}
+
+/// `count` people of a sector and kind on a day, each with the value.
+fn some(sector: &str, kind: &str, day: &str, count: usize, value: i64) -> String {
+    (0..count).map(|i| format!("{sector}{kind}{i},{sector},{kind},{day},{value},{value}.5\n")).collect()
+}
+
+const HEADER: &str = "p,z,k,d,v,x\n";
+
+fn protected(dimensions: &[(&str, Granularity)], floor: u32, protection: Protection) -> ReleaseSpec {
+    let measures = [(MeasureFunction::Sum, "v", "total"), (MeasureFunction::Subjects, "p", "people")];
+    ReleaseSpec { protection, ..spec(dimensions, &measures, floor) }
+}
+
+async fn released(
+    bench: &Bench,
+    set: &Dataset,
+    snapshot: &Snapshot,
+    terms: &ReleaseSpec,
+    name: &str,
+) -> Result<Released> {
+    let grants = Grants::of(set, snapshot, View::Aggregates(terms.clone()));
+    bench.engine.release(&grants.release(), other(name)).await
+}
+
+/// The groups of an agreement's table, as lines.
+fn lines(bench: &Bench, name: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    for part in bench.releases.table(&other(name)).unwrap().unwrap_or_default() {
+        let file = std::fs::File::open(&part.path).unwrap();
+        let rows = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        rows.build().unwrap().for_each(|b| lines.extend(crate::query::testing::texts(&b.unwrap())));
+    }
+    lines
+}
+
+const BY_SECTOR: [(&str, Granularity); 2] = [("z", Granularity::Value), ("d", Granularity::Month)];
+
+#[tokio::test]
+async fn totals_come_with_a_second_group_withheld() {
+    let bench = Bench::new();
+    let csv = [
+        HEADER,
+        &some("a", "u", "2025-01-01", 6, 1),
+        &some("b", "u", "2025-01-02", 2, 1),
+        &some("c", "u", "2025-01-03", 5, 1),
+        &some("a", "u", "2025-02-01", 6, 2),
+        &some("c", "u", "2025-02-01", 4, 2),
+    ]
+    .concat();
+    let snapshot = bench.publish(&people(), &csv);
+    let totals = Protection { totals: Some("summed".into()), ..Protection::default() };
+    let terms = protected(&BY_SECTOR, 3, totals);
+    let given = released(&bench, &people(), &snapshot, &terms, "a").await.unwrap();
+    // In January b has too few, and c goes with it; February keeps all.
+    assert_eq!((given.groups, given.suppressed, given.further), (5, 2, 1));
+    assert_eq!(
+        lines(&bench, "a"),
+        [
+            "a|2025-01-01|0|6|6",
+            "a|2025-02-01|0|12|6",
+            "c|2025-02-01|0|8|4",
+            "|2025-01-01|1|13|13",
+            "|2025-02-01|1|20|10"
+        ]
+    );
+    let grants = Grants::of(&people(), &snapshot, View::Aggregates(terms));
+    bench.engine.release(&grants.release(), agreement()).await.unwrap();
+    let sql = "SELECT count(*) FROM s WHERE summed = 1 AND z IS NULL";
+    assert_eq!(bench.rows(&grants, sql).await.unwrap(), ["2"]);
+}
+
+#[tokio::test]
+async fn a_giant_is_not_shown_by_its_sector() {
+    let bench = Bench::new();
+    let giant = format!("{HEADER}{}giant,a,u,2025-01-01,1000,0\n", some("a", "u", "2025-01-01", 6, 10));
+    let snapshot = bench.publish(&people(), &giant);
+    for (percent, groups) in [(None, 1), (Some(5), 1), (Some(6), 0)] {
+        let terms = protected(&BY_SECTOR, 3, Protection { dominance: percent, ..Protection::default() });
+        let given = released(&bench, &people(), &snapshot, &terms, &format!("{percent:?}")).await;
+        // 1000 beside six of ten: all but the two largest are five per cent of it.
+        assert_eq!(given.unwrap().groups, groups, "{percent:?}");
+    }
+}
+
+#[tokio::test]
+async fn two_tables_of_one_set_leave_no_small_difference() {
+    let bench = Bench::new();
+    let csv = [
+        HEADER,
+        &some("a", "u", "2025-01-01", 6, 1),
+        &some("a", "w", "2025-01-01", 5, 1),
+        &some("b", "u", "2025-01-01", 6, 1),
+        &some("b", "w", "2025-01-01", 1, 7),
+    ]
+    .concat();
+    let snapshot = bench.publish(&people(), &csv);
+    let by_sector = protected(&BY_SECTOR, 3, Protection::default());
+    let by_kind = protected(
+        &[("z", Granularity::Value), ("k", Granularity::Value), ("d", Granularity::Month)],
+        3,
+        Protection::default(),
+    );
+    released(&bench, &people(), &snapshot, &by_sector, "one").await.unwrap();
+    assert_eq!(lines(&bench, "one"), ["a|2025-01-01|11|11", "b|2025-01-01|13|7"]);
+    // b less its kind u would be one household: the second table withholds it.
+    let given = released(&bench, &people(), &snapshot, &by_kind, "two").await.unwrap();
+    assert_eq!((given.suppressed, given.further), (2, 1));
+    assert_eq!(lines(&bench, "two"), ["a|u|2025-01-01|6|6", "a|w|2025-01-01|5|5"]);
+    // The other way round, b as a whole is withheld.
+    let bench = Bench::new();
+    let snapshot = bench.publish(&people(), &csv);
+    released(&bench, &people(), &snapshot, &by_kind, "two").await.unwrap();
+    assert_eq!(lines(&bench, "two").len(), 3);
+    released(&bench, &people(), &snapshot, &by_sector, "one").await.unwrap();
+    assert_eq!(lines(&bench, "one"), ["a|2025-01-01|11|11"]);
+    // The same table for a third gives what the first gave, and nothing more.
+    released(&bench, &people(), &snapshot, &by_kind, "three").await.unwrap();
+    assert_eq!(lines(&bench, "three"), lines(&bench, "two"));
+}
+
+#[tokio::test]
+async fn between_snapshots_nobody_is_singled_out() {
+    let bench = Bench::new();
+    let january = [HEADER, &some("a", "u", "2025-01-01", 6, 1)].concat();
+    let first = bench.publish(&people(), &january);
+    let terms = protected(&BY_SECTOR, 3, Protection::default());
+    released(&bench, &people(), &first, &terms, "one").await.unwrap();
+    // A household moved in: the same month of another snapshot, for another consumer, is taken
+    // from the snapshot that the first one saw.
+    let moved = format!("{january}new,a,u,2025-01-05,9,9\n{}", some("a", "u", "2025-02-01", 4, 1));
+    let second = bench.sets.replace(&people().id, &bench.plain(&moved), now()).unwrap();
+    let given = released(&bench, &people(), &second, &terms, "two").await.unwrap();
+    assert_eq!((given.periods, given.snapshot), (vec!["2025-02-01".to_owned()], second.digest));
+    assert_eq!(lines(&bench, "two"), ["a|2025-02-01|4|4", "a|2025-01-01|6|6"]);
+    let all = bench.releases.list(&other("two")).unwrap();
+    assert_eq!((all.len(), all[1].snapshot), (2, first.digest));
+    // A table that spans both has no snapshot in which nothing moved.
+    let whole = protected(&[("z", Granularity::Value), ("d", Granularity::Year)], 3, Protection::default());
+    let refused = released(&bench, &people(), &second, &whole, "three").await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::ReleaseOverlap);
+    assert!(bench.releases.list(&other("three")).unwrap().is_empty());
+    // Asked again, the same.
+    assert_eq!(released(&bench, &people(), &second, &whole, "three").await.unwrap_err(), refused);
+    // Appended months change nothing in those before.
+    let bench = Bench::new();
+    let first = bench.publish(&people(), &january);
+    released(&bench, &people(), &first, &terms, "one").await.unwrap();
+    let february = [HEADER, &some("a", "u", "2025-02-01", 4, 1)].concat();
+    let second = bench.sets.append(&people().id, &bench.plain(&february), now()).unwrap();
+    let whole = protected(&[("z", Granularity::Value), ("d", Granularity::Year)], 2, Protection::default());
+    let given = released(&bench, &people(), &second, &whole, "three").await.unwrap();
+    // All of January are in the year, and the year has as many households.
+    assert_eq!((given.groups, given.periods), (1, vec!["2025-01-01".to_owned()]));
+}
+
+fn noisy(epsilon_micro: u64, budget_micro: u64) -> Protection {
+    Protection {
+        noise: [
+            ("total".to_owned(), Noise { epsilon_micro, bound: 50 }),
+            ("people".to_owned(), Noise { epsilon_micro, bound: 1 }),
+        ]
+        .into(),
+        budget_micro: Some(budget_micro),
+        ..Protection::default()
+    }
+}
+
+#[tokio::test]
+async fn noise_is_drawn_once_and_its_budget_spent_once() {
+    let mut bench = Bench::new();
+    let months: Vec<String> = (1..=4).map(|m| some("a", "u", &format!("2025-0{m}-01"), 40, 3)).collect();
+    let snapshot = bench.publish(&people(), &format!("{HEADER}{}", months.concat()));
+    // 0.2 a period, 0.5 in all: two of four periods.
+    let terms = protected(&BY_SECTOR, 3, noisy(100_000, 500_000));
+    let first = released(&bench, &people(), &snapshot, &terms, "one").await.unwrap();
+    assert_eq!((first.periods.len(), first.epsilon_micro, first.spent_micro), (2, 400_000, 400_000));
+    let given = lines(&bench, "one");
+    assert_eq!(given.len(), 2);
+    // After a restart the same, byte for byte.
+    bench.releases = std::sync::Arc::new(Releases::open(&bench.directory.path().join("released")).unwrap());
+    bench.engine =
+        crate::query::QueryEngine::new(bench.sets.clone(), bench.releases.clone(), Default::default()).unwrap();
+    assert_eq!(released(&bench, &people(), &snapshot, &terms, "one").await.unwrap(), first);
+    assert_eq!(lines(&bench, "one"), given);
+    // What other tables of the set spent counts, by the smallest budget of all.
+    let rich = protected(&BY_SECTOR, 3, noisy(100_000, 900_000));
+    let refused = released(&bench, &people(), &snapshot, &rich, "two").await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::BudgetExhausted);
+    // A table without noise beside it would take the noise away.
+    let exact = protected(&BY_SECTOR, 3, Protection::default());
+    let refused = released(&bench, &people(), &snapshot, &exact, "three").await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::ReleaseOverlap);
+}
+
+#[tokio::test]
+async fn what_lies_there_after_a_crash_before_the_index_counts_for_nothing() {
+    let bench = Bench::new();
+    let snapshot = bench.publish(&people(), &format!("{HEADER}{}", some("a", "u", "2025-01-01", 40, 3)));
+    let terms = protected(&BY_SECTOR, 3, noisy(100_000, 300_000));
+    let first = released(&bench, &people(), &snapshot, &terms, "one").await.unwrap();
+    // The table is durable and the index isn't: nobody saw it, and nothing was spent.
+    let directory = bench.directory.path().join("released").join(other("one").to_string());
+    std::fs::remove_file(directory.join(INDEX)).unwrap();
+    assert!(bench.releases.table(&other("one")).unwrap().is_none());
+    let again = released(&bench, &people(), &snapshot, &terms, "one").await.unwrap();
+    assert_eq!((again.spent_micro, again.periods), (first.spent_micro, first.periods));
+    // An index that says less than what it is can't be compared, so nothing is released beside it.
+    let index = std::fs::read_to_string(directory.join(INDEX)).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&index).unwrap();
+    json.as_object_mut().unwrap().remove("of");
+    std::fs::write(directory.join(INDEX), canonical::to_bytes(&json).unwrap()).unwrap();
+    let refused = released(&bench, &people(), &snapshot, &terms, "two").await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::ReleaseOverlap);
+}
+
+#[tokio::test]
+async fn rounded_measures() {
+    let bench = Bench::new();
+    let snapshot = bench.publish(&people(), &format!("{HEADER}{}", some("a", "u", "2025-01-01", 7, 9)));
+    let measures = [
+        (MeasureFunction::Sum, "v", "total"),
+        (MeasureFunction::Sum, "x", "real"),
+        (MeasureFunction::Mean, "v", "mean"),
+        (MeasureFunction::Subjects, "p", "people"),
+    ];
+    let rounding = [("total".to_owned(), 50), ("real".to_owned(), 20), ("people".to_owned(), 5)].into();
+    let protection = Protection { rounding, ..Protection::default() };
+    let terms = ReleaseSpec { protection, ..spec(&[("z", Granularity::Value)], &measures, 3) };
+    released(&bench, &people(), &snapshot, &terms, "one").await.unwrap();
+    // 63 is nearest to 50, 66.5 to 60, 7 to 5; the mean is that of the rounded sum.
+    assert_eq!(lines(&bench, "one"), [format!("a|50|60.0|{}|5", 50.0 / 7.0)]);
+}
+
+/// A year was given as a whole; months follow, one snapshot after the other. The last one that
+/// would be left of the year is withheld with its neighbour, though each was asked for alone.
+#[tokio::test]
+async fn what_is_left_of_another_table_beside_earlier_periods_counts() {
+    let bench = Bench::new();
+    let months = [6, 6, 2].iter().enumerate();
+    let csv: String = months.map(|(m, n)| some("a", "u", &format!("2025-0{}-01", m + 1), *n, 1)).collect();
+    let snapshot = bench.publish(&people(), &format!("{HEADER}{csv}"));
+    let sums = |granularity| {
+        let measures = [(MeasureFunction::Sum, "v", "total")];
+        spec(&[("z", Granularity::Value), ("d", granularity)], &measures, 3)
+    };
+    released(&bench, &people(), &snapshot, &sums(Granularity::Year), "year").await.unwrap();
+    assert_eq!(lines(&bench, "year"), ["a|2025-01-01|14"]);
+    // Both safe months beside the year would leave the third, of two households.
+    released(&bench, &people(), &snapshot, &sums(Granularity::Month), "months").await.unwrap();
+    assert_eq!(lines(&bench, "months").len(), 1);
+    // Nor in two steps: when the year was given after the first month, the second stays.
+    let bench = Bench::new();
+    let january = some("a", "u", "2025-01-01", 6, 1);
+    let snapshot = bench.publish(&people(), &format!("{HEADER}{january}"));
+    released(&bench, &people(), &snapshot, &sums(Granularity::Month), "months").await.unwrap();
+    let later: String = csv.strip_prefix(&january).unwrap().to_owned();
+    let snapshot = bench.sets.append(&people().id, &bench.plain(&format!("{HEADER}{later}")), now()).unwrap();
+    released(&bench, &people(), &snapshot, &sums(Granularity::Year), "year").await.unwrap();
+    assert_eq!(lines(&bench, "year").len(), 1);
+    released(&bench, &people(), &snapshot, &sums(Granularity::Month), "months").await.unwrap();
+    assert_eq!(lines(&bench, "months"), ["a|2025-01-01|6"]);
 }

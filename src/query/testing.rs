@@ -83,6 +83,7 @@ impl Grants {
             finalized: true,
             revoked: false,
             suspended: false,
+            amended: false,
             agreed_at: now(),
             known: perron_gate::Known::default(),
             legal_basis: String::new(),

@@ -48,6 +48,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("log", &[]),
     ("gate", &["model"]),
     ("odrl", &["model"]),
+    ("disclosure", &["model"]),
     ("verify", &["model", "log"]),
     ("bench", &["model", "log", "gate"]),
 ];

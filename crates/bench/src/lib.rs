@@ -9,6 +9,7 @@
 pub mod appends;
 pub mod conditions;
 pub mod decisions;
+pub mod differential;
 pub mod figure;
 pub mod flush;
 pub mod link;

@@ -139,12 +139,7 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
         if found.consumer != *peer || !found.finalized {
             return Err(unknown().into());
         }
-        if found.revoked {
-            return Err(Error::new(ErrorCode::AgreementRevoked, "the agreement was revoked").into());
-        }
-        if found.suspended {
-            return Err(Error::new(ErrorCode::AgreementSuspended, "the agreement is suspended").into());
-        }
+        found.require_in_force()?;
         Ok(SchemaGrant {
             agreement: found.id,
             dataset: found.dataset,
@@ -158,9 +153,7 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
             .agreements
             .agreement(agreement)
             .ok_or_else(|| Error::new(ErrorCode::AgreementNotInForce, "no agreement of this name is in force"))?;
-        if !found.finalized || found.revoked || found.suspended {
-            return Err(Error::new(ErrorCode::AgreementNotInForce, "the agreement is not in force").into());
-        }
+        found.require_in_force()?;
         let View::Aggregates(spec) = found.terms.view.clone() else {
             return Err(Error::new(ErrorCode::TermInvalid, "the agreement gives rows, not a released table").into());
         };
@@ -223,6 +216,7 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
                 agreed_at: agreement.agreed_at,
                 revoked: agreement.revoked,
                 suspended: agreement.suspended,
+                amended: agreement.amended,
                 legal_basis: agreement.legal_basis.clone(),
                 rules: agreement.terms.rules.clone(),
             },
@@ -279,7 +273,7 @@ fn refusal(code: ErrorCode, clause: &str) -> Refused {
 
 fn grant(agreement: &AgreementInForce, snapshot: Snapshot, recorded: Recorded, input: AccessInput) -> AccessGrant {
     let again = agreement.terms.rules.may_change();
-    let ground = again.then(|| Ground { agreement: agreement.id, request: input.request, counters: input.state });
+    let ground = again.then_some(Ground { agreement: agreement.id, request: input.request, counters: input.state });
     AccessGrant {
         agreement: agreement.id,
         consumer: agreement.consumer.clone(),

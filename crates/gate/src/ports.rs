@@ -5,7 +5,7 @@ use perron_model::decision::{AccessInput, DutyState, Verdict};
 use perron_model::participant::Status;
 use perron_model::policy::{Scalar, Terms};
 use perron_model::request::{Acknowledgement, ReadRequest};
-use perron_model::{AgreementId, Digest, ParticipantId, Result, Timestamp};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -70,8 +70,10 @@ pub struct AgreementInForce {
     pub finalized: bool,
     /// Revoked or terminated since.
     pub revoked: bool,
-    /// Suspended now.
+    /// Suspended, for a time.
     pub suspended: bool,
+    /// An amended version is in force in its place.
+    pub amended: bool,
     /// When it was made: the time that both sides signed.
     pub agreed_at: Timestamp,
     /// What is known of the world that its policy may ask for.
@@ -84,6 +86,20 @@ pub struct AgreementInForce {
     pub dataset: Arc<Dataset>,
     /// Its newest snapshot, if it has one.
     pub snapshot: Option<Snapshot>,
+}
+
+impl AgreementInForce {
+    /// Why nothing is read under it, whatever its terms say.
+    pub fn require_in_force(&self) -> Result<()> {
+        let refuse = |code, detail: &str| Err(Error::new(code, detail));
+        match self {
+            a if !a.finalized => refuse(ErrorCode::AgreementNotInForce, "no agreement of this name is in force"),
+            a if a.revoked => refuse(ErrorCode::AgreementRevoked, "the agreement was revoked"),
+            a if a.suspended => refuse(ErrorCode::AgreementSuspended, "the agreement is suspended"),
+            a if a.amended => refuse(ErrorCode::AgreementAmended, "the agreement was amended: another is in force"),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What is known of the world that a policy may ask for. What isn't there isn't known, and

@@ -71,6 +71,8 @@ pub struct AgreementFacts {
     pub revoked: bool,
     /// Is it suspended?
     pub suspended: bool,
+    /// Is an amended version in force in its place?
+    pub amended: bool,
     /// Legal basis of the offer (DPV IRI).
     pub legal_basis: String,
     /// The policy's rules, normalised.

@@ -88,6 +88,8 @@ codes! {
     AgreementRevoked = "agreement_revoked", 7, 403;
     /// The agreement is suspended.
     AgreementSuspended = "agreement_suspended", 7, 403;
+    /// The agreement was amended; another is in force in its place.
+    AgreementAmended = "agreement_amended", 7, 403;
     /// A prohibition of the agreement's policy applies.
     Prohibited = "prohibited", 7, 403;
     /// No permission of the agreement's policy is about what is asked.
@@ -124,6 +126,10 @@ codes! {
     ReleaseExists = "release_exists", 6, 409;
     /// No table has been released yet.
     ReleaseMissing = "release_missing", 9, 409;
+    /// What other released tables gave of the same rows forbids this one.
+    ReleaseOverlap = "release_overlap", 9, 409;
+    /// The budget for noise of the set is spent.
+    BudgetExhausted = "budget_exhausted", 8, 429;
     /// The statement isn't a query that Perron serves.
     StatementNotAllowed = "statement_not_allowed", 3, 400;
     /// The statement can't be read.
@@ -136,6 +142,10 @@ codes! {
     DeadlineExceeded = "deadline_exceeded", 4, 504;
     /// A bound on work at a time is reached.
     Overloaded = "overloaded", 8, 429;
+    /// The partner has as many reads at a time as the provider gives it.
+    PartnerBusy = "partner_busy", 8, 429;
+    /// The partner got the volume that the provider gives it in a day.
+    PartnerVolumeReached = "partner_volume_reached", 8, 429;
     /// The ticket isn't known, was used, or is too old.
     TicketInvalid = "ticket_invalid", 3, 400;
     /// This request was answered before.

@@ -129,9 +129,11 @@ mod no_access_without_a_ground {
     #[test]
     fn no_agreement_in_force() {
         type Change = fn(&mut AgreementInForce);
-        let cases: [(Change, ErrorCode); 3] = [
+        let cases: [(Change, ErrorCode); 5] = [
             (|a| a.finalized = false, ErrorCode::AgreementNotInForce),
             (|a| a.revoked = true, ErrorCode::AgreementRevoked),
+            (|a| a.suspended = true, ErrorCode::AgreementSuspended),
+            (|a| a.amended = true, ErrorCode::AgreementAmended),
             (|a| a.consumer = member("third"), ErrorCode::AssigneeMismatch),
         ];
         for (change, code) in cases {
@@ -190,13 +192,16 @@ mod no_access_without_a_ground {
                 name: "households".to_owned(),
             }],
             floor: 10,
+            protection: perron_model::policy::Protection::default(),
         };
         let view = View::Aggregates(spec.clone());
         world.agreements.change(|a| a.terms = Arc::new(Terms { view, ..a.terms.as_ref().clone() }));
         assert_eq!(world.gate.admit_release(&agreement_id()).unwrap().spec(), &spec);
+        world.agreements.change(|a| a.suspended = true);
+        assert_eq!(world.gate.admit_release(&agreement_id()).unwrap_err().error.code, ErrorCode::AgreementSuspended);
         world.agreements.change(|a| a.revoked = true);
-        assert_eq!(world.gate.admit_release(&agreement_id()).unwrap_err().error.code, ErrorCode::AgreementNotInForce);
-        world.agreements.change(|a| (a.revoked, a.finalized) = (false, false));
+        assert_eq!(world.gate.admit_release(&agreement_id()).unwrap_err().error.code, ErrorCode::AgreementRevoked);
+        world.agreements.change(|a| (a.revoked, a.suspended, a.finalized) = (false, false, false));
         assert_eq!(world.gate.admit_release(&agreement_id()).unwrap_err().error.code, ErrorCode::AgreementNotInForce);
         world.agreements.change(|a| (a.snapshot, a.finalized) = (None, true));
         assert_eq!(world.gate.admit_release(&agreement_id()).unwrap_err().error.code, ErrorCode::NotFound);

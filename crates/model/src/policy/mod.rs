@@ -8,6 +8,7 @@ mod odrl_describe;
 mod odrl_literal;
 mod odrl_names;
 mod odrl_read;
+mod odrl_release;
 mod odrl_rule;
 mod odrl_set;
 mod odrl_view;
@@ -16,6 +17,8 @@ pub mod terms;
 
 #[cfg(test)]
 mod odrl_properties;
+#[cfg(test)]
+mod odrl_release_tests;
 #[cfg(test)]
 mod odrl_tests;
 #[cfg(test)]
@@ -27,6 +30,6 @@ pub use odrl_constraint::is_fact_name;
 pub use odrl_describe::{Clause, Trust, describe};
 pub use rule::{Duty, Logic, Logical, Nodes, Rule, Rules};
 pub use terms::{
-    Dimension, Granularity, Mask, Measure, MeasureFunction, Operator, Predicate, ReleaseSpec, RowView, Terms, Value,
-    View, ViewColumn,
+    Dimension, Granularity, Mask, Measure, MeasureFunction, Noise, Operator, Predicate, Protection, ReleaseSpec,
+    RowView, Terms, Value, View, ViewColumn,
 };

@@ -1,7 +1,7 @@
 //! The clauses of a policy as data: what a screen or the command line explains.
 
 use crate::policy::rule::{ANY, Duty, NUMBER_MAX, Rule};
-use crate::policy::terms::{Dimension, Measure, Predicate, Terms, Value, View, ViewColumn};
+use crate::policy::terms::{Dimension, Measure, Predicate, Protection, Terms, Value, View, ViewColumn};
 use crate::time::Timestamp;
 use chrono::{Duration, NaiveDate};
 use serde::Serialize;
@@ -60,6 +60,7 @@ pub fn describe(terms: &Terms) -> Vec<Clause> {
             clauses.extend(spec.dimensions.iter().enumerate().map(|(i, d)| dimension(i, d)));
             clauses.extend(spec.measures.iter().enumerate().map(|(i, m)| measure(i, m)));
             clauses.push(clause("view.floor", "perron:floor", json!({"subjects": spec.floor}), PREVENTED));
+            clauses.extend(protection(&spec.protection));
         }
     }
     clauses
@@ -75,7 +76,7 @@ fn rule(term: &'static str, rule: &Rule) -> Clause {
     let mut parameters = json!({"action": rule.action});
     for (name, value) in [("assignee", &rule.assignee), ("target", &rule.target)] {
         if value != ANY {
-            parameters[name] = json!(value);
+            set(&mut parameters, name, json!(value));
         }
     }
     clause(&rule.at, term, parameters, PREVENTED)
@@ -89,11 +90,11 @@ fn nodes(rule: &Rule) -> Vec<Clause> {
         let mut parameters = json!({});
         let time = node.left == "dateTime";
         if node.min > -NUMBER_MAX {
-            parameters["from"] = number(time, node.min);
+            set(&mut parameters, "from", number(time, node.min));
         }
         if node.max < NUMBER_MAX {
             let (name, bound) = if time { ("before", node.max.saturating_add(1)) } else { ("max", node.max) };
-            parameters[name] = number(time, bound);
+            set(&mut parameters, name, number(time, bound));
         }
         found.push((node.id, test(&node.at, &node.left, parameters)));
     }
@@ -111,6 +112,12 @@ fn nodes(rule: &Rule) -> Vec<Clause> {
     }
     found.sort_by_key(|(id, _)| *id);
     found.into_iter().map(|(_, clause)| clause).collect()
+}
+
+fn set(parameters: &mut Json, name: &str, value: Json) {
+    if let Some(members) = parameters.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
 }
 
 fn number(time: bool, value: i64) -> Json {
@@ -134,7 +141,7 @@ fn test(at: &str, left: &str, mut parameters: Json) -> Clause {
         "volume" => ("perron:volume", PREVENTED),
         "rate" => ("perron:rate", PREVENTED),
         fact => {
-            parameters["fact"] = json!(fact.trim_start_matches("fact/"));
+            set(&mut parameters, "fact", json!(fact.trim_start_matches("fact/")));
             ("perron:fact", PREVENTED)
         }
     };
@@ -144,13 +151,13 @@ fn test(at: &str, left: &str, mut parameters: Json) -> Clause {
 fn duty(term: &'static str, duty: &Duty) -> Clause {
     let mut parameters = json!({"action": duty.action});
     if let Some(assignee) = &duty.assignee {
-        parameters["assignee"] = json!(assignee);
+        set(&mut parameters, "assignee", json!(assignee));
     }
     if let Some(before) = duty.before_ms {
-        parameters["before"] = number(true, before);
+        set(&mut parameters, "before", number(true, before));
     }
     if let Some(within) = duty.within_ms {
-        parameters["within_ms"] = json!(within);
+        set(&mut parameters, "within_ms", json!(within));
     }
     clause(&duty.at, term, parameters, Trust::Detected)
 }
@@ -177,6 +184,28 @@ fn dimension(index: usize, dimension: &Dimension) -> Clause {
 fn measure(index: usize, measure: &Measure) -> Clause {
     let parameters = json!({"function": measure.function, "column": measure.column, "name": measure.name});
     clause(format!("view.measures[{index}]"), "perron:measures", parameters, PREVENTED)
+}
+
+fn protection(protection: &Protection) -> Vec<Clause> {
+    let mut clauses = Vec::new();
+    if let Some(percent) = protection.dominance {
+        clauses.push(clause("view.dominance", "perron:dominance", json!({"percent": percent}), PREVENTED));
+    }
+    if let Some(column) = &protection.totals {
+        clauses.push(clause("view.totals", "perron:totals", json!({"column": column}), PREVENTED));
+    }
+    for (name, base) in &protection.rounding {
+        let parameters = json!({"measure": name, "base": base});
+        clauses.push(clause(format!("view.rounding.{name}"), "perron:rounding", parameters, PREVENTED));
+    }
+    for (name, noise) in &protection.noise {
+        let parameters = json!({"measure": name, "epsilon_micro": noise.epsilon_micro, "bound": noise.bound});
+        clauses.push(clause(format!("view.noise.{name}"), "perron:noise", parameters, PREVENTED));
+    }
+    if let Some(budget) = protection.budget_micro {
+        clauses.push(clause("view.budget", "perron:budget", json!({"epsilon_micro": budget}), PREVENTED));
+    }
+    clauses
 }
 
 fn literal(value: &Value) -> Json {

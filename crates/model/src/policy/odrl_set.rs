@@ -141,7 +141,7 @@ impl<'a> Set<'a> {
     }
 }
 
-fn is_column_name(text: &str) -> bool {
+pub(super) fn is_column_name(text: &str) -> bool {
     text.len() <= ID_BYTES_MAX
         && text.bytes().next().is_some_and(|b| b.is_ascii_lowercase())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')

@@ -166,6 +166,7 @@ fn the_example_of_aggregates() {
                 measure(MeasureFunction::Subjects, "household", "households"),
             ],
             floor: 10,
+            protection: Protection::default(),
         }),
     };
     assert_eq!(parse(&aggregates(), &households(), None), Ok(expected));

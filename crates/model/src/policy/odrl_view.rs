@@ -2,6 +2,7 @@
 
 use super::odrl_literal::count;
 use super::odrl_names::{Name, clip, invalid, name, unsupported};
+use super::odrl_release::{self, Protecting};
 use super::odrl_set::{Set, each};
 use crate::dataset::Dataset;
 use crate::error::Result;
@@ -32,6 +33,7 @@ pub(super) struct ViewDraft<'a> {
     dimensions: Option<Stated<Vec<Dimension>>>,
     measures: Option<Stated<Vec<Measure>>>,
     floor: Option<Stated<u32>>,
+    protecting: Protecting,
 }
 
 impl<'a> ViewDraft<'a> {
@@ -47,6 +49,7 @@ impl<'a> ViewDraft<'a> {
             dimensions: None,
             measures: None,
             floor: None,
+            protecting: Protecting::default(),
         }
     }
 
@@ -61,7 +64,7 @@ impl<'a> ViewDraft<'a> {
     ) -> Option<Result<()>> {
         let Name::Perron(local) = name(left) else { return None };
         let column = local.strip_prefix("column/");
-        if column.is_none() && !VIEW_TERMS.contains(&local) {
+        if column.is_none() && !VIEW_TERMS.contains(&local) && !odrl_release::TERMS.contains(&local) {
             return None;
         }
         let right_path = format!("{path}.rightOperand");
@@ -96,6 +99,7 @@ impl<'a> ViewDraft<'a> {
                 once(&mut self.measures, path, left, measures)
             }
             ("floor", "gteq") => once(&mut self.floor, path, left, set.floor(path, at, right)?),
+            _ if self.protecting.constraint(path, local, op, at, right)? => Ok(()),
             _ => Err(unsupported(&format!("{path}.operator"), operator)),
         }
     }
@@ -115,6 +119,7 @@ impl<'a> ViewDraft<'a> {
     fn rows(self) -> Result<View> {
         absent(&self.dimensions, "`perron:dimensions` belongs to a policy with `perron:measures`")?;
         absent(&self.floor, "`perron:floor` belongs to a policy with `perron:measures`")?;
+        self.protecting.absent()?;
         let given = self.columns.map(|s| s.value).unwrap_or_default();
         let (hashed, null) = (masked(&given, self.keyed_hash)?, masked(&given, self.null)?);
         if let Some(twice) = hashed.value.iter().find(|c| null.value.contains(c)) {
@@ -157,7 +162,8 @@ impl<'a> ViewDraft<'a> {
                 return Err(invalid(&measures.path, &format!("the table has two columns `{}`", clip(column))));
             }
         }
-        Ok(View::Aggregates(ReleaseSpec { dimensions, measures: measures.value, floor }))
+        let protection = self.protecting.finish(self.set, path, &dimensions, &measures.value)?;
+        Ok(View::Aggregates(ReleaseSpec { dimensions, measures: measures.value, floor, protection }))
     }
 }
 

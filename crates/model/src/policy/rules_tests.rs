@@ -114,7 +114,8 @@ fn logical_constraints_become_levels() {
     ));
     let permission = &rules.permissions[0];
     let nodes = &permission.nodes;
-    let shown: Vec<Vec<(u32, &str, Logic, &[u32])>> = nodes
+    type Shown<'a> = (u32, &'a str, Logic, &'a [u32]);
+    let shown: Vec<Vec<Shown<'_>>> = nodes
         .logic
         .iter()
         .map(|level| level.iter().map(|n| (n.id, n.at.as_str(), n.operator, n.of.as_slice())).collect())

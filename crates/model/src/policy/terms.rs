@@ -7,6 +7,7 @@ use super::constraint::Scalar;
 use super::rule::{NUMBER_MAX, Rule, Rules};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Comparison of a column with a literal (ODRL 2.2 operators that a row filter may use).
@@ -145,16 +146,78 @@ pub struct Measure {
     pub name: String,
 }
 
+/// Noise of a measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Noise {
+    /// ε that one period of it costs, in millionths.
+    pub epsilon_micro: u64,
+    /// Most that one data subject brings into the measure within a period, in its unit; 1 for
+    /// numbers of subjects.
+    pub bound: u64,
+}
+
+/// What protects a released table beside its floor.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Protection {
+    /// p of the p % rule, in percent: a group is suppressed where the second largest data subject
+    /// could tell the largest one's part of a sum to within p %.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dominance: Option<u32>,
+    /// Totals are given as well; the column of this name says how many dimensions are summed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totals: Option<String>,
+    /// Bases to which measures are rounded, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rounding: BTreeMap<String, u64>,
+    /// Noise of measures, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub noise: BTreeMap<String, Noise>,
+    /// Most ε that all tables of the set together may cost, in millionths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_micro: Option<u64>,
+}
+
+impl Protection {
+    /// Is the floor all that protects the table?
+    pub fn is_floor_alone(&self) -> bool {
+        *self == Protection::default()
+    }
+    /// ε that one period of the table costs, in millionths.
+    pub fn epsilon_micro(&self) -> u64 {
+        self.noise.values().fold(0, |sum, noise| sum.saturating_add(noise.epsilon_micro))
+    }
+}
+
 /// A table that is computed once a snapshot and given instead of rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseSpec {
-    /// Columns to group by: the full crossing, no totals.
+    /// Columns to group by: the full crossing.
     pub dimensions: Vec<Dimension>,
     /// Measures, at least one.
     pub measures: Vec<Measure>,
     /// A group of fewer distinct data subjects is suppressed; at least 2.
     pub floor: u32,
+    /// What protects it beside the floor.
+    #[serde(default, skip_serializing_if = "Protection::is_floor_alone")]
+    pub protection: Protection,
+}
+
+impl ReleaseSpec {
+    /// Why this table and `other`, of the same set, must not both be given: a measure that one
+    /// gives with noise is given without it by the other.
+    pub fn conflict(&self, other: &ReleaseSpec) -> Option<String> {
+        let noisy = |spec: &ReleaseSpec, m: &Measure| spec.protection.noise.contains_key(&m.name);
+        let counts = |m: &Measure| m.function == MeasureFunction::Subjects;
+        let clash = |mine: &&Measure| {
+            let same = |m: &&Measure| counts(m) == counts(mine) && m.column == mine.column;
+            other.measures.iter().filter(same).any(|m| noisy(other, m) != noisy(self, mine))
+        };
+        let found = self.measures.iter().find(clash)?;
+        Some(format!("`{}` is given with noise by one table and without by another", found.column))
+    }
 }
 
 /// What may be seen.

@@ -45,7 +45,7 @@ impl Bounds {
     /// Of a report, which tells of every rule and node, for policies larger than the gate takes.
     pub(super) fn of_reports() -> Bounds {
         Bounds {
-            time: Duration::from_millis(EVALUATION_MS_MAX * 10),
+            time: Duration::from_millis(EVALUATION_MS_MAX * 60),
             fuel: EVALUATION_FUEL_MAX * 50,
             memory_bytes: EVALUATION_MEMORY_BYTES_MAX * 4,
             ..Bounds::default()

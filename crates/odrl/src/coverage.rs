@@ -1,11 +1,14 @@
 //! What carries out each term of a policy, and who must be trusted for it. Works on the document as
 //! it is written, without the set that it is about; nothing of it is left out.
 
+use crate::index::full;
 use crate::limits::{RDF_DEPTH_MAX, RDF_NODES_MAX};
 use crate::rdf::too_large;
-use crate::terms::{By, Kind, Term, compact};
+use crate::terms::{By, FUNCTIONS, GRANULARITIES, Kind, Term, Value, compact};
+use crate::vocabulary::ODRL;
 use perron_model::Result;
 use perron_model::policy::Trust;
+use perron_model::policy::odrl::PROFILE;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
@@ -56,7 +59,8 @@ impl Line {
     }
 }
 
-/// The lines of a policy, in the order of the document.
+/// The lines of a policy, in the order of the document. What its publication would refuse by name
+/// has a line that says so; whether values fit the set is for `perron_model::policy::odrl::parse`.
 pub fn coverage(policy: &Json) -> Result<Vec<Line>> {
     let mut covering = Covering { lines: Vec::new() };
     let Json::Object(members) = policy else {
@@ -64,8 +68,14 @@ pub fn coverage(policy: &Json) -> Result<Vec<Line>> {
         return Ok(covering.lines);
     };
     for (key, value) in members {
-        match local(key) {
-            "@context" | "@id" | "uid" | "@type" | "profile" | "assigner" | "assignee" | "target" => {}
+        let one = |expected: &str| value.as_str().is_some_and(|name| full(name) == expected);
+        match key.as_str() {
+            "@context" | "@id" => {}
+            "@type" if one(&format!("{ODRL}Offer")) => {}
+            "conflict" if one(&format!("{ODRL}prohibit")) => {}
+            "profile" if profiles(value) => {}
+            "assignee" => covering.named(key, value, Place::Gate)?,
+            "target" => covering.named(key, value, Place::View)?,
             "permission" => covering.rules(key, value, Kind::PermittedAction)?,
             "prohibition" => covering.rules(key, value, Kind::ProhibitedAction)?,
             "obligation" => covering.rules(key, value, Kind::DutyAction)?,
@@ -73,6 +83,34 @@ pub fn coverage(policy: &Json) -> Result<Vec<Line>> {
         }
     }
     Ok(covering.lines)
+}
+
+/// What may stand among constraints or refinements.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Constraints of a permission: what decides, and what states the view.
+    Permission,
+    /// What decides.
+    Gate,
+    /// What states the view: refinements of a target.
+    View,
+    /// Until when a duty is to be fulfilled.
+    Duty,
+    /// Nothing.
+    Nothing,
+}
+
+impl Place {
+    /// The left operand of this name, if it has a meaning here.
+    fn find(self, name: &str) -> Option<&'static Term> {
+        let kind = if self == Place::Duty { Kind::Deadline } else { Kind::LeftOperand };
+        Term::find(kind, name).filter(|term| match self {
+            Place::Permission | Place::Duty => true,
+            Place::Gate => term.by == By::Gate,
+            Place::View => term.by != By::Gate,
+            Place::Nothing => false,
+        })
+    }
 }
 
 struct Covering {
@@ -101,62 +139,61 @@ impl Covering {
 
     fn rules(&mut self, at: &str, value: &Json, kind: Kind) -> Result<()> {
         for (at, rule) in items(at, value) {
-            self.rule(&at, rule, kind, 1)?;
+            self.rule(&at, rule, kind)?;
         }
         Ok(())
     }
 
-    fn rule(&mut self, at: &str, rule: &Json, kind: Kind, depth: usize) -> Result<()> {
+    fn rule(&mut self, at: &str, rule: &Json, kind: Kind) -> Result<()> {
         let Json::Object(members) = rule else { return self.refused(at, "rule", rule) };
-        if depth > RDF_DEPTH_MAX {
-            return Err(too_large(format!("a policy of more than {RDF_DEPTH_MAX} levels")));
-        }
+        let is_duty = kind == Kind::DutyAction;
+        let before = self.lines.len();
         for (key, value) in members {
             let inner = format!("{at}.{key}");
-            match local(key) {
-                "@id" | "uid" | "@type" | "assigner" => {}
-                "action" => self.action(&inner, value, kind, depth)?,
-                "assignee" | "target" => self.named(&inner, value, depth)?,
-                "constraint" => self.constraints(&inner, value, depth)?,
-                "duty" if kind == Kind::PermittedAction => {
-                    for (at, duty) in items(&inner, value) {
-                        self.rule(&at, duty, Kind::DutyAction, depth + 1)?;
-                    }
+            match key.as_str() {
+                "@id" => {}
+                "action" => self.action(&inner, value, kind)?,
+                "assignee" => self.named(&inner, value, if is_duty { Place::Nothing } else { Place::Gate })?,
+                "target" if kind == Kind::PermittedAction => self.named(&inner, value, Place::View)?,
+                "target" if kind == Kind::ProhibitedAction => self.named(&inner, value, Place::Nothing)?,
+                "constraint" => {
+                    let place = match kind {
+                        Kind::PermittedAction => Place::Permission,
+                        Kind::DutyAction => Place::Duty,
+                        _ => Place::Gate,
+                    };
+                    self.constraints(&inner, value, place, 1)?;
                 }
+                "duty" if kind == Kind::PermittedAction => self.rules(&inner, value, Kind::DutyAction)?,
                 _ => self.refused(&inner, key, value)?,
+            }
+        }
+        // What limits a prohibition that is recorded is recorded with it.
+        let own = self.lines.get_mut(before..).unwrap_or_default();
+        if kind == Kind::ProhibitedAction && own.iter().any(|line| line.by == By::Log) {
+            for line in own.iter_mut().filter(|line| line.trust.is_some()) {
+                (line.by, line.trust) = (By::Log, Some(Trust::Recorded));
             }
         }
         Ok(())
     }
 
-    fn action(&mut self, at: &str, value: &Json, kind: Kind, depth: usize) -> Result<()> {
+    fn action(&mut self, at: &str, value: &Json, kind: Kind) -> Result<()> {
         for (at, item) in items(at, value) {
             let name = match item {
-                Json::Object(members) => match members.get("rdf:value").or_else(|| members.get("@id")) {
-                    Some(Json::Object(id)) => id.get("@id").and_then(Json::as_str),
-                    Some(Json::String(name)) => Some(name.as_str()),
-                    _ => None,
-                },
-                Json::String(name) => Some(name.as_str()),
-                _ => None,
+                Json::Object(members) => members.get("rdf:value").and_then(reference),
+                other => other.as_str(),
             };
             match name {
                 Some(name) => self.add(&at, name, String::new(), Term::find(kind, name))?,
                 None => self.refused(&at, "action", item)?,
             }
-            self.named(&at, item, depth)?;
-        }
-        Ok(())
-    }
-
-    /// Refinements of what names an action, a party or an asset.
-    fn named(&mut self, at: &str, value: &Json, depth: usize) -> Result<()> {
-        for (at, item) in items(at, value) {
             let Json::Object(members) = item else { continue };
+            let place = if kind == Kind::DutyAction { Place::Nothing } else { Place::Gate };
             for (key, value) in members {
-                match local(key) {
-                    "@id" | "uid" | "@type" | "rdf:value" | "source" => {}
-                    "refinement" => self.constraints(&format!("{at}.{key}"), value, depth)?,
+                match key.as_str() {
+                    "rdf:value" => {}
+                    "refinement" => self.constraints(&format!("{at}.{key}"), value, place, 1)?,
                     _ => self.refused(&format!("{at}.{key}"), key, value)?,
                 }
             }
@@ -164,7 +201,22 @@ impl Covering {
         Ok(())
     }
 
-    fn constraints(&mut self, at: &str, value: &Json, depth: usize) -> Result<()> {
+    /// Refinements of what names a party or an asset.
+    fn named(&mut self, at: &str, value: &Json, place: Place) -> Result<()> {
+        for (at, item) in items(at, value) {
+            let Json::Object(members) = item else { continue };
+            for (key, value) in members {
+                match key.as_str() {
+                    "@type" | "source" => {}
+                    "refinement" => self.constraints(&format!("{at}.{key}"), value, place, 1)?,
+                    _ => self.refused(&format!("{at}.{key}"), key, value)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn constraints(&mut self, at: &str, value: &Json, place: Place, depth: usize) -> Result<()> {
         if depth > RDF_DEPTH_MAX {
             return Err(too_large(format!("a policy of more than {RDF_DEPTH_MAX} levels")));
         }
@@ -173,41 +225,69 @@ impl Covering {
                 self.refused(&at, "constraint", item)?;
                 continue;
             };
-            match members.get("leftOperand").or_else(|| members.get("odrl:leftOperand")) {
-                Some(Json::String(name)) => self.atom(&at, members, name)?,
+            match members.get("leftOperand") {
+                Some(Json::String(name)) => self.atom(&at, members, name, place)?,
                 Some(other) => self.refused(&at, "leftOperand", other)?,
-                None => self.logical(&at, members, depth)?,
+                None => self.logical(&at, members, place, depth)?,
             }
         }
         Ok(())
     }
 
-    fn atom(&mut self, at: &str, members: &Map<String, Json>, name: &str) -> Result<()> {
-        let member = |name: &str| members.get(name).or_else(|| members.get(&format!("odrl:{name}")));
-        let operator = member("operator").and_then(Json::as_str).unwrap_or_default();
-        let operator = compact(operator);
+    fn atom(&mut self, at: &str, members: &Map<String, Json>, name: &str, place: Place) -> Result<()> {
+        let operator = compact(members.get("operator").and_then(Json::as_str).unwrap_or_default());
         let operator = operator.strip_prefix("odrl:").unwrap_or(&operator);
-        let term = Term::find(Kind::LeftOperand, name).filter(|term| term.operators.contains(&operator));
-        let value = member("rightOperand").map(shown).unwrap_or_default();
-        self.add(at, name, format!("{operator} {value}"), term)?;
+        let right = members.get("rightOperand");
+        let term = place.find(name).filter(|term| term.operators.contains(&operator));
+        self.add(at, name, format!("{operator} {}", right.map(shown).unwrap_or_default()), term)?;
         for (key, value) in members {
-            if !["leftOperand", "operator", "rightOperand", "@id", "uid", "@type"].contains(&local(key)) {
+            if !["leftOperand", "operator", "rightOperand", "@id"].contains(&key.as_str()) {
                 self.refused(&format!("{at}.{key}"), key, value)?;
             }
         }
+        match (term, right) {
+            (Some(term), Some(right)) => self.parts(&format!("{at}.rightOperand"), right, term.value),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a right operand is put together of.
+    fn parts(&mut self, at: &str, right: &Json, value: Value) -> Result<()> {
+        let known: &[&str] = match value {
+            Value::Dimensions => &["perron:column", "perron:granularity"],
+            Value::Measures => &["perron:function", "perron:column", "perron:name"],
+            Value::Roundings => &["perron:name", "perron:base"],
+            Value::Noises => &["perron:name", "perron:epsilon", "perron:bound"],
+            _ => return Ok(()),
+        };
+        for (at, item) in items(at, right) {
+            let Json::Object(members) = item else { continue };
+            for (key, value) in members {
+                let has_meaning = match (key.as_str(), value.as_str()) {
+                    ("perron:function", Some(name)) => FUNCTIONS.contains(&name),
+                    ("perron:granularity", Some(name)) => GRANULARITIES.contains(&name),
+                    (other, _) => known.contains(&other),
+                };
+                if !has_meaning {
+                    self.refused(&format!("{at}.{key}"), key, value)?;
+                }
+            }
+        }
         Ok(())
     }
 
-    fn logical(&mut self, at: &str, members: &Map<String, Json>, depth: usize) -> Result<()> {
-        for (key, value) in members {
-            if ["@id", "uid", "@type"].contains(&local(key)) {
-                continue;
-            }
+    fn logical(&mut self, at: &str, members: &Map<String, Json>, place: Place, depth: usize) -> Result<()> {
+        // What is combined decides; the view is stated by itself.
+        let place = match place {
+            Place::Permission | Place::Gate => Place::Gate,
+            Place::View | Place::Duty | Place::Nothing => Place::Nothing,
+        };
+        for (key, value) in members.iter().filter(|(key, _)| *key != "@id") {
             let inner = format!("{at}.{key}");
-            match Term::find(Kind::Logical, key) {
+            match Term::find(Kind::Logical, key).filter(|_| place == Place::Gate) {
                 Some(term) => {
                     self.add(at, key, String::new(), Some(term))?;
-                    self.constraints(&inner, value, depth + 1)?;
+                    self.constraints(&inner, value, place, depth + 1)?;
                 }
                 None => self.refused(&inner, key, value)?,
             }
@@ -216,8 +296,15 @@ impl Covering {
     }
 }
 
-fn local(key: &str) -> &str {
-    key.strip_prefix("odrl:").unwrap_or(key)
+/// The one profile, alone or in a list.
+fn profiles(value: &Json) -> bool {
+    let named = value.as_array().filter(|all| all.len() == 1).and_then(|all| all.first());
+    named.unwrap_or(value).as_str() == Some(PROFILE)
+}
+
+/// A name, alone or as a reference.
+fn reference(value: &Json) -> Option<&str> {
+    value.get("@id").unwrap_or(value).as_str()
 }
 
 /// The items of a list, or the one that stands without a list, with their places.
@@ -268,7 +355,10 @@ mod tests {
                 {"leftOperand": "perron:column/nis", "operator": "eq", "rightOperand": "63049"},
             ],
             "duty": [{"action": "compensate"}],
-        }], "prohibition": [{"action": "distribute"}]});
+        }], "prohibition": [{
+            "action": "distribute",
+            "constraint": [{"leftOperand": "spatial", "operator": "neq", "rightOperand": "BE"}],
+        }]});
         let expected = [
             ("permission[0].action", "odrl:read", Label::Enforced),
             ("permission[0].constraint[0]", "odrl:purpose", Label::Recorded),
@@ -276,8 +366,9 @@ mod tests {
             ("permission[0].constraint[1].or[0]", "odrl:count", Label::Enforced),
             ("permission[0].constraint[1].or[1]", "perron:fact/crisis-open", Label::Enforced),
             ("permission[0].constraint[2]", "perron:column/nis", Label::Enforced),
-            ("permission[0].duty[0].action", "odrl:compensate", Label::Executed),
+            ("permission[0].duty[0].action", "odrl:compensate", Label::Detected),
             ("prohibition[0].action", "odrl:distribute", Label::Recorded),
+            ("prohibition[0].constraint[0]", "odrl:spatial", Label::Recorded),
         ];
         assert_eq!(of(policy), expected.map(|(at, term, label)| (at.to_owned(), term.to_owned(), label)));
     }
@@ -288,6 +379,23 @@ mod tests {
         let permission = |constraint: Json| json!({"permission": [{"action": "read", "constraint": [constraint]}]});
         for (policy, at) in [
             (json!({"inheritFrom": "urn:x:y"}), "inheritFrom"),
+            (json!({"assigner": "urn:x:y"}), "assigner"),
+            (json!({"conflict": "perm"}), "conflict"),
+            (json!({"@type": "Set"}), "@type"),
+            (json!({"profile": "urn:x:y"}), "profile"),
+            (json!({"target": {"refinement": [atom("count", "lteq")]}}), "target.refinement[0]"),
+            (json!({"prohibition": [{"constraint": [atom("perron:floor", "gteq")]}]}), "prohibition[0].constraint[0]"),
+            (
+                json!({"obligation": [{"action": "delete", "constraint": [atom("count", "lteq")]}]}),
+                "obligation[0].constraint[0]",
+            ),
+            (permission(json!({"or": [atom("perron:floor", "gteq")]})), "permission[0].constraint[0].or[0]"),
+            (
+                permission(json!({"leftOperand": "perron:measures", "operator": "isAnyOf", "rightOperand": [
+                    {"perron:function": "median", "perron:name": "x"},
+                ]})),
+                "permission[0].constraint[0].rightOperand[0].perron:function",
+            ),
             (json!({"permission": [{"action": "sell"}]}), "permission[0].action"),
             (json!({"permission": [{"remedy": []}]}), "permission[0].remedy"),
             (json!({"prohibition": [{"duty": []}]}), "prohibition[0].duty"),

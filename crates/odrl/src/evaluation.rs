@@ -113,7 +113,7 @@ impl<'a> Evaluation<'a> {
             agreed_at: known.agreed_at,
         };
         let mut state = known.state;
-        state.duties = self.duties()?;
+        state.duties = self.duties(*now, known.agreed_at)?;
         Ok(ReportInput {
             now: *now,
             request,
@@ -124,16 +124,30 @@ impl<'a> Evaluation<'a> {
         })
     }
 
-    /// States of this policy's duties, by place.
-    fn duties(&self) -> Result<BTreeMap<String, DutyState>> {
+    /// States of this policy's duties, by place: as told; one that isn't fulfilled in its time is
+    /// violated.
+    fn duties(&self, now: Timestamp, agreed_at: Option<Timestamp>) -> Result<BTreeMap<String, DutyState>> {
+        let at = "the state of the world";
         let mut states = BTreeMap::new();
         for duty in self.policy.rules.duties() {
             let id = self.policy.node(&duty.at);
-            for known in self.world.duties.iter().filter(|known| known.rule == id) {
-                if states.insert(duty.at.clone(), known.state).is_some_and(|before| before != known.state) {
-                    return Err(invalid("the state of the world", &format!("two states of the duty `{}`", duty.at)));
-                }
+            let mut told = self.world.duties.iter().filter(|known| known.rule == id).map(|known| known.state);
+            let state = told.next().unwrap_or(DutyState::NotSet);
+            if told.any(|other| other != state) {
+                return Err(invalid(at, &format!("two states of the duty `{}`", duty.at)));
             }
+            let within = match (duty.within_ms, agreed_at) {
+                (None, _) => None,
+                (Some(ms), Some(agreed_at)) => Some(agreed_at.millis().saturating_add(ms)),
+                (Some(_), None) => {
+                    let why =
+                        format!("`odrl:elapsedTime` isn't told, and the duty `{}` is to be fulfilled by it", duty.at);
+                    return Err(invalid(at, &why));
+                }
+            };
+            let late = duty.before_ms.into_iter().chain(within).any(|until| now.millis() >= until);
+            let state = if late && state == DutyState::NotSet { DutyState::Violated } else { state };
+            states.insert(duty.at.clone(), state);
         }
         Ok(states)
     }
@@ -259,7 +273,8 @@ impl<'a> Evaluation<'a> {
 
     fn condition(&self, at: &str, state: DutyState) -> Condition {
         let duty = self.policy.node(at);
-        let report = self.world.duties.iter().find(|known| known.rule == duty).map(|known| known.report.clone());
+        let told = self.world.duties.iter().find(|known| known.rule == duty && known.state == state);
+        let report = told.map(|known| known.report.clone());
         Condition { place: at.to_owned(), duty, report, state }
     }
 }

@@ -28,6 +28,6 @@ pub use policy::policy_json;
 pub use rdf::Rdf;
 pub use report::{Activation, Compliance, Condition, Premise, PremiseKind, RuleKind, RuleReport};
 pub use request::{Request, RequestedRule};
-pub use terms::{By, Kind, TERMS, Term, Value};
-pub use vocabulary::REPORT;
+pub use terms::{By, FUNCTIONS, GRANULARITIES, Kind, TERMS, Term, Value};
+pub use vocabulary::{NAMES, REPORT};
 pub use world::{Duty, World};

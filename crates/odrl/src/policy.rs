@@ -6,7 +6,7 @@
 
 use crate::limits::{RDF_DEPTH_MAX, RDF_NODES_MAX};
 use crate::rdf::{Rdf, iri, shown, subject, too_large};
-use crate::vocabulary::{COMMENT, DC, DCT, LABEL, ODRL, STRING, TYPE, VALUE, XSD};
+use crate::vocabulary::{COMMENT, DC, DCT, LABEL, ODRL, STRING, TYPE, VALUE, XSD, plain};
 use oxrdf::{Literal, NamedOrBlankNode, Term};
 use perron_model::policy::odrl::PROFILE;
 use perron_model::{Error, ErrorCode, Result};
@@ -89,7 +89,7 @@ impl Unfolding<'_> {
                 add(&mut members, &member, value);
             }
         }
-        Ok(Json::Object(members))
+        Ok(Json::Object(with_lists(members)))
     }
 
     /// The values of a member that one triple gives: several where it is a list.
@@ -97,6 +97,13 @@ impl Unfolding<'_> {
         let nested = NESTED.contains(&member) || LOGICAL.contains(&member);
         let node = match (subject(object), object) {
             (Some(node), _) => node,
+            // A text is one where texts may stand; elsewhere it must not pass for a name.
+            (None, Term::Literal(text))
+                if text.datatype().as_str() == STRING
+                    && (member == "rightOperand" || member.starts_with("perron:")) =>
+            {
+                return Ok(vec![json!(text.value())]);
+            }
             (None, Term::Literal(literal)) if !nested => return Ok(vec![typed(literal)]),
             (None, _) => {
                 let why = format!("a value of `{member}` is not a node");
@@ -188,7 +195,7 @@ fn compact(iri: &str) -> String {
     } else if let Some(local) = iri.strip_prefix(PROFILE).filter(|local| !local.is_empty()) {
         format!("perron:{local}")
     } else {
-        iri.to_owned()
+        plain(iri)
     }
 }
 
@@ -202,6 +209,18 @@ fn typed(literal: &Literal) -> Json {
         other => other.strip_prefix(XSD).map_or_else(|| other.to_owned(), |local| format!("xsd:{local}")),
     };
     json!({"@type": datatype, "@value": literal.value()})
+}
+
+/// RDF has no lists of one: what an operator compares with a set is a list.
+fn with_lists(mut members: Map<String, Json>) -> Map<String, Json> {
+    let sets = ["isAnyOf", "isAllOf", "isNoneOf"];
+    if members.get("operator").and_then(Json::as_str).is_some_and(|operator| sets.contains(&operator))
+        && let Some(right) = members.get_mut("rightOperand")
+        && !right.is_array()
+    {
+        *right = Json::Array(vec![right.take()]);
+    }
+    members
 }
 
 /// Adds values to a member: lists for what is always a list, otherwise a list from the second on.
@@ -260,6 +279,12 @@ mod tests {
         let any = &permission["constraint"][0]["andSequence"][0]["rightOperand"];
         assert_eq!(any, &json!(["http://example.org/x", "http://example.org/y"]));
         assert_eq!(permission["duty"][0]["action"], "delete");
+        let text = "ex:p a odrl:Set ; odrl:permission [ odrl:action \"read\" ; odrl:constraint [
+            odrl:leftOperand <https://w3id.org/perron/odrl/v1/columns> ; odrl:operator odrl:isAnyOf ;
+            odrl:rightOperand \"n\" ] ] .";
+        let permission = &read(text).unwrap()["permission"][0];
+        assert_eq!(permission["constraint"][0]["rightOperand"], json!(["n"]), "a list of one");
+        assert!(permission["action"].is_object(), "a text is no name");
         assert!(json.get("description").is_none() && json.get("uid").is_none());
     }
 

@@ -2,7 +2,7 @@
 
 use crate::limits::REQUEST_RULES_MAX;
 use crate::rdf::{Rdf, iri, shown, subject, too_large};
-use crate::vocabulary::{DC, DCT, ODRL, TYPE};
+use crate::vocabulary::{DC, DCT, ODRL, TYPE, plain};
 use oxrdf::{NamedOrBlankNode, Term};
 use perron_model::{Error, ErrorCode, Result};
 
@@ -75,7 +75,7 @@ fn rule(rdf: &Rdf, object: &Term) -> Result<RequestedRule> {
             _ => return Err(unknown(&rule.id, predicate)),
         };
         let value = iri(object).ok_or_else(|| invalid(&format!("`{predicate}` of a request is not an IRI")))?;
-        if place.replace(value.to_owned()).is_some() {
+        if place.replace(plain(value)).is_some() {
             return Err(invalid(&format!("`{predicate}` of a request is stated twice")));
         }
     }

@@ -7,7 +7,7 @@
 use crate::index::full;
 use crate::terms::{By, Kind, Term};
 use crate::values::{duration_ms, integer, text, time_ms};
-use crate::vocabulary::ODRL;
+use crate::vocabulary::{ODRL, plain};
 use perron_model::policy::odrl::PROFILE;
 use perron_model::policy::rule::{ANY, Duty, Logic, Nodes, Rule, Rules};
 use perron_model::policy::{Constraint, Left, Numbering, Operator, Scalar, Test};
@@ -20,10 +20,10 @@ type Members = Map<String, Json>;
 /// released table or the stream carries out once a read is permitted.
 pub(crate) fn rules(policy: &Json) -> Result<(Rules, Vec<String>)> {
     let members = object("$", policy)?;
-    let known = ["@context", "@id", "uid", "@type", "profile", "conflict", "permission", "prohibition", "obligation"];
-    only("$", members, &known)?;
+    let about = ["@context", "@id", "uid", "@type", "profile", "conflict", "assignee", "target"];
+    only("$", members, &[about.as_slice(), &["permission", "prohibition", "obligation"]].concat())?;
     conflict(members)?;
-    let mut reading = Reading { numbering: Numbering::default(), elsewhere: Vec::new() };
+    let mut reading = Reading { policy: members, numbering: Numbering::default(), elsewhere: Vec::new() };
     let (mut permissions, mut prohibitions, mut obligations) = (Vec::new(), Vec::new(), Vec::new());
     for (at, json) in each("", members, "permission") {
         permissions.push(reading.rule(&at, json, true)?);
@@ -40,24 +40,32 @@ pub(crate) fn rules(policy: &Json) -> Result<(Rules, Vec<String>)> {
     Ok((Rules { permissions, prohibitions, obligations }, reading.elsewhere))
 }
 
-struct Reading {
+struct Reading<'a> {
+    /// Whose assignee and target are those of each rule that states none (ODRL 2.2 Information
+    /// Model, section 2.7.1).
+    policy: &'a Members,
     numbering: Numbering,
     elsewhere: Vec<String>,
 }
 
-impl Reading {
+impl Reading<'_> {
     fn rule(&mut self, at: &str, json: &Json, may_have_duties: bool) -> Result<Rule> {
         let members = object(at, json)?;
         let known = ["@id", "uid", "@type", "action", "assigner", "assignee", "target", "constraint", "duty"];
         only(at, members, &known)?;
-        let (action, action_refined) = named(at, members, "action", "rdf:value")?;
-        let (assignee, assignee_refined) = named(at, members, "assignee", "@id")?;
-        let (target, target_refined) = named(at, members, "target", "@id")?;
+        let policy = self.policy;
+        let own_or_all = |name: &str| match member(members, name) {
+            Some(_) => named(at, members, name),
+            None => named("", policy, name),
+        };
+        let (action, action_refined) = named(at, members, "action")?;
+        let (assignee, assignee_refined) = own_or_all("assignee")?;
+        let (target, target_refined) = own_or_all("target")?;
         let mut rule = Rule {
             at: at.to_owned(),
             action: action.map_or_else(|| ANY.to_owned(), |a| full(&a)),
-            assignee: assignee.unwrap_or_else(|| ANY.to_owned()),
-            target: target.unwrap_or_else(|| ANY.to_owned()),
+            assignee: assignee.map_or_else(|| ANY.to_owned(), |name| plain(&name)),
+            target: target.map_or_else(|| ANY.to_owned(), |name| plain(&name)),
             all: Vec::new(),
             nodes: Nodes::default(),
             duties: Vec::new(),
@@ -65,7 +73,9 @@ impl Reading {
         let refined = action_refined.into_iter().chain(assignee_refined).chain(target_refined);
         for (at, json) in each(at, members, "constraint").chain(refined) {
             if is_carried_out_elsewhere(&at, json)? {
-                self.elsewhere.push(at);
+                if !self.elsewhere.contains(&at) {
+                    self.elsewhere.push(at);
+                }
             } else {
                 self.numbering.add(&mut rule, constraint(&at, json)?)?;
             }
@@ -96,22 +106,25 @@ fn duty(at: &str, json: &Json) -> Result<Duty> {
     let members = object(at, json)?;
     let known = ["@id", "uid", "@type", "action", "assigner", "assignee", "target", "constraint"];
     only(at, members, &known)?;
-    let (action, refined) = named(at, members, "action", "rdf:value")?;
+    let (action, refined) = named(at, members, "action")?;
     if let Some((at, _)) = refined.first() {
         return Err(unsupported(at, "refinement"));
     }
     let action = action.ok_or_else(|| invalid(&format!("{at}.action"), "a duty has an action"))?;
-    let (assignee, _) = named(at, members, "assignee", "@id")?;
+    let (assignee, _) = named(at, members, "assignee")?;
     let mut duty = Duty { at: at.to_owned(), action: full(&action), assignee, before_ms: None, within_ms: None };
     for (at, json) in each(at, members, "constraint") {
         let members = object(&at, json)?;
         let parts = atom(&at, members)?;
+        let inclusive = i64::from(parts.operator == "lteq");
         let stated_twice = match (parts.left.as_str(), parts.operator.as_str()) {
             (left, "lt" | "lteq") if left == format!("{ODRL}dateTime") => {
-                duty.before_ms.replace(time_ms(&parts.right_at, parts.right)?).is_some()
+                let before = time_ms(&parts.right_at, parts.right)?.saturating_add(inclusive);
+                duty.before_ms.replace(before).is_some()
             }
             (left, "lt" | "lteq") if left == format!("{ODRL}elapsedTime") => {
-                duty.within_ms.replace(duration_ms(&parts.right_at, parts.right)?).is_some()
+                let within = duration_ms(&parts.right_at, parts.right)?.saturating_add(inclusive);
+                duty.within_ms.replace(within).is_some()
             }
             (left, _) => return Err(unsupported(&format!("{at}.leftOperand"), left)),
         };
@@ -210,7 +223,13 @@ fn test(parts: &Atom<'_>) -> Result<Test> {
         _ => return Err(unknown()),
     };
     if !left.is_number() {
-        return Test::one_of(operator, scalars(at, parts.right)?).ok_or_else(unknown);
+        let mut values = scalars(at, parts.right)?;
+        for value in values.iter_mut().filter(|_| left == Left::Recipient) {
+            if let Scalar::Text(text) = value {
+                *text = plain(text);
+            }
+        }
+        return Test::one_of(operator, values).ok_or_else(unknown);
     }
     let number = match left {
         Left::DateTime => time_ms(at, parts.right)?,
@@ -232,15 +251,13 @@ fn scalars(at: &str, right: &Json) -> Result<Vec<Scalar>> {
     items.iter().map(|item| text(at, item)).collect()
 }
 
+/// A name, and the refinements of it with their places.
+type Named<'a> = (Option<String>, Vec<(String, &'a Json)>);
+
 /// What names an action, a party or an asset: a name, or an object with a name, a class and
 /// refinements. Nothing where the rule doesn't state it.
-fn named<'a>(
-    at: &str,
-    members: &'a Members,
-    name: &str,
-    key: &str,
-) -> Result<(Option<String>, Vec<(String, &'a Json)>)> {
-    let at = format!("{at}.{name}");
+fn named<'a>(at: &str, members: &'a Members, name: &str) -> Result<Named<'a>> {
+    let at = if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
     let stated = match member(members, name) {
         None => return Ok((None, Vec::new())),
         Some(Json::Array(items)) if items.len() == 1 => items.first(),
@@ -250,7 +267,9 @@ fn named<'a>(
         Some(Json::String(text)) => (text.clone(), Vec::new()),
         Some(Json::Object(inner)) => {
             only(&at, inner, &["@id", "uid", "@type", "rdf:value", "source", "refinement"])?;
-            let text = match inner.get(key).or_else(|| inner.get("uid")) {
+            // A collection without a name of its own has its source's (section 2.2.1).
+            let names = ["rdf:value", "@id", "uid", "source"];
+            let text = match names.iter().find_map(|name| member(inner, name)) {
                 Some(Json::String(text)) => text.clone(),
                 Some(Json::Object(id)) => match id.get("@id") {
                     Some(Json::String(text)) => text.clone(),

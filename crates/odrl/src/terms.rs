@@ -19,8 +19,8 @@ pub enum By {
     ReleasedTable,
     /// The stream of an answer.
     Stream,
-    /// The scheduler of the connector that owes a duty, which tells the other side.
-    Scheduler,
+    /// A signed notice of who owes a duty, on which the gate waits.
+    Notice,
     /// The log of both sides.
     Log,
     /// Nothing: a policy with it isn't published.
@@ -39,6 +39,8 @@ pub enum Kind {
     ProhibitedAction,
     /// Action of a duty or an obligation.
     DutyAction,
+    /// Left operand of a duty's constraint.
+    Deadline,
     /// Operand of a logical constraint.
     Logical,
 }
@@ -69,6 +71,16 @@ pub enum Value {
     Dimensions,
     /// A list of measures.
     Measures,
+    /// `xsd:integer` from 1 to 100.
+    Percent,
+    /// A name for a column of the released table.
+    Name,
+    /// A list of measures, each with the base that it is rounded to.
+    Roundings,
+    /// A list of measures, each with its ε and a bound.
+    Noises,
+    /// `xsd:decimal`, an ε.
+    Epsilon,
 }
 
 /// One term.
@@ -95,6 +107,8 @@ const ANY: &[&str] = &["eq", "isAnyOf"];
 const ALL: &[&str] = &["isAllOf"];
 const IS_ANY: &[&str] = &["isAnyOf"];
 const EVENT: &[&str] = &["eq", "neq"];
+const EQ: &[&str] = &["eq"];
+const UNTIL: &[&str] = &["lt", "lteq"];
 const BOUND: &[&str] = &["lt", "lteq", "gt", "gteq"];
 const ROLES: &[&str] = &["eq", "neq", "isAnyOf", "isNoneOf", "isAllOf"];
 const COLUMN: &[&str] = &["eq", "neq", "lt", "lteq", "gt", "gteq", "isAnyOf", "isNoneOf"];
@@ -112,6 +126,15 @@ const fn left(name: &'static str, operators: &'static [&'static str], value: Val
 const fn action(name: &'static str, kind: Kind, by: By, trust: Trust) -> Term {
     Term { name, kind, operators: &[], value: Value::None, by, trust }
 }
+
+const fn deadline(name: &'static str, value: Value) -> Term {
+    Term { name, kind: Kind::Deadline, operators: UNTIL, value, by: By::Gate, trust: PREVENTED }
+}
+
+/// Functions of a measure (`perron:function`).
+pub const FUNCTIONS: &[&str] = &["sum", "mean", "subjects"];
+/// Granularities of a dimension (`perron:granularity`).
+pub const GRANULARITIES: &[&str] = &["value", "day", "month", "year"];
 
 /// All terms, in the order in which they are shown.
 pub const TERMS: &[Term] = &[
@@ -146,10 +169,17 @@ pub const TERMS: &[Term] = &[
     left("perron:dimensions", ALL, Value::Dimensions, By::ReleasedTable, PREVENTED),
     left("perron:measures", IS_ANY, Value::Measures, By::ReleasedTable, PREVENTED),
     left("perron:floor", AT_LEAST, Value::Integer, By::ReleasedTable, PREVENTED),
-    action("odrl:delete", Kind::DutyAction, By::Scheduler, CARRIED_OUT),
-    action("odrl:inform", Kind::DutyAction, By::Scheduler, CARRIED_OUT),
-    action("odrl:compensate", Kind::DutyAction, By::Scheduler, CARRIED_OUT),
-    action("odrl:<action>", Kind::DutyAction, By::Scheduler, Trust::Detected),
+    left("perron:dominance", AT_LEAST, Value::Percent, By::ReleasedTable, PREVENTED),
+    left("perron:totals", EQ, Value::Name, By::ReleasedTable, PREVENTED),
+    left("perron:rounding", ALL, Value::Roundings, By::ReleasedTable, PREVENTED),
+    left("perron:noise", ALL, Value::Noises, By::ReleasedTable, PREVENTED),
+    left("perron:budget", AT_MOST, Value::Epsilon, By::ReleasedTable, PREVENTED),
+    action("odrl:delete", Kind::DutyAction, By::Notice, Trust::Detected),
+    action("odrl:inform", Kind::DutyAction, By::Notice, Trust::Detected),
+    action("odrl:compensate", Kind::DutyAction, By::Notice, Trust::Detected),
+    action("odrl:<action>", Kind::DutyAction, By::Notice, Trust::Detected),
+    deadline("odrl:dateTime", Value::Time),
+    deadline("odrl:elapsedTime", Value::Duration),
 ];
 
 impl Term {
@@ -171,6 +201,7 @@ impl Term {
         match (self.kind, local) {
             (Kind::ProhibitedAction, "<action>") => "otherProhibited".to_owned(),
             (Kind::DutyAction, "<action>") => "otherDuty".to_owned(),
+            (Kind::Deadline, local) => format!("{local}Deadline"),
             _ => local.replace("/<name>", ""),
         }
     }

@@ -13,6 +13,10 @@ pub(crate) const XSD: &str = "http://www.w3.org/2001/XMLSchema#";
 /// Namespace of the compliance report (SolidLabResearch, ODRL Compliance Report Model).
 pub const REPORT: &str = "https://w3id.org/force/compliance-report#";
 
+/// What names of participants and sets, which policies in JSON write alone, are relative to as IRIs:
+/// `https://w3id.org/perron/name/malmedy` is `malmedy`.
+pub const NAMES: &str = "https://w3id.org/perron/name/";
+
 /// `rdf:type`.
 pub(crate) const TYPE: &str = "http://www.w3.org/1999/02/22-rdf-syntax-ns#type";
 /// `rdf:value`.
@@ -36,4 +40,9 @@ pub(crate) const STRING: &str = "http://www.w3.org/2001/XMLSchema#string";
 /// with a local name of letters.
 pub(crate) fn node(iri: &str) -> NamedNodeRef<'_> {
     NamedNodeRef::new_unchecked(iri)
+}
+
+/// A name as policies in JSON write it, of its IRI.
+pub(crate) fn plain(iri: &str) -> String {
+    iri.strip_prefix(NAMES).filter(|name| !name.is_empty()).unwrap_or(iri).to_owned()
 }

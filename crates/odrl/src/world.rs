@@ -1,7 +1,7 @@
 //! A state of the world in RDF, as the ODRL test suite writes it.
 
 use crate::rdf::{Rdf, iri, shown, subject};
-use crate::vocabulary::{DCT, ODRL, REPORT};
+use crate::vocabulary::{DCT, ODRL, REPORT, plain};
 use oxrdf::{Literal, NamedOrBlankNode, Term};
 use perron_model::decision::DutyState;
 use perron_model::policy::odrl::PROFILE;
@@ -58,7 +58,7 @@ impl World {
                     let (NamedOrBlankNode::NamedNode(member), Some(collection)) = (&triple.subject, iri(object)) else {
                         return Err(invalid("`odrl:partOf` is said of an IRI, and names one"));
                     };
-                    world.part_of.push((member.as_str().to_owned(), collection.to_owned()));
+                    world.part_of.push((plain(member.as_str()), collection.to_owned()));
                 }
                 (p, object) if triple.subject == **state && (p.starts_with(ODRL) || p.starts_with(PROFILE)) => {
                     world.values.push((p.to_owned(), object.clone()));

@@ -3,14 +3,15 @@
 //!
 //! `PERRON_WRITE=1 cargo test -p perron-odrl --test profile` writes them anew.
 
-use perron_model::policy::Trust;
 use perron_model::policy::odrl::PROFILE;
-use perron_odrl::{Kind, TERMS, Term, Value};
+use perron_model::policy::{Trust, actions};
+use perron_odrl::{By, FUNCTIONS, GRANULARITIES, Kind, TERMS, Term, Value};
 use serde_json::{Map, Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 const ODRL: &str = "http://www.w3.org/ns/odrl/2/";
+const CC: &str = "http://creativecommons.org/ns#";
 const CONTEXT: &str = "policies/profile/v1/context.jsonld";
 const SCHEMA: &str = "policies/profile/v1/schema.json";
 const PAGES: [(&str, Lang); 2] =
@@ -65,6 +66,8 @@ fn context() -> Json {
         ("rdf", "http://www.w3.org/1999/02/22-rdf-syntax-ns#"),
     ];
     context.insert("@version".into(), json!(1.1));
+    // A name without a colon is ODRL's, as for the reader of policies.
+    context.insert("@vocab".into(), json!(ODRL));
     for (prefix, iri) in prefixes {
         context.insert(prefix.into(), json!({"@id": iri, "@prefix": true}));
     }
@@ -99,20 +102,17 @@ fn context() -> Json {
     for operator in operators {
         context.insert(operator.into(), json!(full(&format!("odrl:{operator}"))));
     }
-    for term in TERMS.iter().filter(|t| !t.name.contains("<action>")) {
-        let name = term.name.replace("<name>", "");
+    // A family of names is written with the prefix.
+    for term in TERMS.iter().filter(|t| !t.name.contains('<')) {
+        let name = term.name;
         let value = match term.kind {
-            Kind::Logical => json!({"@id": full(&name), "@type": "@id", "@container": "@list"}),
-            _ => json!(full(&name)),
+            Kind::Logical => json!({"@id": full(name), "@type": "@id", "@container": "@list"}),
+            _ => json!(full(name)),
         };
-        let key = match name.strip_prefix("odrl:") {
-            Some(local) => local.to_owned(),
-            None => name.clone(),
-        };
-        context.insert(key, value);
+        context.insert(name.strip_prefix("odrl:").unwrap_or(name).to_owned(), value);
     }
-    // What stands within dimensions and measures.
-    for member in ["column", "granularity", "function", "name"] {
+    // What stands within dimensions, measures, roundings and noises.
+    for member in ["column", "granularity", "function", "name", "base", "epsilon", "bound"] {
         let name = format!("perron:{member}");
         context.insert(name.clone(), json!(full(&name)));
     }
@@ -156,7 +156,7 @@ fn right(value: Value) -> Json {
                 "type": "object",
                 "properties": {
                     "perron:column": {"type": "string", "pattern": COLUMN},
-                    "perron:granularity": {"enum": ["value", "day", "month", "year"]},
+                    "perron:granularity": {"enum": GRANULARITIES},
                 },
                 "required": ["perron:column", "perron:granularity"],
                 "additionalProperties": false,
@@ -165,18 +165,55 @@ fn right(value: Value) -> Json {
         Value::Measures => many(json!({
             "type": "object",
             "properties": {
-                "perron:function": {"type": "string"},
+                "perron:function": {"enum": FUNCTIONS},
                 "perron:column": {"type": "string", "pattern": COLUMN},
-                "perron:name": {"type": "string", "pattern": COLUMN},
+                "perron:name": {"type": "string", "pattern": NAME},
             },
             "required": ["perron:function", "perron:name"],
+            "additionalProperties": false,
+        })),
+        Value::Percent => {
+            json!({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 100}, typed("integer", "^([1-9][0-9]?|100)$")]})
+        }
+        Value::Name => json!({"type": "string", "pattern": NAME}),
+        Value::Epsilon => epsilon(),
+        Value::Roundings => many(json!({
+            "type": "object",
+            "properties": {"perron:name": {"type": "string", "pattern": NAME}, "perron:base": whole(2)},
+            "required": ["perron:name", "perron:base"],
+            "additionalProperties": false,
+        })),
+        Value::Noises => many(json!({
+            "type": "object",
+            "properties": {
+                "perron:name": {"type": "string", "pattern": NAME},
+                "perron:epsilon": epsilon(),
+                "perron:bound": whole(1),
+            },
+            "required": ["perron:name", "perron:epsilon"],
+            "additionalProperties": false,
         })),
     }
+}
+
+/// A whole number of at least `least`, which has one digit.
+fn whole(least: u8) -> Json {
+    json!({"anyOf": [
+        {"type": "integer", "minimum": least},
+        typed("integer", &format!("^([{least}-9]|[1-9][0-9]+)$")),
+    ]})
+}
+
+fn epsilon() -> Json {
+    let number = "^[0-9]+(\\.[0-9]+)?$";
+    json!({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, typed("decimal", number), typed("double", number)]})
 }
 
 const TIME: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,3})?(Z|[+-][0-9]{2}:[0-9]{2})$";
 const DURATION: &str = "^P([0-9]+D)?(T([0-9]+H)?([0-9]+M)?([0-9]+S)?)?$";
 const COLUMN: &str = "^[a-z0-9_]{1,63}$";
+/// What a column of a released table is named.
+const NAME: &str = "^[a-z][a-z0-9_]{0,62}$";
 
 fn atom(term: &Term) -> Json {
     let left = match term.name.split_once("<name>") {
@@ -193,8 +230,6 @@ fn atom(term: &Term) -> Json {
         "type": "object",
         "properties": {
             "@id": {"$ref": "#/$defs/id"},
-            "uid": {"$ref": "#/$defs/id"},
-            "@type": {"enum": spellings("odrl:Constraint")},
             "leftOperand": left,
             "operator": {"enum": operators},
             "rightOperand": right(term.value),
@@ -204,55 +239,95 @@ fn atom(term: &Term) -> Json {
     })
 }
 
-/// The names of a kind; where the other actions of ODRL's vocabulary have a meaning too, any name.
+/// The names of a kind; where the other actions of ODRL's vocabulary have a meaning too, all of them.
 fn names(kind: Kind) -> Json {
     let own = || TERMS.iter().filter(move |t| t.kind == kind);
     if own().any(|t| t.name.contains('<')) {
-        return json!({"type": "string", "minLength": 1});
+        return json!({"$ref": "#/$defs/action"});
     }
     json!({"enum": own().flat_map(|t| spellings(t.name)).collect::<Vec<_>>()})
 }
 
-fn rule(kind: Kind, duties: bool) -> Json {
-    let action = names(kind);
-    let mut properties = json!({
-        "@id": {"$ref": "#/$defs/id"},
-        "uid": {"$ref": "#/$defs/id"},
-        "@type": {"type": "string"},
-        "action": {"anyOf": [action, {"type": "object", "required": ["rdf:value"]}]},
-        "assignee": {"$ref": "#/$defs/named"},
-        "target": {"$ref": "#/$defs/named"},
-        "constraint": {"$ref": "#/$defs/constraints"},
+fn every_action() -> Json {
+    let all = actions().flat_map(|full| match (full.strip_prefix(ODRL), full.strip_prefix(CC)) {
+        (Some(local), _) => spellings(&format!("odrl:{local}")),
+        (_, Some(local)) => vec![format!("cc:{local}"), full],
+        _ => panic!("{full}"),
     });
-    if duties {
-        properties["duty"] = json!({"type": "array", "items": {"$ref": "#/$defs/duty"}});
+    json!({"enum": all.collect::<Vec<_>>()})
+}
+
+fn refs(of: &[&str]) -> Json {
+    json!({"anyOf": of.iter().map(|of| json!({"$ref": format!("#/$defs/{of}")})).collect::<Vec<_>>()})
+}
+
+/// A list of at least one; as JSON-LD writes ordered ones too where that is read.
+fn list(of: &[&str], ordered: bool) -> Json {
+    let plain = json!({"type": "array", "items": refs(of), "minItems": 1});
+    if !ordered {
+        return plain;
     }
-    json!({"type": "object", "properties": properties, "required": ["action"], "additionalProperties": false})
+    json!({"anyOf": [plain, closed(json!({"@list": plain}), &["@list"])]})
+}
+
+/// An object of these members alone.
+fn closed(properties: Json, required: &[&str]) -> Json {
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+fn rule(kind: Kind) -> Json {
+    let name = names(kind);
+    let refined =
+        closed(json!({"rdf:value": name, "refinement": list(&["decides", "logical"], false)}), &["rdf:value"]);
+    let mut properties = json!({"@id": {"$ref": "#/$defs/id"}});
+    properties["action"] = if kind == Kind::DutyAction { name } else { json!({"anyOf": [name, refined]}) };
+    let mut required = vec!["action"];
+    match kind {
+        Kind::PermittedAction => {
+            properties["assignee"] = json!({"$ref": "#/$defs/party"});
+            properties["target"] = json!({"$ref": "#/$defs/asset"});
+            properties["constraint"] = json!({"type": "array", "items": refs(&["decides", "view", "logical"])});
+            properties["duty"] = list(&["duty"], false);
+            required.push("constraint");
+        }
+        Kind::DutyAction => {
+            properties["assignee"] = json!({"type": "string", "minLength": 1});
+            properties["constraint"] = list(&["deadline"], false);
+        }
+        _ => {
+            properties["assignee"] = json!({"$ref": "#/$defs/party"});
+            properties["target"] = json!({"$ref": "#/$defs/assetAlone"});
+            properties["constraint"] = json!({"type": "array", "items": refs(&["decides", "logical"])});
+        }
+    }
+    closed(properties, &required)
+}
+
+/// A participant or a set, or a collection of them.
+fn named(classes: &[&str], refinement: Option<Json>) -> Json {
+    let classes: Vec<String> = classes.iter().flat_map(|class| spellings(&format!("odrl:{class}"))).collect();
+    let mut properties = json!({"@type": {"enum": classes}, "source": {"type": "string", "minLength": 1}});
+    if let Some(refinement) = refinement {
+        properties["refinement"] = refinement;
+    }
+    json!({"anyOf": [{"type": "string", "minLength": 1}, closed(properties, &["@type", "source"])]})
 }
 
 fn schema() -> Json {
-    let atoms: Vec<Json> = TERMS.iter().filter(|t| t.kind == Kind::LeftOperand).map(atom).collect();
+    let atoms =
+        |which: &dyn Fn(&&Term) -> bool| json!({"anyOf": TERMS.iter().filter(which).map(atom).collect::<Vec<_>>()});
     let logical: Vec<Json> = TERMS
         .iter()
         .filter(|t| t.kind == Kind::Logical)
-        .map(|term| {
+        .flat_map(|term| spellings(term.name))
+        .map(|name| {
             let mut properties = Map::new();
-            for name in ["@id", "uid"] {
-                properties.insert(name.into(), json!({"$ref": "#/$defs/id"}));
-            }
-            properties.insert("@type".into(), json!({"enum": spellings("odrl:LogicalConstraint")}));
-            let local = term.name.strip_prefix("odrl:").unwrap();
-            properties.insert(local.into(), json!({"$ref": "#/$defs/constraints"}));
-            json!({
-                "title": term.name,
-                "type": "object",
-                "properties": properties,
-                "required": [local],
-                "additionalProperties": false,
-            })
+            properties.insert("@id".into(), json!({"$ref": "#/$defs/id"}));
+            properties.insert(name.clone(), list(&["decides", "logical"], true));
+            closed(Json::Object(properties), &[&name])
         })
         .collect();
-    let list = |of: &str| json!({"type": "array", "items": {"$ref": format!("#/$defs/{of}")}, "minItems": 1});
+    let assets = ["AssetCollection", "Asset"];
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": format!("{PROFILE}schema.json"),
@@ -265,35 +340,26 @@ fn schema() -> Json {
             "@type": {"enum": spellings("odrl:Offer")},
             "profile": {"anyOf": [{"const": PROFILE}, {"type": "array", "items": {"const": PROFILE}, "minItems": 1, "maxItems": 1}]},
             "conflict": {"enum": spellings("odrl:prohibit")},
-            "assignee": {"type": "string"},
-            "permission": list("permission"),
-            "prohibition": list("prohibition"),
-            "obligation": list("duty"),
+            "assignee": {"$ref": "#/$defs/party"},
+            "target": {"$ref": "#/$defs/asset"},
+            "permission": list(&["permission"], false),
+            "prohibition": list(&["prohibition"], false),
+            "obligation": list(&["duty"], false),
         },
         "required": ["@type", "profile", "permission"],
         "additionalProperties": false,
         "$defs": {
-            "id": {"type": "string", "minLength": 1, "maxLength": 255},
-            "named": {"anyOf": [
-                {"type": "string", "minLength": 1},
-                {
-                    "type": "object",
-                    "properties": {
-                        "@id": {"$ref": "#/$defs/id"},
-                        "uid": {"$ref": "#/$defs/id"},
-                        "@type": {"type": "string"},
-                        "source": {"type": "string"},
-                        "refinement": {"$ref": "#/$defs/constraints"},
-                    },
-                    "additionalProperties": false,
-                },
-            ]},
-            "permission": rule(Kind::PermittedAction, true),
-            "prohibition": rule(Kind::ProhibitedAction, false),
-            "duty": rule(Kind::DutyAction, false),
-            "constraints": {"type": "array", "items": {"$ref": "#/$defs/constraint"}},
-            "constraint": {"oneOf": [{"$ref": "#/$defs/atom"}, {"$ref": "#/$defs/logical"}]},
-            "atom": {"anyOf": atoms},
+            "action": every_action(),
+            "id": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+            "party": named(&["PartyCollection", "Party"], Some(list(&["decides", "logical"], false))),
+            "asset": named(&assets, Some(list(&["view"], false))),
+            "assetAlone": named(&assets, None),
+            "permission": rule(Kind::PermittedAction),
+            "prohibition": rule(Kind::ProhibitedAction),
+            "duty": rule(Kind::DutyAction),
+            "decides": atoms(&|t| t.kind == Kind::LeftOperand && t.by == By::Gate),
+            "view": atoms(&|t| t.kind == Kind::LeftOperand && t.by != By::Gate),
+            "deadline": atoms(&|t| t.kind == Kind::Deadline),
             "logical": {"oneOf": logical},
         },
     })

@@ -13,7 +13,7 @@ pub enum PolicyVerb {
     /// Tells for each term what it means, what carries it out, and who must be trusted for it.
     #[command(after_help = "Example: perron policy coverage totals.json")]
     Coverage {
-        /// The policy: JSON, or Turtle.
+        /// The policy: JSON, Turtle, or an agreement's envelope.
         file: PathBuf,
     },
     /// Evaluates a policy by the module that the gate loads, and prints the compliance report.
@@ -26,7 +26,7 @@ pub enum PolicyVerb {
 /// `perron policy check`.
 #[derive(Clone, Debug, Args)]
 pub struct CheckArgs {
-    /// The policy: JSON, or Turtle.
+    /// The policy: JSON, Turtle, or an agreement's envelope.
     pub file: PathBuf,
     /// The set that it is for, so that names are checked: a description (TOML or JSON), or the name
     /// of a set that the directory has published.
@@ -39,7 +39,7 @@ pub struct CheckArgs {
 /// `perron policy evaluate`.
 #[derive(Clone, Debug, Args)]
 pub struct EvaluateArgs {
-    /// The policy: Turtle, or JSON in the compact shape of the Dataspace Protocol.
+    /// The policy: Turtle, JSON in the compact shape of the Dataspace Protocol, or an agreement's envelope.
     #[arg(long)]
     pub policy: PathBuf,
     /// The request: Turtle, one `odrl:Request`.

@@ -30,13 +30,19 @@ pub(super) fn check(args: &CheckArgs, output: &Output) -> Result<()> {
         .collect();
     let dataset = args.dataset.as_deref().map(|named| dataset(named, &args.dir.dir)).transpose()?;
     let mut clauses = None;
-    if let Some(dataset) = &dataset {
-        match odrl::parse(&policy, dataset, None) {
+    match (odrl::check_form(&policy), &dataset) {
+        // What is unsupported may be told above already, from the table of terms.
+        (Err(error), _) => {
+            if !problems.iter().any(|told| told.detail == error.detail.replace("`$.", "`")) {
+                problems.push(error);
+            }
+        }
+        (Ok(_), Some(dataset)) => match odrl::parse(&policy, dataset, None) {
             Ok(terms) => clauses = Some(describe(&terms).len()),
-            // What is unsupported is told above already, each with its place.
             Err(error) if error.code == ErrorCode::TermUnsupported && !problems.is_empty() => {}
             Err(error) => problems.push(error),
-        }
+        },
+        (Ok(_), None) => {}
     }
     let first = problems.first().cloned();
     say(args, dataset.as_ref(), lines.len().max(clauses.unwrap_or(0)), &problems, output);

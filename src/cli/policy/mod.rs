@@ -9,6 +9,8 @@ pub use table::{print_table, table_json};
 
 use crate::cli::Output;
 use crate::cli::args::PolicyVerb;
+use crate::connector::state::payload_of;
+use perron_model::agreement::Envelope;
 use perron_model::limits::POLICY_BYTES_MAX;
 use perron_model::policy::odrl;
 use perron_model::{Error, ErrorCode, Result};
@@ -45,15 +47,24 @@ fn is_json(text: &[u8]) -> bool {
     text.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{')
 }
 
-/// A policy's document, of JSON or Turtle, with what the reading of its bytes checks.
+/// A policy's document, of JSON or Turtle, with what the reading of its bytes checks. Of an
+/// agreement's envelope it is the policy that was signed; whether the signatures are good,
+/// `perron agreement verify` says.
 fn document(path: &Path) -> Result<Json> {
     let text = bytes(path, RDF_FILE_BYTES_MAX)?;
-    if is_json(&text) {
-        if text.len() > POLICY_BYTES_MAX {
+    if !is_json(&text) {
+        return perron_odrl::policy_json(&perron_odrl::Rdf::read(&text)?);
+    }
+    let policy = match serde_json::from_slice::<Envelope>(&text) {
+        Ok(envelope) => return Ok(payload_of(&envelope.agreement)?.offer.policy),
+        Err(_) if text.len() > POLICY_BYTES_MAX => {
             return Err(Error::new(ErrorCode::TooLarge, format!("a policy of over {POLICY_BYTES_MAX} bytes")));
         }
-        odrl::read(&text)
-    } else {
-        perron_odrl::policy_json(&perron_odrl::Rdf::read(&text)?)
+        Err(_) => odrl::read(&text)?,
+    };
+    if ["permission", "prohibition", "obligation"].iter().all(|rules| policy.get(rules).is_none()) {
+        let why = format!("`{}` is neither a policy nor an agreement: it has no rules", path.display());
+        return Err(Error::new(ErrorCode::TermInvalid, why));
     }
+    Ok(policy)
 }

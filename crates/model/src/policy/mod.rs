@@ -25,7 +25,7 @@ mod odrl_tests;
 mod rules_tests;
 
 pub use constraint::{Constraint, Left, Numbering, Scalar, Test};
-pub use odrl_actions::known_action;
+pub use odrl_actions::{actions, known_action};
 pub use odrl_constraint::is_fact_name;
 pub use odrl_describe::{Clause, Trust, describe};
 pub use rule::{Duty, Logic, Logical, Nodes, Rule, Rules};

@@ -27,7 +27,8 @@ pub const ACTION_READ: &str = "http://www.w3.org/ns/odrl/2/read";
 pub const ACTION_AGGREGATE: &str = "http://www.w3.org/ns/odrl/2/aggregate";
 
 /// JSON-LD contexts that a policy may name: what they say is built in, and never fetched.
-const CONTEXTS: [&str; 3] = [
+const CONTEXTS: [&str; 4] = [
+    "https://w3id.org/perron/odrl/v1/context.jsonld",
     "https://w3id.org/dspace/2025/1/context.jsonld",
     "https://w3id.org/dspace/2025/1/odrl-profile.jsonld",
     "http://www.w3.org/ns/odrl.jsonld",
@@ -38,9 +39,9 @@ pub fn read(text: &[u8]) -> Result<Json> {
     odrl_read::read(text)
 }
 
-/// Parses a policy for a set, and checks it against the set's description. With a `consumer`, a
-/// policy that permits another assignee is refused.
-pub fn parse(policy: &Json, dataset: &Dataset, consumer: Option<&ParticipantId>) -> Result<Terms> {
+/// Checks what a policy says of itself, without the set that it is for: its size, its members, its
+/// context, type, profile and conflict strategy. Gives its members.
+pub fn check_form(policy: &Json) -> Result<&Map<String, Json>> {
     odrl_read::bounded(policy)?;
     let members = object("$", policy)?;
     only("$", members, &MEMBERS)?;
@@ -55,6 +56,13 @@ pub fn parse(policy: &Json, dataset: &Dataset, consumer: Option<&ParticipantId>)
     check_id("$", members)?;
     check_profile(members.get("profile"))?;
     check_conflict(members.get("conflict"))?;
+    Ok(members)
+}
+
+/// Parses a policy for a set, and checks it against the set's description. With a `consumer`, a
+/// policy that permits another assignee is refused.
+pub fn parse(policy: &Json, dataset: &Dataset, consumer: Option<&ParticipantId>) -> Result<Terms> {
+    let members = check_form(policy)?;
     if let (Some(named), Some(consumer)) = (assignee(policy)?, consumer)
         && named != *consumer
     {

@@ -86,6 +86,12 @@ pub(super) const CC_ACTIONS: &[&str] = &[
     "SourceCode",
 ];
 
+/// All of them, in full.
+pub fn actions() -> impl Iterator<Item = String> {
+    let odrl = ACTIONS.iter().map(|local| format!("{ODRL}{local}"));
+    odrl.chain(CC_ACTIONS.iter().map(|local| format!("{CC}{local}")))
+}
+
 /// The IRI of an action of the vocabulary, if `text` names one.
 pub fn known_action(text: &str) -> Option<String> {
     match name(text) {

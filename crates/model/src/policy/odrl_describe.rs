@@ -1,5 +1,6 @@
 //! The clauses of a policy as data: what a screen or the command line explains.
 
+use crate::policy::odrl::{ACTION_AGGREGATE, ACTION_READ, ACTION_USE};
 use crate::policy::rule::{ANY, Duty, NUMBER_MAX, Rule};
 use crate::policy::terms::{Dimension, Measure, Predicate, Protection, Terms, Value, View, ViewColumn};
 use crate::time::Timestamp;
@@ -44,8 +45,13 @@ pub fn describe(terms: &Terms) -> Vec<Clause> {
         clauses.extend(permission.duties.iter().map(|d| duty("odrl:duty", d)));
     }
     for prohibition in &terms.rules.prohibitions {
+        let begun = clauses.len();
         clauses.push(rule("odrl:prohibition", prohibition));
         clauses.extend(nodes(prohibition));
+        // An action that the connector never sees binds by contract, and what limits it with it.
+        if ![ACTION_USE, ACTION_READ, ACTION_AGGREGATE].contains(&prohibition.action.as_str()) {
+            clauses.iter_mut().skip(begun).for_each(|clause| clause.trust = Trust::Recorded);
+        }
     }
     clauses.extend(terms.rules.obligations.iter().map(|d| duty("odrl:obligation", d)));
     match &terms.view {

@@ -253,6 +253,10 @@ fn prohibitions_duties_and_obligations() {
         ]},
     ]);
     policy["obligation"] = json!([{"action": "odrl:delete"}]);
+    let clauses = describe(&parse(&policy, &buildings(), None).unwrap());
+    let trust = |at: &str| clauses.iter().find(|clause| clause.path == at).map(|clause| clause.trust);
+    assert_eq!(trust("prohibition[0]"), Some(Trust::Recorded), "the connector sees nobody distribute");
+    assert_eq!(trust("prohibition[1]"), Some(Trust::PreventedByProvider));
     let rules = rules(&policy);
     assert_eq!(rules.prohibitions[0].action, "http://www.w3.org/ns/odrl/2/distribute");
     assert_eq!(rules.prohibitions[1].nodes.any[0].at, "prohibition[1].constraint[0]");

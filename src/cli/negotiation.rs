@@ -4,7 +4,7 @@ use crate::api::grpc::admin::Command;
 use crate::cli::args::NegotiationVerb;
 use crate::cli::policy::{print_table, table_json};
 use crate::cli::{Output, client};
-use perron_model::{Error, ErrorCode, Result};
+use perron_model::{Digest, Error, ErrorCode, Result, canonical};
 use serde_json::Value as Json;
 use std::path::Path;
 
@@ -19,11 +19,14 @@ pub fn run(verb: NegotiationVerb, output: &Output) -> Result<()> {
             },
         ),
         NegotiationVerb::List { dir, waiting } => (dir, Command::NegotiationList { waiting }),
-        NegotiationVerb::Show { dir, negotiation } => return show(&dir.dir, &negotiation, output),
+        NegotiationVerb::Show { dir, negotiation } => {
+            let found = named(&dir.dir, &negotiation)?;
+            return with_table(&found, policy_of(&found), output);
+        }
         NegotiationVerb::Wait { dir, negotiation, seconds } => {
             (dir, Command::NegotiationWait { pid: negotiation, seconds })
         }
-        NegotiationVerb::Approve { dir, negotiation } => (dir, Command::NegotiationApprove { pid: negotiation }),
+        NegotiationVerb::Approve { dir, negotiation } => return approve(&dir.dir, negotiation, output),
         NegotiationVerb::Refuse { dir, negotiation, reason } => {
             (dir, Command::NegotiationRefuse { pid: negotiation, reason })
         }
@@ -34,27 +37,45 @@ pub fn run(verb: NegotiationVerb, output: &Output) -> Result<()> {
     client::print(&dir.dir, &command, output)
 }
 
-/// One negotiation and the table of the policy on the table: what a person reads before approving.
-fn show(directory: &Path, pid: &str, output: &Output) -> Result<()> {
+/// Approves exactly the policy whose table is printed.
+fn approve(directory: &Path, pid: String, output: &Output) -> Result<()> {
+    let found = named(directory, &pid)?;
+    let policy = policy_of(&found).ok_or_else(|| {
+        Error::new(ErrorCode::TransitionIllegal, format!("no policy is on the table of negotiation `{pid}`"))
+    })?;
+    let shown = Digest::of(&canonical::to_bytes(policy)?);
+    let answer = client::execute(directory, &Command::NegotiationApprove { pid, shown })?;
+    with_table(&answer, Some(policy), output)
+}
+
+/// One negotiation of the directory.
+fn named(directory: &Path, pid: &str) -> Result<Json> {
     let all = client::execute(directory, &Command::NegotiationList { waiting: false })?;
-    let named = |n: &&Json| n.get("negotiation").and_then(Json::as_str) == Some(pid);
-    let mut found = all
-        .as_array()
-        .and_then(|all| all.iter().find(named))
+    let is_named = |n: &&Json| n.get("negotiation").and_then(Json::as_str) == Some(pid);
+    all.as_array()
+        .and_then(|all| all.iter().find(is_named))
         .cloned()
-        .ok_or_else(|| Error::new(ErrorCode::NotFound, format!("there is no negotiation `{pid}`")))?;
-    let Some(policy) = found.pointer("/offer/policy").cloned() else {
-        output.answer(&found);
+        .ok_or_else(|| Error::new(ErrorCode::NotFound, "no negotiation of this number"))
+}
+
+fn policy_of(negotiation: &Json) -> Option<&Json> {
+    negotiation.pointer("/offer/policy")
+}
+
+/// An answer, and the table of a policy's terms: what a person reads who approves it.
+fn with_table(answer: &Json, policy: Option<&Json>, output: &Output) -> Result<()> {
+    let Some(policy) = policy else {
+        output.answer(answer);
         return Ok(());
     };
     if output.json {
-        let table = table_json(&policy, output.lang)?;
-        if let Some(members) = found.as_object_mut() {
-            members.insert("coverage".to_owned(), table);
+        let mut answer = answer.clone();
+        if let Some(members) = answer.as_object_mut() {
+            members.insert("coverage".to_owned(), table_json(policy, output.lang)?);
         }
-        output.answer(&found);
+        output.answer(&answer);
         return Ok(());
     }
-    output.answer(&found);
-    print_table(&policy, output)
+    output.answer(answer);
+    print_table(policy, output)
 }

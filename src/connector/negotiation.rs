@@ -93,10 +93,18 @@ impl Node {
     }
 
     /// A person approves what waits: the provider agrees to a request, the consumer accepts an
-    /// offer.
-    pub async fn approve(&self, pid: &str, who: &str) -> Result<()> {
+    /// offer. `shown` is the digest of the policy that the person saw: another one, which came
+    /// meanwhile, isn't approved by it.
+    pub async fn approve(&self, pid: &str, shown: Digest, who: &str) -> Result<()> {
         let _guard = self.negotiating.lock().await;
         let found = self.waiting(pid)?;
+        let policy = found.offer.as_ref().map(|offer| canonical::to_bytes(&offer.policy)).transpose()?;
+        if policy.map(|bytes| Digest::of(&bytes)) != Some(shown) {
+            return Err(Error::new(
+                ErrorCode::TransitionIllegal,
+                "another policy is on the table than the one that was shown",
+            ));
+        }
         match (found.side, found.state) {
             (Side::Provider, Phase::Requested) => self.agree(&found, Some(who)).await,
             (Side::Consumer, Phase::Offered) => {

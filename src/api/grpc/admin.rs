@@ -77,8 +77,8 @@ pub enum Command {
     NegotiationList { waiting: bool },
     /// Waits until a negotiation has ended or waits for a person here.
     NegotiationWait { pid: String, seconds: u64 },
-    /// Approves what waits.
-    NegotiationApprove { pid: String },
+    /// Approves what waits, if it is the policy that was shown (the digest of its canonical bytes).
+    NegotiationApprove { pid: String, shown: Digest },
     /// Refuses what waits.
     NegotiationRefuse { pid: String, reason: String },
     /// Puts another policy on the table.
@@ -222,7 +222,7 @@ impl Admin {
                 Ok(Json::Array(node.negotiation_list(waiting).iter().map(negotiation).collect()))
             }
             Command::NegotiationWait { pid, seconds } => self.wait(&pid, seconds).await,
-            Command::NegotiationApprove { pid } => node.approve(&pid, actor).await.map(|()| json!({})),
+            Command::NegotiationApprove { pid, shown } => node.approve(&pid, shown, actor).await.map(|()| json!({})),
             Command::NegotiationRefuse { pid, reason } => node.refuse(&pid, reason, actor).await.map(|()| json!({})),
             Command::NegotiationCounter { pid, policy } => node.counter(&pid, policy, actor).await.map(|()| json!({})),
             Command::AgreementList {} => Ok(node.agreement_list()),

@@ -2,6 +2,10 @@
 
 use super::*;
 use crate::world::policy;
+use perron::api::pb::ExecuteRequest;
+use prost::Message;
+
+const EXECUTE: &str = "/perron.v1.AdminService/Execute";
 
 /// Waits for what waits for a person; gives the negotiation's number there.
 fn waiting(world: &World, at: &str) -> String {
@@ -39,7 +43,12 @@ fn an_agreement_is_amended_by_both_sides_and_what_was_used_counts_on() {
         let asked = amend(&world, by, &before, "2034-01-01T00:00:00Z");
         let there = waiting(&world, other(by));
         assert_eq!(standing(&world, PROVIDER, &before), "in-force", "one side alone amends nothing");
-        world.of(other(by), &["negotiation", "approve"], &[&there]).unwrap();
+        let approved = world.of(other(by), &["negotiation", "approve"], &[&there]).unwrap();
+        let terms = approved["coverage"]["terms"].as_array().unwrap();
+        assert!(
+            terms.iter().any(|t| t["term"] == "odrl:dateTime" && t["trust"] == "prevented-by-provider"),
+            "{approved}"
+        );
         let done = ended(&world, by, &asked);
         let amended = done["agreement"].as_str().unwrap_or_else(|| panic!("{done}")).to_owned();
         assert_ne!(amended, before);
@@ -101,5 +110,30 @@ fn an_amendment_can_be_refused_and_the_agreement_goes_on() {
         .unwrap();
     let states: Vec<Json> = [one, two].iter().map(|n| ended(&world, CONSUMER, n)["state"].clone()).collect();
     assert!(states.contains(&"FINALIZED".into()) && states.contains(&"TERMINATED".into()), "{states:?}");
+    verify_all(world);
+}
+
+/// What came to the table after a person looked isn't approved by them.
+#[test]
+fn only_the_policy_that_was_shown_is_approved() {
+    let world = World::one_sided();
+    let agreement = world.agree(END);
+    amend(&world, CONSUMER, &agreement, "2034-01-01T00:00:00Z");
+    let there = waiting(&world, PROVIDER);
+    let runtime = channel::runtime();
+    let _inside = runtime.enter();
+    let socket = channel::local_channel(&world, PROVIDER);
+    let approve = |policy: &str| {
+        let shown: Json = serde_json::from_str(policy).unwrap();
+        let shown = perron_model::Digest::of(&perron_model::canonical::to_bytes(&shown).unwrap());
+        let command = serde_json::json!({"command": "negotiation-approve", "pid": there, "shown": shown}).to_string();
+        let message = ExecuteRequest { command: command.into_bytes(), language: String::new() };
+        runtime.block_on(channel::call(&socket, EXECUTE, message.encode_to_vec().into()))
+    };
+    let refused = approve(&policy("2033-01-01T00:00:00Z")).unwrap_err();
+    assert_eq!(code_of(&refused), "transition_illegal");
+    assert_eq!(waiting(&world, PROVIDER), there, "it still waits");
+    approve(&policy("2034-01-01T00:00:00Z")).unwrap();
+    wait_until("the amendment is in force", || standing(&world, CONSUMER, &agreement) == "amended");
     verify_all(world);
 }

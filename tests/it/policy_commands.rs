@@ -192,6 +192,13 @@ fn assignee_target_and_times_are_evaluated_as_at_the_gate() {
     assert_eq!(permit(policy("intercommunale", "household_water", none.clone()), ""), true);
     assert_eq!(permit(policy("malmedy", "household_water", none.clone()), ""), false);
     assert_eq!(permit(policy("intercommunale", "building_water", none), ""), false);
+    // A state of the world tells all memberships: who isn't told to belong doesn't.
+    let rivals = serde_json::json!({"prohibition": [
+        {"action": "use", "assignee": {"@type": "PartyCollection", "source": "urn:x:rivals"}},
+    ]});
+    let rivals = || policy("intercommunale", "household_water", rivals.clone());
+    assert_eq!(permit(rivals(), ""), true);
+    assert_eq!(permit(rivals(), ". <intercommunale> odrl:partOf <urn:x:rivals>"), false);
     let duty = |until: &str| {
         let constraint = serde_json::json!({"leftOperand": "dateTime", "operator": "lt", "rightOperand": until});
         serde_json::json!({"obligation": [{"action": "delete", "constraint": [constraint]}]})

@@ -21,6 +21,7 @@ cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log/cargo" || failed
 
 echo "== profile"
 "$PYTHON_ENVIRONMENT/bin/python" tests/profile/validate.py 2>&1 | tee "$log/profile" || failed+=(profile)
+
 echo "== policies in another evaluator"
 tools/regorus/compare.sh 2000 1 2>&1 | tee "$log/differential" || failed+=(differential)
 

@@ -59,7 +59,7 @@ impl Line {
     }
 }
 
-/// The lines of a policy, in the order of the document. What its publication would refuse by name
+/// The lines of a policy; items of a list in their order. What its publication would refuse by name
 /// has a line that says so; whether values fit the set is for `perron_model::policy::odrl::parse`.
 pub fn coverage(policy: &Json) -> Result<Vec<Line>> {
     let mut covering = Covering { lines: Vec::new() };
@@ -74,8 +74,8 @@ pub fn coverage(policy: &Json) -> Result<Vec<Line>> {
             "@type" if one(&format!("{ODRL}Offer")) => {}
             "conflict" if one(&format!("{ODRL}prohibit")) => {}
             "profile" if profiles(value) => {}
-            "assignee" => covering.named(key, value, Place::Gate)?,
-            "target" => covering.named(key, value, Place::View)?,
+            "assignee" => covering.named(key, key, value, Place::Gate)?,
+            "target" => covering.named(key, key, value, Place::View)?,
             "permission" => covering.rules(key, value, Kind::PermittedAction)?,
             "prohibition" => covering.rules(key, value, Kind::ProhibitedAction)?,
             "obligation" => covering.rules(key, value, Kind::DutyAction)?,
@@ -153,9 +153,9 @@ impl Covering {
             match key.as_str() {
                 "@id" => {}
                 "action" => self.action(&inner, value, kind)?,
-                "assignee" => self.named(&inner, value, if is_duty { Place::Nothing } else { Place::Gate })?,
-                "target" if kind == Kind::PermittedAction => self.named(&inner, value, Place::View)?,
-                "target" if kind == Kind::ProhibitedAction => self.named(&inner, value, Place::Nothing)?,
+                "assignee" => self.named(&inner, key, value, if is_duty { Place::Duty } else { Place::Gate })?,
+                "target" if kind == Kind::PermittedAction => self.named(&inner, key, value, Place::View)?,
+                "target" if kind == Kind::ProhibitedAction => self.named(&inner, key, value, Place::Nothing)?,
                 "constraint" => {
                     let place = match kind {
                         Kind::PermittedAction => Place::Permission,
@@ -201,14 +201,20 @@ impl Covering {
         Ok(())
     }
 
-    /// Refinements of what names a party or an asset.
-    fn named(&mut self, at: &str, value: &Json, place: Place) -> Result<()> {
+    /// What names a party or an asset, and its refinements.
+    fn named(&mut self, at: &str, name: &str, value: &Json, place: Place) -> Result<()> {
+        let (kind, inner) = match place {
+            Place::Duty => (Kind::DutyMember, Place::Nothing),
+            other => (Kind::Member, other),
+        };
         for (at, item) in items(at, value) {
+            let stated = item.get("source").or_else(|| item.get("@id")).unwrap_or(item);
+            self.add(&at, name, shown(stated), Term::find(kind, name))?;
             let Json::Object(members) = item else { continue };
             for (key, value) in members {
                 match key.as_str() {
                     "@type" | "source" => {}
-                    "refinement" => self.constraints(&format!("{at}.{key}"), value, place, 1)?,
+                    "refinement" => self.constraints(&format!("{at}.{key}"), value, inner, 1)?,
                     _ => self.refused(&format!("{at}.{key}"), key, value)?,
                 }
             }
@@ -325,7 +331,12 @@ fn shown(value: &Json) -> String {
         Json::String(text) => text.clone(),
         Json::Object(members) => match (members.get("@value"), members.get("@id")) {
             (Some(Json::String(text)), _) | (None, Some(Json::String(text))) => text.clone(),
-            _ => value.to_string(),
+            _ => {
+                let part = |(key, value): (&String, &Json)| {
+                    format!("{} {}", key.strip_prefix("perron:").unwrap_or(key), shown(value))
+                };
+                format!("({})", members.iter().map(part).collect::<Vec<_>>().join(", "))
+            }
         },
         Json::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
@@ -339,12 +350,17 @@ mod tests {
     use serde_json::json;
 
     fn of(policy: Json) -> Vec<(String, String, Label)> {
-        coverage(&policy).unwrap().into_iter().map(|line| (line.at.clone(), line.term.clone(), line.label())).collect()
+        let lines = coverage(&policy).unwrap();
+        let mut all: Vec<_> = lines.iter().map(|line| (line.at.clone(), line.term.clone(), line.label())).collect();
+        // Whether the order of members is kept is the JSON reader's.
+        all.sort_by(|one, other| one.0.cmp(&other.0));
+        all
     }
 
     #[test]
     fn every_term_has_its_line() {
-        let policy = json!({"@type": "Offer", "permission": [{
+        let policy = json!({"@type": "Offer", "target": "water", "permission": [{
+            "assignee": {"@type": "PartyCollection", "source": "urn:x:planners"},
             "action": "read",
             "constraint": [
                 {"leftOperand": "purpose", "operator": "eq", "rightOperand": "https://w3id.org/dpv#PublicBenefit"},
@@ -354,21 +370,24 @@ mod tests {
                 ]},
                 {"leftOperand": "perron:column/nis", "operator": "eq", "rightOperand": "63049"},
             ],
-            "duty": [{"action": "compensate"}],
+            "duty": [{"action": "compensate", "assignee": "malmedy"}],
         }], "prohibition": [{
             "action": "distribute",
             "constraint": [{"leftOperand": "spatial", "operator": "neq", "rightOperand": "BE"}],
         }]});
         let expected = [
             ("permission[0].action", "odrl:read", Label::Enforced),
+            ("permission[0].assignee", "odrl:assignee", Label::Enforced),
             ("permission[0].constraint[0]", "odrl:purpose", Label::Recorded),
             ("permission[0].constraint[1]", "odrl:or", Label::Enforced),
             ("permission[0].constraint[1].or[0]", "odrl:count", Label::Enforced),
             ("permission[0].constraint[1].or[1]", "perron:fact/crisis-open", Label::Enforced),
             ("permission[0].constraint[2]", "perron:column/nis", Label::Enforced),
             ("permission[0].duty[0].action", "odrl:compensate", Label::Detected),
+            ("permission[0].duty[0].assignee", "odrl:assignee", Label::Detected),
             ("prohibition[0].action", "odrl:distribute", Label::Recorded),
             ("prohibition[0].constraint[0]", "odrl:spatial", Label::Recorded),
+            ("target", "odrl:target", Label::Enforced),
         ];
         assert_eq!(of(policy), expected.map(|(at, term, label)| (at.to_owned(), term.to_owned(), label)));
     }

@@ -41,6 +41,10 @@ pub enum Kind {
     DutyAction,
     /// Left operand of a duty's constraint.
     Deadline,
+    /// Whom or what a policy or a rule names.
+    Member,
+    /// Whom a duty names.
+    DutyMember,
     /// Operand of a logical constraint.
     Logical,
 }
@@ -145,6 +149,8 @@ pub const TERMS: &[Term] = &[
     action("odrl:read", Kind::ProhibitedAction, By::Gate, PREVENTED),
     action("odrl:aggregate", Kind::ProhibitedAction, By::Gate, PREVENTED),
     action("odrl:<action>", Kind::ProhibitedAction, By::Log, RECORDED),
+    action("odrl:assignee", Kind::Member, By::Gate, PREVENTED),
+    action("odrl:target", Kind::Member, By::Gate, PREVENTED),
     action("odrl:and", Kind::Logical, By::Gate, PREVENTED),
     action("odrl:or", Kind::Logical, By::Gate, PREVENTED),
     action("odrl:xone", Kind::Logical, By::Gate, PREVENTED),
@@ -178,6 +184,7 @@ pub const TERMS: &[Term] = &[
     action("odrl:inform", Kind::DutyAction, By::Notice, Trust::Detected),
     action("odrl:compensate", Kind::DutyAction, By::Notice, Trust::Detected),
     action("odrl:<action>", Kind::DutyAction, By::Notice, Trust::Detected),
+    action("odrl:assignee", Kind::DutyMember, By::Notice, Trust::Detected),
     deadline("odrl:dateTime", Value::Time),
     deadline("odrl:elapsedTime", Value::Duration),
 ];
@@ -202,6 +209,7 @@ impl Term {
             (Kind::ProhibitedAction, "<action>") => "otherProhibited".to_owned(),
             (Kind::DutyAction, "<action>") => "otherDuty".to_owned(),
             (Kind::Deadline, local) => format!("{local}Deadline"),
+            (Kind::DutyMember, local) => format!("{local}Duty"),
             _ => local.replace("/<name>", ""),
         }
     }

@@ -178,7 +178,7 @@ fn what_the_table_refuses_and_only_that_is_refused_by_name() {
             let named = parsed.as_ref().is_err_and(|e| e.code == ErrorCode::TermUnsupported);
             by_name += usize::from(named);
             // A term that is refused by name has its line; one that has its line isn't published.
-            if named && !refused || refused && parsed.is_ok() {
+            if (named && !refused) || (refused && parsed.is_ok()) {
                 wrong.push(format!("{} {slip}: {refused}, {:?}", path.display(), parsed.err()));
             }
         }

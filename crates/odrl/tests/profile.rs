@@ -103,7 +103,8 @@ fn context() -> Json {
         context.insert(operator.into(), json!(full(&format!("odrl:{operator}"))));
     }
     // A family of names is written with the prefix.
-    for term in TERMS.iter().filter(|t| !t.name.contains('<')) {
+    let members = [Kind::Member, Kind::DutyMember];
+    for term in TERMS.iter().filter(|t| !t.name.contains('<') && !members.contains(&t.kind)) {
         let name = term.name;
         let value = match term.kind {
             Kind::Logical => json!({"@id": full(name), "@type": "@id", "@container": "@list"}),

@@ -47,7 +47,7 @@ pub fn print_table(policy: &Json, output: &Output) -> Result<()> {
     let mut counts: BTreeMap<Label, usize> = BTreeMap::new();
     println!("{}", text(lang, "policy.table", &[]));
     for line in &lines {
-        println!("{}: {} {}", line.at, line.term, line.stated);
+        println!("{}", format!("{}: {} {}", line.at, line.term, line.stated).trim_end());
         println!("    {} [{}; {}]", meaning(line, lang), by(line.by, lang), label(line.label(), lang));
         *counts.entry(line.label()).or_default() += 1;
     }

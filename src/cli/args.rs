@@ -2,7 +2,7 @@
 
 mod agreement;
 
-pub use agreement::{AgreementVerb, FactVerb};
+pub use agreement::{AgreementVerb, CollectionVerb, FactVerb};
 
 use crate::connector::users::UserRole;
 use crate::messages::Lang;
@@ -82,6 +82,9 @@ pub enum Noun {
     /// Agreements.
     #[command(subcommand)]
     Agreement(AgreementVerb),
+    /// Collections of parties and of sets that policies may be about.
+    #[command(subcommand)]
+    Collection(CollectionVerb),
     /// Facts that policies may ask for.
     #[command(subcommand)]
     Fact(FactVerb),

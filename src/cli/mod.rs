@@ -5,6 +5,7 @@ mod args;
 mod audit;
 mod authority;
 mod client;
+mod collection;
 mod dataset;
 mod demo;
 mod doctor;
@@ -46,6 +47,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Noun::Catalogue(args) => dataset::catalogue(args, &output),
         Noun::Negotiation(verb) => negotiation::run(verb, &output),
         Noun::Agreement(verb) => agreement::run(verb, &output),
+        Noun::Collection(verb) => collection::run(verb, &output),
         Noun::Fact(verb) => fact::run(verb, &output),
         Noun::Query(args) => query::run(args, &output),
         Noun::Audit(verb) => audit::run(verb, &output),

@@ -11,7 +11,7 @@ const DPV_EXTENSIONS: &str = "https://w3id.org/dpv/";
 /// Namespace of XML Schema's data types.
 pub(super) const XSD: &str = "http://www.w3.org/2001/XMLSchema#";
 /// Longest IRI, in bytes.
-pub(super) const IRI_BYTES_MAX: usize = 255;
+pub(super) use crate::limits::IRI_BYTES_MAX;
 
 /// A name by its vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

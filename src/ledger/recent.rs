@@ -5,36 +5,46 @@ use perron_model::Timestamp;
 use perron_model::limits::RATE_WINDOW_MS;
 use std::collections::VecDeque;
 
-/// Uses by the second in which they were charged, the oldest first.
+/// Uses by the second in which they were charged, the oldest first, and how many they are in all:
+/// each decision asks, so none adds up an hour.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Recent(VecDeque<(i64, u64)>);
+pub(super) struct Recent {
+    seconds: VecDeque<(i64, u64)>,
+    total: u64,
+}
 
 impl Recent {
     /// Counts a use. One of a clock that went back counts as if it were of the newest second.
     pub(super) fn charge(&mut self, at: Timestamp) {
         let second = at.millis().div_euclid(1_000);
-        while self.0.front().is_some_and(|(oldest, _)| is_over(*oldest, at)) {
-            self.0.pop_front();
+        while let Some((oldest, count)) = self.seconds.front()
+            && is_over(*oldest, at)
+        {
+            self.total = self.total.saturating_sub(*count);
+            self.seconds.pop_front();
         }
-        match self.0.back_mut() {
+        self.total = self.total.saturating_add(1);
+        match self.seconds.back_mut() {
             Some((newest, count)) if *newest >= second => *count = count.saturating_add(1),
-            _ => self.0.push_back((second, 1)),
+            _ => self.seconds.push_back((second, 1)),
         }
     }
 
     /// Gives a use back: the oldest, so that what remains counts for longer rather than shorter.
     pub(super) fn give_back(&mut self) {
-        if let Some((_, count)) = self.0.front_mut() {
+        if let Some((_, count)) = self.seconds.front_mut() {
+            self.total = self.total.saturating_sub(1);
             *count = count.saturating_sub(1);
             if *count == 0 {
-                self.0.pop_front();
+                self.seconds.pop_front();
             }
         }
     }
 
     /// Uses in the hour before `now`.
     pub(super) fn count(&self, now: Timestamp) -> u64 {
-        self.0.iter().filter(|(second, _)| !is_over(*second, now)).map(|(_, count)| count).sum()
+        let over = self.seconds.iter().take_while(|(second, _)| is_over(*second, now));
+        self.total.saturating_sub(over.map(|(_, count)| count).sum())
     }
 }
 
@@ -70,7 +80,7 @@ mod tests {
         for millis in [0, 5_000, 4_000, 3_700_000] {
             recent.charge(at(millis));
         }
-        assert_eq!(recent.0, [(3_700, 1)]);
+        assert_eq!(recent.seconds, [(3_700, 1)]);
         recent.charge(at(3_600_000));
         assert_eq!(recent.count(at(3_700_000)), 2);
         recent.give_back();

@@ -2,12 +2,11 @@
 //! which a provider declares and its policies are about.
 
 use crate::error::{Error, ErrorCode, Result};
-use crate::id::{DatasetId, ParticipantId};
+use crate::id::{DatasetId, ParticipantId, name_of_text};
 use crate::limits::{COLLECTION_MEMBERS_MAX, IRI_BYTES_MAX};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fmt;
 
 /// The name of a collection: an IRI of at most [`IRI_BYTES_MAX`] bytes. No participant and no set
 /// has a name with a colon.
@@ -37,31 +36,7 @@ impl CollectionName {
     }
 }
 
-impl fmt::Display for CollectionName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for CollectionName {
-    type Error = Error;
-    fn try_from(text: String) -> Result<Self> {
-        Self::parse(&text)
-    }
-}
-
-impl From<CollectionName> for String {
-    fn from(name: CollectionName) -> String {
-        name.0
-    }
-}
-
-impl std::str::FromStr for CollectionName {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        Self::parse(text)
-    }
-}
+name_of_text!(CollectionName);
 
 /// Who or what belongs to a collection. There may be nobody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

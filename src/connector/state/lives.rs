@@ -1,4 +1,5 @@
-//! The lives of agreements in the fold: what was told of each, and what is yet to be told.
+//! The lives of agreements in the fold: what was told of each, and what is yet to be told; and what
+//! this organisation declares for their policies, facts and collections.
 
 use super::records::{document, document_text, put};
 use super::{COLLECTIONS, FACTS, KeptAgreement, LIVES, Memory, State};

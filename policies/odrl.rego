@@ -49,12 +49,20 @@ about_something_else(rule) if {
 about_something_else(rule) if {
 	is_string(rule.assignee)
 	not rule.assignee in parties
+	members_known(rule.assignee)
 }
 
 about_something_else(rule) if {
 	is_string(rule.target)
 	not rule.target in targets
+	members_known(rule.target)
 }
+
+# A collection is named by an IRI, a participant or a set is not. Who belongs to one that isn't
+# declared isn't known.
+members_known(name) if not contains(name, ":")
+
+members_known(name) if name in input.state.collections
 
 # --- What follows ------------------------------------------------------------------------------
 

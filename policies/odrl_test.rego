@@ -99,6 +99,17 @@ test_actions_hold_what_is_included_in_them if {
 	not odrl.permit with input as unknown
 }
 
+# Who belongs to a collection that isn't declared isn't known.
+test_a_prohibition_about_an_undeclared_collection_is_for_all if {
+	declared := object.union(world, {"state": {"collections": ["urn:x:crisis"]}})
+	every member in ["assignee", "target"] {
+		about := [object.union(prohibition, {member: "urn:x:crisis"})]
+		not permits([rule], about)
+		odrl.permit with input as object.union(declared, {"agreement": {"rules": {"prohibitions": about}}})
+		not permits([object.union(rule, {member: "urn:x:crisis"})], [])
+	}
+}
+
 test_what_an_action_implies_must_not_be_prohibited if {
 	moving := {"request": {"action": "http://www.w3.org/ns/odrl/2/move"}}
 	anything := object.union(rule, {"action": use})

@@ -4,7 +4,7 @@ mod agreement;
 mod negotiation;
 mod policy;
 
-pub use agreement::{AgreementVerb, FactVerb};
+pub use agreement::{AgreementVerb, CollectionVerb, FactVerb};
 pub use negotiation::NegotiationVerb;
 pub use policy::{CheckArgs, EvaluateArgs, EvaluationMode, PolicyVerb, ReportForm};
 
@@ -89,6 +89,9 @@ pub enum Noun {
     /// Policies in files: what they say, what carries it out, what they decide.
     #[command(subcommand)]
     Policy(PolicyVerb),
+    /// Collections of parties and of sets that policies may be about.
+    #[command(subcommand)]
+    Collection(CollectionVerb),
     /// Facts that policies may ask for.
     #[command(subcommand)]
     Fact(FactVerb),

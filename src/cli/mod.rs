@@ -5,6 +5,7 @@ mod args;
 mod audit;
 mod authority;
 mod client;
+mod collection;
 mod dataset;
 mod demo;
 mod doctor;
@@ -47,6 +48,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Noun::Catalogue(args) => dataset::catalogue(args, &output),
         Noun::Negotiation(verb) => negotiation::run(verb, &output),
         Noun::Agreement(verb) => agreement::run(verb, &output),
+        Noun::Collection(verb) => collection::run(verb, &output),
         Noun::Fact(verb) => fact::run(verb, &output),
         Noun::Policy(verb) => policy::run(verb, &output),
         Noun::Query(args) => query::run(args, &output),

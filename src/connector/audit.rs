@@ -65,7 +65,7 @@ impl Node {
             let standing = life.as_ref().map(|kept| kept.life.standing_of(&a.id));
             let is_current = standing != Some(Standing::Amended);
             let waiting = is_current && life.as_ref().is_some_and(|k| k.life.proposal_of(k.side.other()).is_some());
-            json!({"agreement": a.id, "side": a.side, "provider": a.payload.provider, "consumer": a.payload.consumer, "dataset": a.payload.offer.dataset, "since": a.payload.timestamp, "uses": state.uses, "standing": standing, "amends": a.payload.offer.amends, "waiting": waiting})
+            json!({"agreement": a.id, "side": a.side, "provider": a.payload.provider, "consumer": a.payload.consumer, "dataset": a.payload.offer.dataset, "since": a.payload.timestamp, "uses": state.uses, "volume": state.volume_bytes, "standing": standing, "amends": a.payload.offer.amends, "waiting": waiting})
         };
         Json::Array(self.state.agreements().into_iter().map(shown).collect())
     }
@@ -150,7 +150,7 @@ fn facts(body: &Body) -> (&'static str, Json) {
         ),
         Body::Agreement(b) => (
             "agreement",
-            json!({"agreement": b.agreement, "with": b.counterparty, "side": b.side, "dataset": b.dataset, "legal_basis": b.legal_basis, "regime": b.regime, "amends": b.amends, "uses": b.uses}),
+            json!({"agreement": b.agreement, "with": b.counterparty, "side": b.side, "dataset": b.dataset, "legal_basis": b.legal_basis, "regime": b.regime, "amends": b.amends, "uses": b.uses, "volume": b.volume}),
         ),
         Body::Notice(b) => (
             "notice",
@@ -161,7 +161,7 @@ fn facts(body: &Body) -> (&'static str, Json) {
         }
         Body::Decision(b) => (
             if b.permitted { "permit" } else { "refusal" },
-            json!({"request": b.request, "consumer": b.consumer, "user": b.user, "purpose": b.purpose, "legal_basis": b.legal_basis, "reasons": b.reasons, "clauses": b.clauses, "snapshot": b.snapshot, "uses": b.uses, "register": b.register, "module": b.module}),
+            json!({"request": b.request, "consumer": b.consumer, "user": b.user, "purpose": b.purpose, "legal_basis": b.legal_basis, "reasons": b.reasons, "clauses": b.clauses, "snapshot": b.snapshot, "uses": b.uses, "reserved": b.reserved, "volume": b.volume, "register": b.register, "module": b.module}),
         ),
         Body::Outcome(b) => (
             "outcome",

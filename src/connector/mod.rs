@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod authority;
 pub mod catalogue;
+pub mod collections;
 pub mod consumption;
 pub mod duties;
 pub mod facts;

@@ -12,6 +12,7 @@ use crate::connector::state::{Approval, KeptAgreement, Negotiation, REFUSED, pay
 use crate::ledger::Draft;
 use crate::trust::jws;
 use perron_model::agreement::{AgreementKind, AgreementPayload, Envelope, JwsJson, Offer};
+use perron_model::decision::StateFacts;
 use perron_model::entry::{AttachmentKind, Body};
 use perron_model::negotiation::{Message, NegotiationMessage, Side, State as Phase, next};
 use perron_model::participant::KeyUse;
@@ -287,14 +288,16 @@ impl Node {
             regime: canonical_text(&payload.offer.regime)?,
             amends: payload.offer.amends,
             uses: None,
+            volume: None,
         };
         let attachments = vec![(AttachmentKind::Envelope, bytes.clone())];
-        let draft = |uses| {
-            entry.uses = uses;
+        let draft = |charged: Option<&StateFacts>| {
+            entry.uses = charged.map(|c| c.uses);
+            entry.volume = charged.and_then(|c| c.volume_bytes);
             Draft { body: Body::Agreement(entry), chain: Some(id), attachments }
         };
         match payload.offer.amends {
-            Some(before) => self.keep_amended(found.side, &before, |uses| draft(Some(uses))).await?,
+            Some(before) => self.keep_amended(found.side, &before, |charged| draft(Some(charged))).await?,
             None => self.ledger.append(draft(None)).await.map(drop)?,
         }
         // Nobody waits for what is derived, nor does a thread that serves; the next start makes up

@@ -1,6 +1,6 @@
 //! The gate's ports over what this organisation has.
 
-use crate::connector::state::State;
+use crate::connector::state::{KeptAgreement, State};
 use crate::policy::Policies;
 use crate::source::Sets;
 use crate::trust::register::RegisterHandle;
@@ -77,6 +77,7 @@ impl perron_gate::Agreements for AgreementsPort {
                 terms
             }
         };
+        let known = known(&self.state, &kept, &terms.rules, self.clock.now());
         Some(AgreementInForce {
             id: *id,
             provider: kept.payload.provider,
@@ -86,7 +87,7 @@ impl perron_gate::Agreements for AgreementsPort {
             suspended: standing == Life::Suspended,
             amended: standing == Life::Amended,
             agreed_at: kept.payload.timestamp,
-            known: known(&self.state, id, kept.payload.timestamp, &terms.rules, self.clock.now()),
+            known,
             legal_basis: kept.payload.offer.legal_basis.term,
             terms,
             dataset,
@@ -95,9 +96,10 @@ impl perron_gate::Agreements for AgreementsPort {
     }
 }
 
-/// What the policy may ask of the world: its duties, one that is late being violated, and declared
-/// facts.
-fn known(state: &State, id: &AgreementId, agreed_at: Timestamp, rules: &Rules, now: Timestamp) -> Known {
+/// What the policy may ask of the world: its duties, one that is late being violated, declared
+/// facts, and who and what belongs to declared collections.
+fn known(state: &State, agreement: &KeptAgreement, rules: &Rules, now: Timestamp) -> Known {
+    let (id, agreed_at) = (&agreement.id, agreement.payload.timestamp);
     let mut known = Known::default();
     if rules.duties().next().is_some() {
         let kept = state.life(id);
@@ -114,6 +116,16 @@ fn known(state: &State, id: &AgreementId, agreed_at: Timestamp, rules: &Rules, n
             (duty.at.clone(), state)
         });
         known.duties = states.collect();
+    }
+    for collection in state.collections_named(&rules.collections()) {
+        let name = collection.name.to_string();
+        if collection.has_party(&agreement.payload.consumer) {
+            known.consumer_of.push(name.clone());
+        }
+        if collection.has_set(&agreement.payload.offer.dataset) {
+            known.dataset_of.push(name.clone());
+        }
+        known.collections.push(name);
     }
     let asked = rules.facts();
     if !asked.is_empty() {

@@ -103,6 +103,10 @@ pub struct Serving {
 }
 
 impl Serving {
+    /// Bytes that may leave, where the policy counts volume.
+    pub fn reserved(&self) -> Option<u64> {
+        self.grant.reserved()
+    }
     /// The signal that ends the read.
     pub fn stop(&self) -> &Stop {
         self.grant.stop()
@@ -258,7 +262,9 @@ impl Node {
             bytes: tally.bytes,
             messages: tally.messages(),
             stream_root: tally.root(&salt),
+            // The totals are told where the order is made.
             uses: 0,
+            volume: None,
         };
         let recorded = self.ledger.outcome(serving.grant.agreement(), outcome).await?;
         let decision = self

@@ -10,6 +10,7 @@ use crate::ledger::Observer;
 use crate::store::{Change, Store};
 pub use lives::{Declared, KeptLife, OutgoingNotice, ToTell};
 use perron_model::agreement::{AgreementPayload, Envelope, JwsJson, Offer};
+use perron_model::collection::{Collection, CollectionName};
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::id::{DatasetId, FactName};
 use perron_model::limits::LEDGER_BATCH_MAX;
@@ -126,6 +127,7 @@ struct Memory {
     firsts: HashMap<AgreementId, AgreementId>,
     telling: BTreeSet<AgreementId>,
     facts: BTreeMap<FactName, Declared>,
+    collections: BTreeMap<CollectionName, Collection>,
     partners: BTreeMap<ParticipantId, PartnerLimits>,
 }
 
@@ -150,6 +152,7 @@ const NEGOTIATIONS: &str = "negotiations";
 const AGREEMENTS: &str = "agreements";
 const LIVES: &str = "lives";
 const FACTS: &str = "facts";
+const COLLECTIONS: &str = "collections";
 const REQUESTS: &str = "requests";
 const OUTCOMES: &str = "outcomes";
 const HELD: &str = "held";
@@ -173,6 +176,9 @@ impl State {
         }
         for declared in load::<Declared>(&store, FACTS)? {
             memory.facts.insert(declared.name.clone(), declared);
+        }
+        for collection in load::<Collection>(&store, COLLECTIONS)? {
+            memory.collections.insert(collection.name.clone(), collection);
         }
         for life in load::<KeptLife>(&store, LIVES)? {
             memory.keep_life(life);
@@ -350,6 +356,7 @@ impl State {
                     .insert(offer.offer.id.clone(), offer);
             }
             Body::Administration(admin) if admin.action == "fact.set" => self.take_fact(attachments)?,
+            Body::Administration(admin) if admin.action == "collection.set" => self.take_collection(attachments)?,
             Body::Administration(admin) if admin.action == "partner.limit" => {
                 let limited: LimitedPartner = document(attachments, AttachmentKind::Document)?;
                 self.store.apply(vec![put(PARTNERS, limited.partner.as_str().as_bytes(), &limited)?])?;

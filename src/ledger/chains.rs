@@ -1,7 +1,9 @@
 //! Counters and chain positions of agreements: totals that the log's entries carry.
 
+use crate::ledger::recent::Recent;
+use crate::ledger::stream_root::stream_root;
 use perron_model::decision::StateFacts;
-use perron_model::entry::{Body, ChainPosition, Entry, OutcomeStatus};
+use perron_model::entry::{Body, ChainPosition, Entry, Outcome, OutcomeStatus};
 use perron_model::request::Acknowledgement;
 use perron_model::{AgreementId, Digest, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,10 +17,39 @@ pub struct Chain {
     pub last: Option<Digest>,
     /// Uses charged.
     pub uses: u64,
+    /// Bytes that left, and those that running reads have reserved.
+    pub volume: u64,
+    recent: Recent,
     /// Permitted reads that the consumer hasn't acknowledged, by decision, with their time.
     pub unacknowledged: BTreeMap<Digest, Timestamp>,
-    /// Permitted reads without an outcome.
-    pub running: BTreeMap<Digest, Timestamp>,
+    /// Permitted reads without an outcome, with what they have reserved.
+    pub running: BTreeMap<Digest, Option<u64>>,
+}
+
+impl Chain {
+    /// Charges a permitted read, and gives the bytes charged and reserved after it.
+    pub fn charge(&mut self, uses: u64, reserved: Option<u64>, at: Timestamp) -> u64 {
+        self.uses = uses;
+        self.volume = self.volume.saturating_add(reserved.unwrap_or(0));
+        self.recent.charge(at);
+        self.volume
+    }
+
+    /// Settles a read by its outcome, and tells the totals there: a read of which nothing left
+    /// gives its use back, and each what it reserved and didn't need. After a crash nobody knows
+    /// what left, so all of it stays charged.
+    pub fn settle(&mut self, outcome: &mut Outcome) {
+        let reserved = self.running.get(&outcome.decision).copied().flatten();
+        if outcome.status == OutcomeStatus::NothingLeft {
+            self.uses = self.uses.saturating_sub(1);
+            self.recent.give_back();
+        }
+        if outcome.status != OutcomeStatus::UnknownAfterCrash {
+            self.volume = self.volume.saturating_sub(reserved.unwrap_or(0)).saturating_add(outcome.bytes);
+        }
+        outcome.uses = self.uses;
+        outcome.volume = reserved.map(|_| self.volume);
+    }
 }
 
 /// The chains of all agreements.
@@ -34,13 +65,15 @@ impl Chains {
     /// Counters as a policy sees them, for a request that brings these acknowledgements.
     pub fn state(&self, agreement: &AgreementId, now: Timestamp, brought: &[Acknowledgement]) -> StateFacts {
         let Some(chain) = self.0.get(agreement) else {
-            return StateFacts::default();
+            return StateFacts { uses_last_hour: Some(0), volume_bytes: Some(0), ..StateFacts::default() };
         };
         let brought: HashSet<&Digest> = brought.iter().map(|a| &a.decision).collect();
         let open = || chain.unacknowledged.iter().filter(|(decision, _)| !brought.contains(decision));
         let oldest = open().map(|(_, time)| time).min();
         StateFacts {
             uses: chain.uses,
+            uses_last_hour: Some(chain.recent.count(now)),
+            volume_bytes: Some(chain.volume),
             unacknowledged: u64::try_from(open().count()).unwrap_or(u64::MAX),
             unacknowledged_ms: oldest.map_or(0, |t| now.millis().saturating_sub(t.millis()).max(0)),
             ..StateFacts::default()
@@ -59,24 +92,30 @@ impl Chains {
     /// and an older entry that becomes durable must not set them back.
     pub fn follow(&mut self, entry: &Entry, leaf: Digest, at_start: bool) {
         let Some(position) = &entry.chain else { return };
+        // What an amended agreement was charged counts on.
+        if let Body::Agreement(agreement) = &entry.body {
+            let before = agreement.amends.and_then(|amends| self.0.get(&amends));
+            let recent = before.map(|before| before.recent.clone()).unwrap_or_default();
+            let chain = self.chain(position.agreement);
+            (chain.uses, chain.volume) = (agreement.uses.unwrap_or(0), agreement.volume.unwrap_or(0));
+            chain.recent = recent;
+        }
         let chain = self.chain(position.agreement);
         chain.next = position.number.saturating_add(1);
         chain.last = Some(leaf);
         match &entry.body {
-            // What an amended agreement was charged counts on.
-            Body::Agreement(agreement) => chain.uses = agreement.uses.unwrap_or(0),
             Body::Decision(decision) => {
-                if at_start {
-                    chain.uses = decision.uses;
+                if at_start && decision.permitted {
+                    chain.charge(decision.uses, decision.reserved, entry.time);
                 }
                 if decision.permitted {
-                    chain.running.insert(leaf, entry.time);
+                    chain.running.insert(leaf, decision.reserved);
                     chain.unacknowledged.insert(leaf, entry.time);
                 }
             }
             Body::Outcome(outcome) => {
                 if at_start {
-                    chain.uses = outcome.uses;
+                    chain.settle(&mut outcome.clone());
                 }
                 chain.running.remove(&outcome.decision);
                 if matches!(outcome.status, OutcomeStatus::NothingLeft | OutcomeStatus::UnknownAfterCrash) {
@@ -98,5 +137,23 @@ impl Chains {
     /// Reads that a crash left without an outcome.
     pub fn unfinished(&self) -> Vec<(AgreementId, Digest)> {
         self.0.iter().flat_map(|(agreement, chain)| chain.running.keys().map(|d| (*agreement, *d))).collect()
+    }
+
+    /// The outcome of a read that a crash left without one.
+    pub fn unknown_outcome(&mut self, agreement: AgreementId, decision: Digest) -> Outcome {
+        let mut outcome = Outcome {
+            decision,
+            status: OutcomeStatus::UnknownAfterCrash,
+            reason: None,
+            batches: 0,
+            rows: 0,
+            bytes: 0,
+            messages: 0,
+            stream_root: stream_root(&[0; 16], &[]),
+            uses: 0,
+            volume: None,
+        };
+        self.chain(agreement).settle(&mut outcome);
+        outcome
     }
 }

@@ -106,6 +106,7 @@ mod tests {
             messages: 0,
             stream_root: perron_model::Digest::of(b"x"),
             uses: 0,
+            volume: None,
         };
         assert!(ends_something(&Body::Outcome(outcome)));
         let grant = perron_model::entry::SchemaGrant { peer: "huy".to_owned(), hour: 0 };

@@ -23,10 +23,11 @@ impl perron_gate::Ledger for Ledger {
 
     async fn record(&self, turn: Self::Turn, record: DecisionRecord) -> Result<Recorded> {
         let agreement = record.request.request.agreement;
-        let (permitted, chained, uses) = (record.verdict == Verdict::Permit, record.chained, record.uses);
+        let (permitted, chained) = (record.verdict == Verdict::Permit, record.chained);
+        let (uses, reserved, at) = (record.uses, record.reserved, record.at);
         let nonce = record.request.request.nonce.clone();
         let acknowledged: Vec<Digest> = record.request.request.acknowledged.iter().map(|a| a.decision).collect();
-        let draft = draft(record)?;
+        let mut draft = draft(record)?;
         // Before anything is charged: a decision needs room for itself and for its outcome.
         self.require_room()?;
         let unavailable = || Error::new(ErrorCode::LogUnavailable, "the log can't be written, so nothing leaves");
@@ -37,7 +38,10 @@ impl perron_gate::Ledger for Ledger {
         if chained {
             let mut chains = self.0.chains.lock().unwrap_or_else(PoisonError::into_inner);
             if permitted {
-                chains.chain(agreement).uses = uses;
+                let volume = chains.chain(agreement).charge(uses, reserved, at);
+                if let (Body::Decision(decision), Some(_)) = (&mut draft.body, reserved) {
+                    decision.volume = Some(volume);
+                }
             }
             chains.acknowledge(agreement, acknowledged.into_iter());
         }
@@ -86,6 +90,9 @@ fn draft(record: DecisionRecord) -> Result<Draft> {
         legal_basis: record.legal_basis,
         user: claims.user.clone(),
         beside: record.request.beside.as_ref().map(|b| Digest::of(b)),
+        reserved: record.reserved,
+        // Known where the order is made.
+        volume: None,
     });
     let mut attachments =
         vec![(AttachmentKind::Request, record.request.jws.into_bytes()), (AttachmentKind::EvaluationInput, input)];

@@ -9,7 +9,7 @@ use crate::ledger::writer::{Draft, Job, Observer, Writer};
 use perron_gate::Clock;
 use perron_log::{Checkpoint, Layout, Log, LogReader, LogSettings, OsFiles, Publisher};
 use perron_model::decision::StateFacts;
-use perron_model::entry::{Body, Outcome, OutcomeStatus, Recovery};
+use perron_model::entry::{Body, Outcome, Recovery};
 use perron_model::limits::{LEDGER_BATCHES_TELLING_MAX, LEDGER_QUEUE_MAX};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result};
 use std::collections::HashMap;
@@ -110,9 +110,8 @@ impl Ledger {
             drafts.push(Draft::plain(body));
         }
         for (agreement, decision) in &unfinished {
-            let uses = chains.state(agreement, clock.now(), &[]).uses;
             drafts.push(Draft {
-                body: unknown_outcome(*decision, uses),
+                body: Body::Outcome(chains.unknown_outcome(*agreement, *decision)),
                 chain: Some(*agreement),
                 attachments: Vec::new(),
             });
@@ -171,11 +170,7 @@ impl Ledger {
         let place = self.0.queue.reserve().await.map_err(|_| gone())?;
         {
             let mut chains = self.0.chains.lock().unwrap_or_else(PoisonError::into_inner);
-            let chain = chains.chain(agreement);
-            if outcome.status == OutcomeStatus::NothingLeft {
-                chain.uses = chain.uses.saturating_sub(1);
-            }
-            outcome.uses = chain.uses;
+            chains.chain(agreement).settle(&mut outcome);
         }
         let (reply, answer) = oneshot::channel();
         place.send(Job::Write {
@@ -267,18 +262,4 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
 
 fn gone() -> Error {
     Error::new(ErrorCode::LogUnavailable, "the log can't be written, so nothing leaves")
-}
-
-fn unknown_outcome(decision: Digest, uses: u64) -> Body {
-    Body::Outcome(Outcome {
-        decision,
-        status: OutcomeStatus::UnknownAfterCrash,
-        reason: None,
-        batches: 0,
-        rows: 0,
-        bytes: 0,
-        messages: 0,
-        stream_root: crate::ledger::stream_root::stream_root(&[0; 16], &[]),
-        uses,
-    })
 }

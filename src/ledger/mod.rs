@@ -11,6 +11,7 @@ mod gate_port;
 mod handle;
 mod nonces;
 mod rates;
+mod recent;
 mod refusals;
 pub mod stream_root;
 mod writer;

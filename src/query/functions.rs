@@ -5,8 +5,10 @@
 //! `overlay`, `string_agg`, `array_agg`), what tells of the machine (`version`,
 //! `input_file_name`), and what interprets patterns of the user (`regexp_…`, `to_char`).
 
+use super::choices::Choices;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::session_state::SessionStateBuilder;
+use std::sync::Arc;
 
 const SCALAR: &[&str] = &[
     // Numbers.
@@ -174,6 +176,7 @@ pub(crate) fn register(builder: SessionStateBuilder) -> SessionStateBuilder {
     let aggregate = SessionStateDefaults::default_aggregate_functions();
     let window = SessionStateDefaults::default_window_functions();
     builder
+        .with_analyzer_rule(Arc::new(Choices))
         .with_expr_planners(SessionStateDefaults::default_expr_planners())
         .with_scalar_functions(scalar.into_iter().filter(|f| known(f.name(), f.aliases(), SCALAR)).collect())
         .with_aggregate_functions(aggregate.into_iter().filter(|f| known(f.name(), f.aliases(), AGGREGATE)).collect())

@@ -4,6 +4,7 @@
 //! holds one table and the functions of `functions`, and run over either the barrier of a row view
 //! (`view`) or a released table (`release`). Nothing runs without a grant of the gate.
 
+mod choices;
 mod decoded;
 mod engine;
 mod errors;

@@ -2,6 +2,8 @@
 //! through running processes.
 
 mod amending;
+mod collections;
+mod counted;
 mod crossing;
 mod facts;
 mod wire;

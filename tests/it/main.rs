@@ -4,6 +4,7 @@
 mod architecture;
 mod arguments;
 mod bad_input;
+mod counters;
 mod demo;
 mod dialling;
 mod doctor;

@@ -53,6 +53,8 @@ pub fn draft(number: usize, bound: bool) -> Draft {
         legal_basis: Some("https://w3id.org/dpv#PublicInterest".to_owned()),
         user: digest.short(),
         beside: None,
+        reserved: None,
+        volume: None,
     });
     let mut attachments = Vec::new();
     if bound {

@@ -140,10 +140,10 @@ fn rule(dice: &mut Dice, numbering: &mut Numbering, at: &str, permission: bool) 
         if dice.chance(usual) { dice.one(&["use", "read"]) } else { dice.one(&["sell", "distribute", "aggregate"]) };
     let mut rule = Rule::new(at, &format!("{ODRL}{action}"));
     if dice.chance(20) {
-        dice.one(&["a", "group", "z"]).clone_into(&mut rule.assignee);
+        dice.one(&["a", "urn:group", "z"]).clone_into(&mut rule.assignee);
     }
     if dice.chance(20) {
-        dice.one(&["set", "sets", "z"]).clone_into(&mut rule.target);
+        dice.one(&["set", "urn:sets", "z"]).clone_into(&mut rule.target);
     }
     let fewest = u64::from(!permission);
     for index in 0..fewest + dice.below(3) {
@@ -192,12 +192,12 @@ fn case(dice: &mut Dice) -> Result<AccessInput> {
         now: Timestamp::from_millis(NOW_MS)?,
         request: RequestFacts {
             issuer: party(if dice.chance(99) { "a" } else { "b" })?,
-            issuer_of: if dice.chance(50) { vec!["group".to_owned()] } else { Vec::new() },
+            issuer_of: if dice.chance(50) { vec!["urn:group".to_owned()] } else { Vec::new() },
             provider: party(if dice.chance(99) { "p" } else { "q" })?,
             action: format!("{ODRL}{}", if dice.chance(95) { "read" } else { dice.one(&["move", "write", "sell"]) }),
             purpose: dice.one(&TEXTS).to_owned(),
             target: "set".to_owned(),
-            target_of: if dice.chance(50) { vec!["sets".to_owned()] } else { Vec::new() },
+            target_of: if dice.chance(50) { vec!["urn:sets".to_owned()] } else { Vec::new() },
             roles: dice.chance(80).then(|| vec![dice.one(&TEXTS).to_owned(), dice.one(&TEXTS).to_owned()]),
         },
         agreement: AgreementFacts {
@@ -224,6 +224,7 @@ fn case(dice: &mut Dice) -> Result<AccessInput> {
             volume_bytes: known(dice),
             unacknowledged: if dice.chance(99) { 0 } else { 100 },
             unacknowledged_ms: 0,
+            collections: ["urn:group", "urn:sets"].into_iter().filter(|_| dice.chance(80)).map(str::to_owned).collect(),
             duties,
             facts: if dice.chance(80) {
                 BTreeMap::from([("open".to_owned(), Scalar::Boolean(dice.chance(80)))])

@@ -81,6 +81,7 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
         };
         match (verdict, &agreement.snapshot) {
             (Verdict::Permit, Some(snapshot)) => {
+                let reserved = agreement.terms.rules.volume_to_reserve(input.state.volume_bytes.unwrap_or(0));
                 let record = DecisionRecord {
                     request,
                     input: bytes,
@@ -90,10 +91,12 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
                     register: consumer.version,
                     legal_basis: Some(agreement.legal_basis.clone()),
                     uses: input.state.uses.saturating_add(1),
+                    reserved,
+                    at: now,
                     chained: true,
                 };
                 let recorded = self.ledger.record(turn, record).await?;
-                Ok(grant(&agreement, snapshot.clone(), recorded, input))
+                Ok(grant(&agreement, snapshot.clone(), recorded, reserved, input))
             }
             (Verdict::Refuse(reasons), _) => {
                 Err(self.refuse(turn, request, Some(&agreement), bytes, module, consumer, reasons, now).await)
@@ -222,6 +225,7 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
             },
             parties,
             state: StateFacts {
+                collections: agreement.known.collections.clone(),
                 duties: agreement.known.duties.clone(),
                 facts: agreement.known.facts.clone(),
                 ..counters
@@ -258,6 +262,8 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
             register: standing.version,
             legal_basis: agreement.map(|a| a.legal_basis.clone()),
             uses,
+            reserved: None,
+            at: now,
             chained: agreement.is_some(),
         };
         match self.ledger.record(turn, record).await {
@@ -271,7 +277,13 @@ fn refusal(code: ErrorCode, clause: &str) -> Refused {
     Refused { code: code.as_str().to_owned(), clause: clause.to_owned() }
 }
 
-fn grant(agreement: &AgreementInForce, snapshot: Snapshot, recorded: Recorded, input: AccessInput) -> AccessGrant {
+fn grant(
+    agreement: &AgreementInForce,
+    snapshot: Snapshot,
+    recorded: Recorded,
+    reserved: Option<u64>,
+    input: AccessInput,
+) -> AccessGrant {
     let again = agreement.terms.rules.may_change();
     let ground = again.then_some(Ground { agreement: agreement.id, request: input.request, counters: input.state });
     AccessGrant {
@@ -281,6 +293,7 @@ fn grant(agreement: &AgreementInForce, snapshot: Snapshot, recorded: Recorded, i
         snapshot,
         view: std::sync::Arc::new(agreement.terms.view.clone()),
         decision: recorded.leaf,
+        reserved,
         until: agreement.terms.until(),
         stop: Stop::new(),
         ground,

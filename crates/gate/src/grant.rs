@@ -73,6 +73,7 @@ pub struct AccessGrant {
     pub(crate) snapshot: Snapshot,
     pub(crate) view: Arc<View>,
     pub(crate) decision: Digest,
+    pub(crate) reserved: Option<u64>,
     pub(crate) until: Option<Timestamp>,
     pub(crate) stop: Stop,
     pub(crate) ground: Option<Ground>,
@@ -107,6 +108,10 @@ impl AccessGrant {
     /// Leaf hash of the durable decision.
     pub fn decision(&self) -> Digest {
         self.decision
+    }
+    /// Bytes reserved for this read: no more may leave. None where the policy counts no volume.
+    pub fn reserved(&self) -> Option<u64> {
+        self.reserved
     }
     /// End of the agreement's window: from then on nothing more leaves, whatever is running.
     pub fn until(&self) -> Option<Timestamp> {

@@ -110,6 +110,8 @@ pub struct Known {
     pub duties: BTreeMap<String, DutyState>,
     /// Facts that the provider has declared, by name: at least those that the policy names.
     pub facts: BTreeMap<String, Scalar>,
+    /// Collections that the provider has declared: at least those that the policy names.
+    pub collections: Vec<String>,
     /// Collections of parties that the consumer belongs to.
     pub consumer_of: Vec<String>,
     /// Collections of assets that the set belongs to.
@@ -156,6 +158,10 @@ pub struct DecisionRecord {
     pub legal_basis: Option<String>,
     /// Uses charged after it, where it is a permit.
     pub uses: u64,
+    /// Bytes reserved for the read, where its policy counts volume.
+    pub reserved: Option<u64>,
+    /// Time of the decision.
+    pub at: Timestamp,
     /// Is the agreement known here, so that the entry belongs to its chain?
     pub chained: bool,
 }

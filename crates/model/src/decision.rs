@@ -112,6 +112,10 @@ pub struct StateFacts {
     pub unacknowledged: u64,
     /// Age of the oldest of them, in milliseconds.
     pub unacknowledged_ms: i64,
+    /// Names of the collections that the rules are about and that the provider has declared: who
+    /// or what belongs to another isn't known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collections: Vec<String>,
     /// State of duties and obligations by their place in the signed document; one that is absent
     /// is not set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

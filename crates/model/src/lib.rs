@@ -7,6 +7,7 @@
 
 pub mod agreement;
 pub mod canonical;
+pub mod collection;
 pub mod dataset;
 pub mod decision;
 pub mod entry;

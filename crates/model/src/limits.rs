@@ -170,6 +170,18 @@ pub const TOOL_STALL_MS_MAX: u64 = ANSWER_STALL_MS_MAX + 15_000;
 pub const END_CHECK_MS: u64 = 250;
 /// Participants that are asked for our head where the end of our log is torn.
 pub const HEADS_ASKED_MAX: usize = 64;
+/// Longest IRI in a policy, in bytes.
+pub const IRI_BYTES_MAX: usize = 255;
+/// Most collections of parties and sets that an organisation declares.
+pub const COLLECTIONS_MAX: usize = 256;
+/// Most members of one of them.
+pub const COLLECTION_MEMBERS_MAX: usize = 1_000;
+/// Window in which a policy's rate counts uses, in milliseconds.
+pub const RATE_WINDOW_MS: i64 = 3_600_000;
+/// A read under a policy that counts volume reserves this part of what remains (one in so many)…
+pub const VOLUME_SHARES: u64 = 4;
+/// …but this much at the least where it remains, in bytes.
+pub const VOLUME_RESERVED_BYTES_MIN: u64 = 64 * 1024 * 1024;
 /// Times that a head is asked for or shown in one exchange, while the other side holds a new one.
 pub const HEADS_TRIES_MAX: usize = 4;
 /// How long each of them has to answer, in milliseconds.

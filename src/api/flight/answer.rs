@@ -85,7 +85,7 @@ pub(super) fn answer(
     tokio::spawn(async move {
         let _phase = crate::phases::open(crate::phases::Phase::Stream);
         let Some(rows) = serving.rows.take() else { return };
-        let pump = Pump { sender, stop: serving.stop().clone(), node: node.clone() };
+        let pump = Pump { sender, stop: serving.stop().clone(), reserved: serving.reserved(), node: node.clone() };
         let (status, error) = match pump.all(encoded(&serving, rows), &serving.place).await {
             Ok(()) => (OutcomeStatus::Complete, None),
             Err(ended) => ended,
@@ -125,14 +125,22 @@ fn encoded(serving: &Serving, rows: RowStream) -> FlightDataEncoder {
 struct Pump {
     sender: mpsc::Sender<Waiting>,
     stop: Stop,
+    /// Bytes that may leave, where the policy counts volume.
+    reserved: Option<u64>,
     node: Arc<Node>,
 }
 
 impl Pump {
     /// Offers all messages; returns once the transport has taken the last.
     async fn all(&self, mut messages: FlightDataEncoder, place: &Place) -> Result<(), Ended> {
+        let mut offered: u64 = 0;
         while let Some(message) = self.next(&mut messages).await? {
             let weight = Weighed::new(&message.data_header, &message.data_body);
+            offered = offered.saturating_add(weight.bytes());
+            if let Some(reserved) = self.reserved.filter(|reserved| offered > *reserved) {
+                let detail = format!("the rest is past the {reserved} bytes that were reserved for this read");
+                return Err(ended_with(Error::new(ErrorCode::VolumeExhausted, detail)));
+            }
             let wait = place.take(weight.bytes(), self.node.now()).map_err(ended_with)?;
             self.line_free(wait).await?;
             if let Some(place) = self.places(1).await?.next() {

@@ -15,6 +15,7 @@ use crate::connector::users::{Credential, User, UserRole};
 use crate::settings::Listen;
 use crate::source::SourceFile;
 use perron_model::agreement::LegalBasis;
+use perron_model::collection::{CollectionName, Members};
 use perron_model::dataset::Dataset;
 use perron_model::id::{FactName, UserName};
 use perron_model::life::FactValue;
@@ -107,6 +108,10 @@ pub enum Command {
     FactSet { name: FactName, value: FactValue },
     /// Facts declared here, and those that partners told.
     FactList {},
+    /// Declares who or what belongs to a collection.
+    CollectionSet { name: CollectionName, members: Members },
+    /// Collections declared here.
+    CollectionList {},
     /// Entries of the log.
     AuditList { from: u64, count: u64 },
     /// Exchanges checkpoints with a participant now.
@@ -128,10 +133,10 @@ impl Command {
     const fn action(&self) -> &'static str {
         match self {
             Command::Status {} => "status",
-            // All acts of an operator.
-            Command::UserAdd { .. } | Command::UserList {} | Command::PartnerLimit { .. } | Command::PartnerList {} => {
-                "user.add"
-            }
+            // Both acts of an operator.
+            Command::UserAdd { .. } | Command::UserList {} => "user.add",
+            Command::PartnerLimit { .. } => "partner.limit",
+            Command::PartnerList {} => "partner.list",
             Command::DatasetAdd { .. } => "dataset.add",
             Command::DatasetUpdate { .. } => "dataset.update",
             Command::DatasetWithdraw { .. } => "dataset.withdraw",
@@ -148,6 +153,8 @@ impl Command {
             Command::AgreementFulfil { .. } => "agreement.fulfil",
             Command::FactSet { .. } => "fact.set",
             Command::FactList {} => "fact.list",
+            Command::CollectionSet { .. } => "collection.set",
+            Command::CollectionList {} => "collection.list",
             Command::AgreementSuspend { .. } => "agreement.suspend",
             Command::AgreementResume { .. } | Command::AgreementRefuse { .. } => "agreement.resume",
             Command::AgreementRevoke { .. } => "agreement.revoke",
@@ -235,12 +242,14 @@ impl Admin {
             | Command::AgreementRevoke { .. }
             | Command::AgreementAmend { .. }
             | Command::AgreementFulfil { .. }
-            | Command::FactSet { .. } => {
+            | Command::FactSet { .. }
+            | Command::CollectionSet { .. } => {
                 let (node, actor) = (node.clone(), actor.to_owned());
                 // In a task of its own: who goes away must not leave a notice in the middle.
                 unbroken(async move { change_agreement(&node, &actor, command).await }).await
             }
             Command::FactList {} => Ok(node.fact_list()),
+            Command::CollectionList {} => Ok(node.collection_list()),
             Command::AuditList { from, count } => node.audit_list(from, count.min(ENTRIES_MAX)),
             Command::AuditExchange { with } => node.exchange_heads(&with).await.map(|()| json!({})),
             Command::AuthorityEnrol { request } => {
@@ -350,6 +359,10 @@ async fn change_agreement(node: &Node, actor: &str, command: Command) -> Result<
         }
         Command::FactSet { name, value } => {
             node.set_fact(name, value, actor).await?;
+            return Ok(json!({}));
+        }
+        Command::CollectionSet { name, members } => {
+            node.set_collection(name, members, actor).await?;
             return Ok(json!({}));
         }
         _ => return Err(Error::new(ErrorCode::Internal, "not a change of an agreement")),

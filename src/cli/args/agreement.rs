@@ -2,8 +2,9 @@
 
 use super::Dir;
 use clap::Subcommand;
-use perron_model::AgreementId;
-use perron_model::id::FactName;
+use perron_model::collection::CollectionName;
+use perron_model::id::{DatasetId, FactName};
+use perron_model::{AgreementId, ParticipantId};
 use std::path::PathBuf;
 
 /// `perron agreement …`.
@@ -138,5 +139,32 @@ pub enum FactVerb {
         value: String,
     },
     /// Facts declared here, and those that partners told.
+    List(Dir),
+}
+
+/// `perron collection …`.
+#[derive(Debug, Subcommand)]
+pub enum CollectionVerb {
+    /// Declares which participants belong to it, in place of those before; none is allowed.
+    #[command(after_help = "Example: perron collection parties urn:example:planners idea inasep")]
+    Parties {
+        #[command(flatten)]
+        dir: Dir,
+        /// The collection, an IRI.
+        name: CollectionName,
+        /// Participants of the register.
+        members: Vec<ParticipantId>,
+    },
+    /// Declares which of the own sets belong to it, in place of those before; none is allowed.
+    #[command(after_help = "Example: perron collection sets urn:example:water household_water building_water")]
+    Sets {
+        #[command(flatten)]
+        dir: Dir,
+        /// The collection, an IRI.
+        name: CollectionName,
+        /// Sets that are published here.
+        members: Vec<DatasetId>,
+    },
+    /// Collections declared here.
     List(Dir),
 }

@@ -9,6 +9,7 @@ use crate::connector::state::{KeptAgreement, Negotiation};
 use crate::ledger::Draft;
 use perron_gate::Ledger as _;
 use perron_model::agreement::Offer;
+use perron_model::decision::StateFacts;
 use perron_model::negotiation::{Message, Side};
 use perron_model::policy::odrl;
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, canonical};
@@ -110,14 +111,14 @@ impl Node {
         &self,
         side: Side,
         before: &AgreementId,
-        draft: impl FnOnce(u64) -> Draft,
+        draft: impl FnOnce(&StateFacts) -> Draft,
     ) -> Result<()> {
         let _guard = self.noticing.lock().await;
         if side == Side::Provider {
             self.require_amendable(before)?;
         }
         let turn = self.ledger.turn(before).await;
-        self.ledger.append(draft(self.ledger.state_of(before).uses)).await?;
+        self.ledger.append(draft(&self.ledger.state_of(before))).await?;
         drop(turn);
         self.end_what_is_over();
         Ok(())

@@ -1,14 +1,16 @@
-//! The lives of agreements in the fold: what was told of each, and what is yet to be told.
+//! The lives of agreements in the fold: what was told of each, and what is yet to be told; and what
+//! this organisation declares for their policies, facts and collections.
 
 use super::records::{document, document_text, put};
-use super::{FACTS, KeptAgreement, LIVES, Memory, State};
+use super::{COLLECTIONS, FACTS, KeptAgreement, LIVES, Memory, State};
+use perron_model::collection::Collection;
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::id::FactName;
 use perron_model::life::{FactValue, Life, Notice, Standing, Told};
 use perron_model::negotiation::Side;
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::PoisonError;
 
 /// The life of an agreement, from this side.
@@ -101,6 +103,28 @@ impl State {
         self.store.apply(vec![put(FACTS, declared.name.as_str().as_bytes(), &declared)?])?;
         let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
         memory.facts.insert(declared.name.clone(), declared);
+        Ok(())
+    }
+
+    /// Collections that this organisation declares.
+    pub fn collections(&self) -> Vec<Collection> {
+        self.read().collections.values().cloned().collect()
+    }
+
+    /// Those of these names that are declared.
+    pub fn collections_named(&self, names: &BTreeSet<&str>) -> Vec<Collection> {
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let memory = self.read();
+        memory.collections.values().filter(|c| names.contains(c.name.as_str())).cloned().collect()
+    }
+
+    pub(super) fn take_collection(&self, attachments: &[(AttachmentKind, Vec<u8>)]) -> Result<()> {
+        let collection: Collection = document(attachments, AttachmentKind::Document)?;
+        self.store.apply(vec![put(COLLECTIONS, collection.name.as_str().as_bytes(), &collection)?])?;
+        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+        memory.collections.insert(collection.name.clone(), collection);
         Ok(())
     }
 

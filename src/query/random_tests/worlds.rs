@@ -157,7 +157,8 @@ pub(super) fn value(chance: &mut Chance, kind: ColumnType, nasty: bool) -> Value
         Boolean => Value::Boolean(n.is_multiple_of(2)),
         Date if nasty => Value::Date([-300_000, 2_900_000, 0, -1, 60_000, -140_000][n]),
         Date => Value::Date(20_000 + i32::try_from(n).unwrap()),
-        Time if nasty => time([-30_000_000_000_000, 200_000_000_000_000, 0, -60_000, 4_000_000_000_000, 60_000][n]),
+        // Whole minutes, as a line of CSV has them here.
+        Time if nasty => time([-30_000_000_000_000, 200_000_040_000_000, 0, -60_000, 4_000_020_000_000, 60_000][n]),
         Time => time(1_740_000_000_000 + 3_600_000 * i64::try_from(n).unwrap()),
     }
 }

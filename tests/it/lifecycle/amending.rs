@@ -8,7 +8,7 @@ use prost::Message;
 const EXECUTE: &str = "/perron.v1.AdminService/Execute";
 
 /// Waits for what waits for a person; gives the negotiation's number there.
-fn waiting(world: &World, at: &str) -> String {
+pub(super) fn waiting(world: &World, at: &str) -> String {
     let mut found = None;
     wait_until("a negotiation waits for a person", || {
         let listed = world.of(at, &["negotiation", "list"], &["--waiting"]).unwrap();
@@ -25,7 +25,7 @@ fn amend(world: &World, by: &str, agreement: &str, end: &str) -> String {
 }
 
 /// Waits for the end of a negotiation; gives it.
-fn ended(world: &World, at: &str, number: &str) -> Json {
+pub(super) fn ended(world: &World, at: &str, number: &str) -> Json {
     world.of(at, &["negotiation", "wait"], &[number, "--seconds", "30"]).unwrap()
 }
 

@@ -119,6 +119,9 @@ pub struct Agreement {
     /// Uses charged to the agreement before, which count on, for an amendment.
     #[n(8)]
     pub uses: Option<u64>,
+    /// Bytes charged to the agreement before, which count on, for an amendment.
+    #[n(9)]
+    pub volume: Option<u64>,
 }
 
 /// See [`super::Body::Notice`].
@@ -215,6 +218,12 @@ pub struct Decision {
     /// Digest of what travelled beside the request, which is attached.
     #[n(13)]
     pub beside: Option<Digest>,
+    /// Bytes reserved for a permitted read, where its policy counts volume: no more of it leaves.
+    #[n(14)]
+    pub reserved: Option<u64>,
+    /// Bytes charged to the agreement and reserved after this decision, where it reserves some.
+    #[n(15)]
+    pub volume: Option<u64>,
 }
 
 /// How a permitted read ended.
@@ -272,6 +281,10 @@ pub struct Outcome {
     /// Uses charged to the agreement after this outcome.
     #[n(8)]
     pub uses: u64,
+    /// Bytes charged to the agreement and reserved after this outcome, where its decision reserved
+    /// some: what didn't leave is given back, unless a crash hides what left.
+    #[n(9)]
+    pub volume: Option<u64>,
 }
 
 /// See [`super::Body::Received`].

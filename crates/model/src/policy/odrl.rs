@@ -4,13 +4,13 @@
 //! operator and value has one place there or is refused by its place and name: nothing is
 //! dropped (invariant 4). `policies/README.md` has the table of terms and two full examples.
 
-use super::odrl_names::{IRI_BYTES_MAX, Name, clip, invalid, name, unsupported};
+use super::odrl_names::{Name, clip, invalid, name, unsupported};
 use super::odrl_rule::Reader;
 use super::{odrl_names, odrl_read};
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::id::ParticipantId;
-use crate::limits::POLICY_RULES_MAX;
+use crate::limits::{IRI_BYTES_MAX, POLICY_RULES_MAX};
 use crate::policy::constraint::{Numbering, Scalar};
 use crate::policy::rule::Rules;
 use crate::policy::terms::{Terms, View};

@@ -1,6 +1,7 @@
 //! Names of ODRL, of Perron's profile and of the DPV, in their compact and in their full form.
 
 use crate::error::{Error, ErrorCode};
+use crate::limits::IRI_BYTES_MAX;
 
 /// Namespace of ODRL 2.2 (W3C, ODRL Vocabulary, section 2).
 pub(super) const ODRL: &str = "http://www.w3.org/ns/odrl/2/";
@@ -10,8 +11,6 @@ pub(super) const DPV: &str = "https://w3id.org/dpv#";
 const DPV_EXTENSIONS: &str = "https://w3id.org/dpv/";
 /// Namespace of XML Schema's data types.
 pub(super) const XSD: &str = "http://www.w3.org/2001/XMLSchema#";
-/// Longest IRI, in bytes.
-pub(super) const IRI_BYTES_MAX: usize = 255;
 
 /// A name by its vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

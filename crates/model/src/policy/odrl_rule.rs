@@ -5,15 +5,16 @@ use super::odrl::{ACTION_AGGREGATE, ACTION_READ, ACTION_USE, check_id, object, o
 use super::odrl_actions::known_action;
 use super::odrl_constraint::{atomic, constraint, logical, place, test};
 use super::odrl_literal::{duration_ms, time};
-use super::odrl_names::{IRI_BYTES_MAX, Name, clip, invalid, name, unsupported};
+use super::odrl_names::{Name, clip, invalid, name, unsupported};
 use super::odrl_set::{each, text};
 use super::odrl_view::ViewDraft;
+use crate::collection::CollectionName;
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::id::ParticipantId;
 use crate::limits::POLICY_TERMS_MAX;
 use crate::policy::constraint::{Constraint, Numbering};
-use crate::policy::rule::{ANY, Duty, Rule};
+use crate::policy::rule::{Duty, Rule};
 use crate::policy::terms::View;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
@@ -286,8 +287,11 @@ fn participant(path: &str, json: &Json) -> Result<ParticipantId> {
 
 /// The name of a collection: an IRI.
 fn collection(path: &str, text: &str) -> Result<String> {
-    let fits = text.len() <= IRI_BYTES_MAX && text.contains(':') && text.bytes().all(|b| b.is_ascii_graphic());
-    if fits && text != ANY { Ok(text.to_owned()) } else { Err(invalid(path, "a collection is named by an IRI")) }
+    if CollectionName::is_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(invalid(path, "a collection is named by an IRI"))
+    }
 }
 
 /// Until when a duty is to be fulfilled: `dateTime` or `elapsedTime` with `lt` or `lteq`.

@@ -9,6 +9,8 @@
 //! fails (Kleene's logic). A permission needs what holds; a prohibition is set aside only by what
 //! fails: so what isn't known refuses (invariant 4).
 
+use crate::collection::CollectionName;
+use crate::limits::{VOLUME_RESERVED_BYTES_MIN, VOLUME_SHARES};
 use crate::policy::constraint::Scalar;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -202,7 +204,30 @@ impl Rules {
         let [only] = self.permissions.as_slice() else { return true };
         let changes = |left: &str| left.starts_with("fact/") || matches!(left, "elapsedTime" | "spatial");
         let (mut tests, owed) = (only.nodes.tests(), !only.duties.is_empty() || !self.obligations.is_empty());
-        owed || !self.prohibitions.is_empty() || !only.nodes.logic.is_empty() || tests.any(|(_, _, left)| changes(left))
+        let collected = !self.collections().is_empty();
+        owed || collected
+            || !self.prohibitions.is_empty()
+            || !only.nodes.logic.is_empty()
+            || tests.any(|(_, _, left)| changes(left))
+    }
+    /// The bytes that a read may take now, where the rules count volume and `volume` bytes were
+    /// charged or are reserved: up to the next bound that is not reached. Some read may be left to
+    /// others that run at once.
+    pub fn volume_to_reserve(&self, volume: u64) -> Option<u64> {
+        let rules = self.permissions.iter().chain(&self.prohibitions);
+        let mut bounds = rules.flat_map(|r| &r.nodes.ranges).filter(|n| n.left == "volume").peekable();
+        bounds.peek()?;
+        // The answer changes past the largest volume of a test, and where its smallest is reached.
+        let edges =
+            bounds.flat_map(|n| [n.max, n.min.saturating_sub(1), NUMBER_MAX]).filter_map(|b| u64::try_from(b).ok());
+        let remaining = edges.filter_map(|edge| edge.checked_sub(volume)).filter(|left| *left > 0).min().unwrap_or(0);
+        Some(remaining.min((remaining / VOLUME_SHARES).max(VOLUME_RESERVED_BYTES_MIN)))
+    }
+    /// Names of the collections of parties and of assets that the rules are about.
+    pub fn collections(&self) -> BTreeSet<&str> {
+        let rules = self.permissions.iter().chain(&self.prohibitions);
+        let named = rules.flat_map(|r| [r.assignee.as_str(), r.target.as_str()]);
+        named.filter(|name| CollectionName::is_name(name)).collect()
     }
     /// Names of the facts that the rules ask for.
     pub fn facts(&self) -> BTreeSet<&str> {

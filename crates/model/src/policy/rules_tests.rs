@@ -4,6 +4,7 @@ use super::odrl::{ACTION_AGGREGATE, ACTION_READ, ACTION_USE, asks_for_roles, par
 use super::odrl_tests::{aggregates, buildings, households, refused, rows};
 use super::rule::{ANY, NUMBER_MAX, Range};
 use super::*;
+use crate::collection::CollectionName;
 use crate::error::ErrorCode;
 use crate::id::ParticipantId;
 use crate::limits::{POLICY_LOGIC_LEVELS_MAX, POLICY_RULES_MAX, POLICY_TERMS_MAX};
@@ -308,4 +309,35 @@ fn a_permission_is_for_what_perron_can_do() {
     }
     policy["permission"][0]["action"] = json!("sell");
     assert_eq!(refused(&policy, &households()).code, ErrorCode::TermUnsupported);
+}
+
+#[test]
+fn a_read_reserves_a_part_of_the_volume_up_to_the_next_bound() {
+    const MIB: u64 = 1024 * 1024;
+    let bounded = |operator: &str, bytes: u64| rules(&with(constraint("perron:volume", operator, json!(bytes))));
+    assert_eq!(rules(&rows()).volume_to_reserve(0), None, "no volume is counted");
+    let few = bounded("lteq", 1_000);
+    assert_eq!([0, 400, 999].map(|volume| few.volume_to_reserve(volume)), [Some(1_000), Some(600), Some(1)]);
+    assert_eq!(bounded("lt", 1_000).volume_to_reserve(0), Some(999));
+    let many = bounded("lteq", 1_000 * MIB);
+    assert_eq!(many.volume_to_reserve(0), Some(250 * MIB));
+    assert_eq!(many.volume_to_reserve(900 * MIB), Some(64 * MIB));
+    assert_eq!(many.volume_to_reserve(990 * MIB), Some(10 * MIB));
+    // From a least volume on another answer is due: a read doesn't pass it either.
+    assert_eq!(bounded("gteq", 501).volume_to_reserve(100), Some(400));
+}
+
+#[test]
+fn collections_are_named_by_an_iri_and_known_by_their_rules() {
+    let mut policy = rows();
+    policy["permission"][0]["assignee"] = json!({"@type": "PartyCollection", "source": "urn:water:planners"});
+    policy["prohibition"] =
+        json!([{"action": "use", "target": {"@type": "AssetCollection", "source": "urn:water:all"}}]);
+    let found = rules(&policy);
+    assert_eq!(found.collections().into_iter().collect::<Vec<_>>(), ["urn:water:all", "urn:water:planners"]);
+    assert!(rules(&rows()).collections().is_empty());
+    for name in ["planners", "", "urn:a b", &format!("urn:{}", "x".repeat(252))] {
+        assert!(CollectionName::parse(name).is_err(), "{name}");
+    }
+    assert_eq!(CollectionName::parse("urn:x").unwrap().as_str(), "urn:x");
 }

@@ -1,7 +1,7 @@
 //! Agreements, and the register versions in force.
 
 use super::attached::Attached;
-use super::{Reading, has_room};
+use super::{Chain, Reading, has_room};
 use crate::envelope::{self, Agreed};
 use perron_log::FindingKind;
 use perron_model::Digest;
@@ -86,12 +86,16 @@ impl Reading<'_> {
 
     /// An amendment is between the same two, and what was charged before counts on.
     fn carried_on(&mut self, body: &Agreement, provider: &Participant, consumer: &Participant) {
-        let before = body.amends.map(|amends| self.chains.get(&amends).map_or(0, |c| c.uses));
-        if body.uses != before {
+        let charged = |chain: Option<&Chain>| chain.map_or((0, 0), |c| (c.uses, c.volume));
+        let before = body.amends.map(|amends| charged(self.chains.get(&amends)));
+        // Entries of the first version told no volume.
+        let volume = body.volume.is_none_or(|told| before.is_some_and(|(_, volume)| volume == told));
+        if body.uses != before.map(|(uses, _)| uses) || !volume {
             self.wrong(FindingKind::Order, "what was charged to the agreement that it amends doesn't count on");
         }
         if let Some(chain) = self.chains.get_mut(&body.agreement) {
             chain.uses = body.uses.unwrap_or(0);
+            chain.volume = body.volume.unwrap_or(0);
         }
         let amended = body.amends.and_then(|amends| self.agreements.get(&amends));
         let same = amended.is_none_or(|k| k.provider.id == provider.id && k.consumer.id == consumer.id);

@@ -46,7 +46,7 @@ pub(crate) struct Reading<'a> {
     // Agreements that both sides signed and that are not in force yet: digest of the signed JWS.
     verified: HashMap<Digest, Digest>,
     // Permitted decisions without an outcome, by leaf hash, with their agreement.
-    open_reads: HashMap<Digest, Digest>,
+    open_reads: HashMap<Digest, OpenRead>,
     intents: HashSet<Digest>,
     kept: HashMap<String, witness::KeptHere>,
     register_seen: Option<(u64, Digest)>,
@@ -59,12 +59,21 @@ pub(crate) struct Reading<'a> {
     jumped_at: Option<u64>,
 }
 
+/// A permitted read whose outcome is yet to come.
+#[derive(Clone, Copy, Debug)]
+struct OpenRead {
+    agreement: Digest,
+    reserved: Option<u64>,
+}
+
 /// The chain of an agreement's entries so far.
 #[derive(Clone, Debug, Default)]
 struct Chain {
     next: u64,
     last: Option<Digest>,
     uses: u64,
+    // Bytes that left, and those reserved by reads without an outcome.
+    volume: u64,
     // The newest leaf hashes, the last one that of number `next - 1`.
     recent: VecDeque<Digest>,
 }

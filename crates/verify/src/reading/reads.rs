@@ -1,7 +1,7 @@
 //! Reads: decisions with their outcomes at the provider, intents at the consumer.
 
 use super::attached::Attached;
-use super::{Reading, has_room};
+use super::{OpenRead, Reading, has_room};
 use crate::jws::{self, Signed};
 use crate::limits::{CLOCK_TOLERANCE_MS, CLOCKS_APART_MS_MAX, FOLLOWED_MAX};
 use perron_log::FindingKind;
@@ -32,16 +32,20 @@ impl Reading<'_> {
         let reasoned =
             if body.permitted { body.reasons.is_empty() && body.snapshot.is_some() } else { !body.reasons.is_empty() };
         self.require(reasoned, FindingKind::Order, "a permit has a snapshot and no reasons, a refusal has reasons");
-        let before = chained.and_then(|a| self.chains.get(&a)).map_or(0, |c| c.uses);
+        let (before, volume) = chained.and_then(|a| self.chains.get(&a)).map_or((0, 0), |c| (c.uses, c.volume));
         let due = if body.permitted { before.saturating_add(1) } else { before };
         if body.uses != due {
             self.wrong(FindingKind::Order, format!("the uses after it are {}, {due} were to come", body.uses));
         }
-        self.evaluated(entry, body, claims.as_ref(), before, attached);
+        let reserved = volume.saturating_add(body.reserved.unwrap_or(0));
+        let told = body.reserved.map(|_| reserved);
+        self.require(told == body.volume, FindingKind::Order, "the bytes charged after it are not those to come");
+        self.require(body.permitted || body.reserved.is_none(), FindingKind::Order, "a refusal reserves nothing");
+        self.evaluated(entry, body, claims.as_ref(), (before, volume), attached);
         self.kept_beside(body, claims.as_ref(), attached);
         let Some(agreement) = chained else { return };
         if let Some(chain) = self.chains.get_mut(&agreement) {
-            chain.uses = body.uses;
+            (chain.uses, chain.volume) = (body.uses, reserved);
         }
         let known = self.agreements.get(&agreement);
         let of_provider = known.is_none_or(|k| k.side == Side::Provider);
@@ -54,7 +58,7 @@ impl Reading<'_> {
         }
         if body.permitted {
             if has_room(&self.open_reads, &leaf) {
-                self.open_reads.insert(leaf, agreement);
+                self.open_reads.insert(leaf, OpenRead { agreement, reserved: body.reserved });
             } else {
                 self.beyond = self.beyond.saturating_add(1);
             }
@@ -80,7 +84,7 @@ impl Reading<'_> {
         entry: &Entry,
         body: &Decision,
         claims: Option<&ReadRequest>,
-        before: u64,
+        (uses, volume): (u64, u64),
         attached: &mut Attached<'_>,
     ) {
         // SHA-256 of salt and input is that of the attachment as a whole.
@@ -105,7 +109,10 @@ impl Reading<'_> {
         let time = in_ms.or_else(|| text("/now").and_then(|t| Timestamp::parse(t).ok()));
         // A clock that went back between evaluation and entry proves nothing.
         let in_time = |t: Timestamp| self.jumped_lately() || t <= entry.time.plus_millis(CLOCK_TOLERANCE_MS);
-        let mut fits = time.is_some_and(in_time) && input.pointer("/state/uses").and_then(Json::as_u64) == Some(before);
+        let number = |pointer: &str| input.pointer(pointer).and_then(Json::as_u64);
+        // Inputs of the first version told no volume.
+        let counted = number("/state/uses") == Some(uses) && number("/state/volume_bytes").is_none_or(|v| v == volume);
+        let mut fits = time.is_some_and(in_time) && counted;
         if let Some(claims) = claims {
             fits = fits
                 && text("/request/issuer") == Some(claims.issuer.as_str())
@@ -124,9 +131,11 @@ impl Reading<'_> {
 
     pub(super) fn outcome(&mut self, entry: &Entry, body: &Outcome) {
         let chained = entry.chain.as_ref().map(|c| c.agreement);
-        match self.open_reads.remove(&body.decision) {
-            Some(agreement) => {
-                let own = chained == Some(agreement);
+        let read = self.open_reads.remove(&body.decision);
+        let reserved = read.and_then(|read| read.reserved);
+        match read {
+            Some(read) => {
+                let own = chained == Some(read.agreement);
                 self.require(own, FindingKind::ChainGap, "it is in the chain of another agreement than its decision");
             }
             None => {
@@ -138,9 +147,17 @@ impl Reading<'_> {
         let Some(chain) = chained.and_then(|a| self.chains.get_mut(&a)) else { return };
         let due = if nothing { chain.uses.saturating_sub(1) } else { chain.uses };
         chain.uses = body.uses;
+        // What was reserved and didn't leave is given back, unless a crash hides what left.
+        if body.status != OutcomeStatus::UnknownAfterCrash {
+            chain.volume = chain.volume.saturating_sub(reserved.unwrap_or(0)).saturating_add(body.bytes);
+        }
+        let told = reserved.map(|_| chain.volume);
+        let over = body.bytes > reserved.unwrap_or(u64::MAX);
         if body.uses != due {
             self.wrong(FindingKind::Order, format!("the uses after it are {}, {due} were to come", body.uses));
         }
+        self.require(told == body.volume, FindingKind::Order, "the bytes charged after it are not those to come");
+        self.require(!over, FindingKind::Order, "more left than was reserved");
     }
 
     pub(super) fn intent(&mut self, entry: &Entry, body: &Intent, attached: &mut Attached<'_>) {

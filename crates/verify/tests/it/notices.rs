@@ -172,6 +172,7 @@ fn amend(world: &World, book: &mut Book, before: Digest, uses: u64) -> crate::su
         regime: "public-task".to_owned(),
         amends: Some(before),
         uses: Some(uses),
+        volume: None,
     });
     book.push(body, Some(deal.id), vec![(AttachmentKind::Envelope, deal.envelope.clone())]);
     step(book, "provider", Message::Finalize, "FINALIZED");

@@ -100,6 +100,36 @@ fn a_read_taken_out_by_its_owner_breaks_the_counters() {
 }
 
 #[test]
+fn the_bytes_charged_have_to_fit() {
+    let world = World::new(3);
+    let counted = |change: &dyn Fn(&mut perron_model::entry::Decision, &mut perron_model::entry::Outcome)| {
+        changed(&world, |book| {
+            let at = book.find(|body| matches!(body, Body::Outcome(_)));
+            let Body::Outcome(mut outcome) = book.lines[at].entry.body.clone() else { unreachable!() };
+            let decision = decision_of(book, 0).1;
+            (decision.reserved, decision.volume, outcome.volume) = (Some(1_000), Some(1_000), Some(outcome.bytes));
+            change(decision, &mut outcome);
+            book.lines[at].entry.body = Body::Outcome(outcome);
+        })
+    };
+    assert!(counted(&|_, _| {}).is_empty(), "{:?}", counted(&|_, _| {}));
+    assert_eq!(counted(&|decision, _| decision.volume = Some(999)), ["order"]);
+    assert_eq!(counted(&|decision, _| decision.volume = None), ["order"]);
+    assert_eq!(counted(&|_, outcome| outcome.volume = Some(0)), ["order"]);
+    assert_eq!(counted(&|_, outcome| outcome.volume = None), ["order"]);
+    let more = |_: &mut perron_model::entry::Decision, outcome: &mut perron_model::entry::Outcome| {
+        (outcome.bytes, outcome.volume) = (1_001, Some(1_001));
+    };
+    assert_eq!(counted(&more), ["order"]);
+    let refusal = changed(&world, |book| {
+        let at = book.find(|body| matches!(body, Body::Decision(d) if !d.permitted));
+        let Body::Decision(decision) = &mut book.lines[at].entry.body else { unreachable!() };
+        (decision.reserved, decision.volume) = (Some(0), Some(0));
+    });
+    assert_eq!(refusal, ["order"]);
+}
+
+#[test]
 fn decisions_and_outcomes_have_to_fit() {
     let world = World::new(3);
     let one = |change: &dyn Fn(&mut Book)| changed(&world, change);

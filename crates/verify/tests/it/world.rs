@@ -94,6 +94,8 @@ pub fn decide(book: &mut Book, asked: &Asked, before: u64, permitted: bool) -> D
         legal_basis: None,
         user: asked.claims.user.clone(),
         beside: None,
+        reserved: None,
+        volume: None,
     });
     let attachments =
         vec![(AttachmentKind::Request, asked.jws.clone().into_bytes()), (AttachmentKind::EvaluationInput, input)];
@@ -122,6 +124,7 @@ pub fn end(book: &mut Book, agreement: Digest, decision: Digest, status: Outcome
         messages: sent,
         stream_root: stream_root(sent),
         uses,
+        volume: None,
     });
     book.push(body, Some(agreement), vec![])
 }
@@ -192,6 +195,7 @@ pub fn negotiate(book: &mut Book, parties: &Parties<'_>, side: &str) {
         regime: "public-task".to_owned(),
         amends: None,
         uses: None,
+        volume: None,
     });
     book.push(body, Some(parties.deal.id), vec![(AttachmentKind::Envelope, parties.deal.envelope.clone())]);
     step(book, parties, side, "provider", Message::Finalize, "FINALIZED");

@@ -20,7 +20,7 @@ use perron_model::report::{
 };
 use perron_model::{Error, ErrorCode, Result, Timestamp};
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Whether evaluation is as at the gate, or as the ODRL test suite expects.
@@ -55,6 +55,14 @@ impl Policy {
     /// Its rules.
     pub fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// Whom and what its rules name. A state of the world tells all memberships, so whatever it is,
+    /// who belongs to it is known.
+    fn named(&self) -> Vec<String> {
+        let rules = self.rules.permissions.iter().chain(&self.rules.prohibitions);
+        let named: BTreeSet<&String> = rules.flat_map(|rule| [&rule.assignee, &rule.target]).collect();
+        named.into_iter().filter(|name| *name != ANY).cloned().collect()
     }
 
     fn node(&self, at: &str) -> NamedOrBlankNode {
@@ -114,6 +122,7 @@ impl<'a> Evaluation<'a> {
         };
         let mut state = known.state;
         state.duties = self.duties(*now, known.agreed_at)?;
+        state.collections = self.policy.named();
         Ok(ReportInput {
             now: *now,
             request,

@@ -1,18 +1,20 @@
 # The commands of the project. CARGO_TARGET_DIR of the environment is honoured.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo build test soak clients policies lint fmt deny proto advisories dist bench
+.PHONY: help demo build test soak attacks clients policies lint fmt deny proto advisories dist bench bench-release
 
 help:
 	@echo "make demo       builds, then plays the main job in front of you (LANG_DEMO=fr for French)"
 	@echo "make test       installs what the tests need, runs all of them, prints a count"
 	@echo "make soak       kills the processes under load, 200 times, and 200 times with what was not synced dropped"
+	@echo "make attacks    attacks on released tables, 1,000 tries each; part of make soak"
 	@echo "make policies   formats, tests and rebuilds the Rego modules (Go)"
 	@echo "make lint       formatting, and clippy of the whole workspace"
 	@echo "make deny       licences, bans and sources of the dependencies"
 	@echo "make proto      lint of the wire contract"
 	@echo "make dist       the optimised programs"
 	@echo "make bench      the figures of docs/PERFORMANCE.md, with the optimised programs"
+	@echo "make bench-release  a released table over 100 million readings, against DuckDB"
 
 build:
 	cargo build --locked --workspace --bins
@@ -26,6 +28,12 @@ test:
 # The kills of the tests, as many as PERRON_KILLS says, from PERRON_KILL_SEED.
 soak: build
 	PERRON_KILLS=$(or $(PERRON_KILLS),200) cargo test --locked -p perron --test it -- --nocapture --test-threads 1 kill::
+	$(MAKE) attacks
+
+# Attacks on released tables: 1,000 tries each, endpoint against file.
+attacks: build
+	rm -rf $(TARGET)/attacks
+	$(TARGET)/debug/perron-bench attacks --perron $(TARGET)/debug/perron --dir $(TARGET)/attacks
 
 # The clients of other makes alone, against the programs as built.
 clients: build
@@ -55,6 +63,11 @@ proto:
 dist:
 	cargo build --locked --profile dist --workspace --bins
 	@ls -l $(TARGET)/dist/perron $(TARGET)/dist/perron-verify
+
+# A released table over 100 million readings against DuckDB (Python, from the package index); takes
+# about 8 GiB on the disk.
+bench-release: dist
+	tools/bench_release.sh
 
 # On the disk of the build, for its flushes are what the figures are divided by. A run that was
 # broken off leaves its directory behind.

@@ -7,15 +7,18 @@
 #![forbid(unsafe_code)]
 
 pub mod appends;
+pub mod attacks;
 pub mod conditions;
 pub mod decisions;
 pub mod figure;
 pub mod flush;
+pub mod ground;
 pub mod link;
 pub mod negotiations;
 pub mod plain;
 pub mod processes;
 pub mod reads;
+pub mod release;
 pub mod rows;
 pub mod size;
 pub mod space;

@@ -1,12 +1,13 @@
 # The commands of the project. CARGO_TARGET_DIR of the environment is honoured.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo build test soak attacks clients policies lint fmt deny proto advisories dist bench bench-release
+.PHONY: help demo build test soak differential attacks clients policies lint fmt deny proto advisories dist bench bench-release
 
 help:
 	@echo "make demo       builds, then plays the main job in front of you (LANG_DEMO=fr for French)"
 	@echo "make test       installs what the tests need, runs all of them, prints a count"
-	@echo "make soak       kills the processes under load, 200 times, and 200 times with what was not synced dropped"
+	@echo "make soak       kills the processes under load, 200 times, and 200 times with what was not synced dropped;"
+	@echo "                and random statements over 300 random views against copies without what they hide"
 	@echo "make attacks    attacks on released tables, 1,000 tries each; part of make soak"
 	@echo "make policies   formats, tests and rebuilds the Rego modules (Go)"
 	@echo "make lint       formatting, and clippy of the whole workspace"
@@ -25,8 +26,10 @@ demo: build
 test:
 	tools/ci/test.sh
 
-# The kills of the tests, as many as PERRON_KILLS says, from PERRON_KILL_SEED.
+# Random views and statements, as many worlds as PERRON_ROWS_CASES says, from PERRON_ROWS_SEED; then
+# the kills of the tests, as many as PERRON_KILLS says, from PERRON_KILL_SEED.
 soak: build
+	PERRON_ROWS_CASES=$(or $(PERRON_ROWS_CASES),300) cargo test --locked -p perron --lib -- --nocapture query::random_tests
 	PERRON_KILLS=$(or $(PERRON_KILLS),200) cargo test --locked -p perron --test it -- --nocapture --test-threads 1 kill::
 	$(MAKE) attacks
 
@@ -34,6 +37,12 @@ soak: build
 attacks: build
 	rm -rf $(TARGET)/attacks
 	$(TARGET)/debug/perron-bench attacks --perron $(TARGET)/debug/perron --dir $(TARGET)/attacks
+
+# The policies in another evaluator of Rego: 100,000 generated cases without a difference.
+soak: differential
+
+differential: build
+	tools/regorus/compare.sh $(or $(CASES),100000) $(or $(SEED),1)
 
 # The clients of other makes alone, against the programs as built.
 clients: build

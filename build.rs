@@ -3,7 +3,7 @@
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files = ["admin", "catalog", "ledger", "negotiation", "read", "register"]
+    let files = ["admin", "agreement", "catalog", "ledger", "negotiation", "read", "register"]
         .map(|name| format!("proto/perron/v1/{name}.proto"));
     for file in &files {
         println!("cargo:rerun-if-changed={file}");

@@ -5,7 +5,7 @@
 /// Work that a crash may cut in the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// A step of a negotiation is handled.
+    /// A step of a negotiation is handled, or a notice about an agreement.
     Negotiation,
     /// A batch of entries is written and synced.
     Flush,

@@ -5,14 +5,44 @@ use crate::cli::args::AgreementVerb;
 use crate::cli::{Output, client};
 use crate::trust::envelope::verify_envelope_bytes;
 use perron_model::participant::PublicKey;
-use perron_model::{Error, ErrorCode, Result};
-use serde_json::json;
+use perron_model::{Digest, Error, ErrorCode, Result};
+use serde_json::{Value as Json, json};
 use std::path::Path;
 
 pub fn run(verb: AgreementVerb, output: &Output) -> Result<()> {
     match verb {
-        AgreementVerb::List(dir) => client::print(&dir.dir, &Command::AgreementList {}, output),
-        AgreementVerb::Show { dir, agreement } => {
+        AgreementVerb::List { dir, waiting } => {
+            let listed = client::execute(&dir.dir, &Command::AgreementList {})?;
+            output.answer(&if waiting { those_that_wait(listed) } else { listed });
+            Ok(())
+        }
+        AgreementVerb::Show { dir, agreement, history: true } => {
+            client::print(&dir.dir, &Command::AgreementHistory { id: agreement }, output)
+        }
+        AgreementVerb::Suspend { dir, agreement, reason } => {
+            client::print(&dir.dir, &Command::AgreementSuspend { id: agreement, reason }, output)
+        }
+        AgreementVerb::Resume { dir, agreement } => {
+            client::print(&dir.dir, &Command::AgreementResume { id: agreement }, output)
+        }
+        AgreementVerb::Refuse { dir, agreement, reason } => {
+            client::print(&dir.dir, &Command::AgreementRefuse { id: agreement, reason }, output)
+        }
+        AgreementVerb::Revoke { dir, agreement, reason } => {
+            client::print(&dir.dir, &Command::AgreementRevoke { id: agreement, reason }, output)
+        }
+        AgreementVerb::Amend { dir, agreement, policy } => {
+            let policy = client::read_policy(&policy)?;
+            client::print(&dir.dir, &Command::AgreementAmend { id: agreement, policy }, output)
+        }
+        AgreementVerb::Duties { dir, agreement } => {
+            client::print(&dir.dir, &Command::AgreementDuties { id: agreement }, output)
+        }
+        AgreementVerb::Fulfil { dir, agreement, duty, evidence, file } => {
+            let file = file.as_deref().map(digest_of_file).transpose()?;
+            client::print(&dir.dir, &Command::AgreementFulfil { id: agreement, duty, evidence, file }, output)
+        }
+        AgreementVerb::Show { dir, agreement, history: false } => {
             let envelope = client::execute(&dir.dir, &Command::AgreementShow { id: agreement })?;
             // The bytes as they are signed and kept: they can be verified as printed.
             println!("{}", String::from_utf8_lossy(&perron_model::canonical::to_bytes(&envelope)?));
@@ -33,6 +63,18 @@ pub fn run(verb: AgreementVerb, output: &Output) -> Result<()> {
             Ok(())
         }
     }
+}
+
+fn digest_of_file(path: &Path) -> Result<Digest> {
+    let bytes = std::fs::read(path)
+        .map_err(|_| Error::new(ErrorCode::NotFound, format!("`{}` can't be read", path.display())))?;
+    Ok(Digest::of(&bytes))
+}
+
+/// Those about which the other side has proposed something.
+fn those_that_wait(listed: Json) -> Json {
+    let Json::Array(all) = listed else { return listed };
+    Json::Array(all.into_iter().filter(|a| a.get("waiting").and_then(Json::as_bool) == Some(true)).collect())
 }
 
 /// The authority's key: 43 characters, or a file that holds them.

@@ -1,5 +1,9 @@
 //! Arguments of the command line.
 
+mod agreement;
+
+pub use agreement::{AgreementVerb, FactVerb};
+
 use crate::connector::users::UserRole;
 use crate::messages::Lang;
 use clap::{Args, Parser, Subcommand};
@@ -60,6 +64,9 @@ pub enum Noun {
     /// Users of the organisation.
     #[command(subcommand)]
     User(UserVerb),
+    /// What partners get at the most.
+    #[command(subcommand)]
+    Partner(PartnerVerb),
     /// Published sets.
     #[command(subcommand)]
     Dataset(DatasetVerb),
@@ -75,6 +82,9 @@ pub enum Noun {
     /// Agreements.
     #[command(subcommand)]
     Agreement(AgreementVerb),
+    /// Facts that policies may ask for.
+    #[command(subcommand)]
+    Fact(FactVerb),
     /// Runs a statement under an agreement, for a purpose.
     #[command(
         after_help = "Example: perron query --agreement ID --purpose https://w3id.org/dpv#ServiceProvision \"SELECT count(*) FROM water\""
@@ -242,6 +252,43 @@ pub enum UserVerb {
     List(Dir),
 }
 
+/// `perron partner …`.
+#[derive(Debug, Subcommand)]
+pub enum PartnerVerb {
+    /// Limits what a partner gets here, in place of what limited it before; without options, nothing
+    /// does.
+    #[command(after_help = "Example: perron partner limit intercommunale --bandwidth 256K --concurrency 4 --volume 2G")]
+    Limit {
+        #[command(flatten)]
+        dir: Dir,
+        /// The partner.
+        name: ParticipantId,
+        /// Bytes of answers in a second, over all its reads; K, M and G are powers of 1,024.
+        #[arg(long, value_parser = bytes)]
+        bandwidth: Option<u64>,
+        /// Plans and reads at a time.
+        #[arg(long)]
+        concurrency: Option<u32>,
+        /// Bytes of answers in a day of UTC.
+        #[arg(long, value_parser = bytes)]
+        volume: Option<u64>,
+    },
+    /// Partners, their limits and what they use.
+    List(Dir),
+}
+
+/// A number of bytes, with K, M or G for powers of 1,024.
+fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.char_indices().next_back() {
+        Some((at, 'K')) => (text.get(..at), 1 << 10),
+        Some((at, 'M')) => (text.get(..at), 1 << 20),
+        Some((at, 'G')) => (text.get(..at), 1 << 30),
+        _ => (Some(text), 1),
+    };
+    let number = digits.filter(|d| d.bytes().all(|b| b.is_ascii_digit())).and_then(|d| d.parse::<u64>().ok());
+    number.and_then(|n| n.checked_mul(unit)).ok_or_else(|| "not a number of bytes like 65536, 64K or 2G".to_owned())
+}
+
 /// `perron dataset …`.
 #[derive(Debug, Subcommand)]
 pub enum DatasetVerb {
@@ -386,30 +433,6 @@ pub enum NegotiationVerb {
         /// The policy (JSON).
         #[arg(long)]
         policy: PathBuf,
-    },
-}
-
-/// `perron agreement …`.
-#[derive(Debug, Subcommand)]
-pub enum AgreementVerb {
-    /// Agreements in force.
-    List(Dir),
-    /// Prints an agreement's envelope.
-    Show {
-        #[command(flatten)]
-        dir: Dir,
-        /// The agreement.
-        #[arg(allow_hyphen_values = true)]
-        agreement: AgreementId,
-    },
-    /// Verifies an envelope with the authority's key and nothing else.
-    #[command(after_help = "Example: perron agreement verify envelope.json --authority authority.key.json")]
-    Verify {
-        /// The envelope.
-        file: PathBuf,
-        /// The authority's public key: a file, or the 43 characters of its key.
-        #[arg(long, allow_hyphen_values = true)]
-        authority: String,
     },
 }
 

@@ -8,9 +8,11 @@ mod client;
 mod dataset;
 mod demo;
 mod doctor;
+mod fact;
 mod init;
 mod negotiation;
 mod output;
+mod partner;
 mod query;
 mod serve;
 mod store;
@@ -38,11 +40,13 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Noun::Join(args) => init::join(&args, &output),
         Noun::Authority(verb) => authority::run(verb, &output),
         Noun::User(verb) => user::run(verb, &output),
+        Noun::Partner(verb) => partner::run(verb, &output),
         Noun::Dataset(verb) => dataset::run_dataset(verb, &output),
         Noun::Offer(verb) => dataset::run_offer(verb, &output),
         Noun::Catalogue(args) => dataset::catalogue(args, &output),
         Noun::Negotiation(verb) => negotiation::run(verb, &output),
         Noun::Agreement(verb) => agreement::run(verb, &output),
+        Noun::Fact(verb) => fact::run(verb, &output),
         Noun::Query(args) => query::run(args, &output),
         Noun::Audit(verb) => audit::run(verb, &output),
         Noun::Store(verb) => store::run(verb, &output),

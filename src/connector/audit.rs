@@ -6,6 +6,7 @@ use crate::connector::users::User;
 use perron_model::agreement::Envelope;
 use perron_model::dataset::{Dataset, Snapshot};
 use perron_model::entry::{Body, Entry};
+use perron_model::life::{Standing, Told};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp, canonical};
 use serde_json::{Value as Json, json};
 
@@ -56,13 +57,42 @@ impl Node {
         self.state.changes()
     }
 
-    /// Agreements in force, in short.
+    /// Agreements with their state, in short.
     pub fn agreement_list(&self) -> Json {
         let shown = |a: crate::connector::state::KeptAgreement| {
             let state = self.ledger.state_of(&a.id);
-            json!({"agreement": a.id, "side": a.side, "provider": a.payload.provider, "consumer": a.payload.consumer, "dataset": a.payload.offer.dataset, "since": a.payload.timestamp, "uses": state.uses})
+            let life = self.state.life(&a.id);
+            let standing = life.as_ref().map(|kept| kept.life.standing_of(&a.id));
+            let is_current = standing != Some(Standing::Amended);
+            let waiting = is_current && life.as_ref().is_some_and(|k| k.life.proposal_of(k.side.other()).is_some());
+            json!({"agreement": a.id, "side": a.side, "provider": a.payload.provider, "consumer": a.payload.consumer, "dataset": a.payload.offer.dataset, "since": a.payload.timestamp, "uses": state.uses, "standing": standing, "amends": a.payload.offer.amends, "waiting": waiting})
         };
         Json::Array(self.state.agreements().into_iter().map(shown).collect())
+    }
+
+    /// What became of an agreement: its state, its versions, and what was told of it.
+    pub fn agreement_history(&self, id: &AgreementId) -> Result<Json> {
+        let kept = self.state.life(id).ok_or_else(|| Error::new(ErrorCode::NotFound, "no agreement of this name"))?;
+        let told = |t: &Told| {
+            let undelivered = kept.outgoing.iter().any(|o| o.name == t.name);
+            let refused = kept.refused.iter().find(|(name, _)| *name == t.name).map(|(_, code)| code);
+            let mut act = serde_json::to_value(&t.act).unwrap_or_default();
+            let kind = act.as_object_mut().and_then(|a| a.remove("kind"));
+            json!({"notice": t.name, "by": t.by, "act": kind, "says": act, "time": t.time, "undelivered": undelivered, "refused": refused})
+        };
+        let proposed = |side| kept.life.proposal_of(side).map(|t| t.name);
+        Ok(json!({
+            "agreement": id,
+            "standing": kept.life.standing_of(id),
+            "side": kept.side,
+            "with": kept.counterparty,
+            "versions": kept.life.versions(),
+            "told": kept.life.told().iter().map(told).collect::<Vec<_>>(),
+            "facts": kept.life.facts().values().map(told).collect::<Vec<_>>(),
+            "fulfilled": kept.life.fulfilments().map(told).collect::<Vec<_>>(),
+            "proposed_here": proposed(kept.side),
+            "proposed_there": proposed(kept.side.other()),
+        }))
     }
 
     /// An agreement's envelope, as signed.
@@ -120,7 +150,11 @@ fn facts(body: &Body) -> (&'static str, Json) {
         ),
         Body::Agreement(b) => (
             "agreement",
-            json!({"agreement": b.agreement, "with": b.counterparty, "side": b.side, "dataset": b.dataset, "legal_basis": b.legal_basis, "regime": b.regime}),
+            json!({"agreement": b.agreement, "with": b.counterparty, "side": b.side, "dataset": b.dataset, "legal_basis": b.legal_basis, "regime": b.regime, "amends": b.amends, "uses": b.uses}),
+        ),
+        Body::Notice(b) => (
+            "notice",
+            json!({"notice": b.notice, "with": b.counterparty, "side": b.side, "by": b.by, "act": b.act, "standing": b.standing, "decided_by": b.decided_by}),
         ),
         Body::Intent(b) => {
             ("intent", json!({"request": b.request, "user": b.user, "purpose": b.purpose, "provider": b.provider}))

@@ -101,7 +101,15 @@ impl Node {
             return Err(Error::new(ErrorCode::AlreadyExists, format!("an offer `{id}` is published")));
         }
         let description = Digest::of(&canonical::to_bytes(described.as_ref())?);
-        let offer = Offer { id, dataset: dataset.clone(), description, policy, legal_basis, regime: described.regime };
+        let offer = Offer {
+            id,
+            dataset: dataset.clone(),
+            description,
+            policy,
+            legal_basis,
+            regime: described.regime,
+            amends: None,
+        };
         let published = PublishedOffer { offer: offer.clone(), approval, consumer, open: true };
         self.administer("offer.add", actor, canonical::to_bytes(&published)?).await?;
         Ok(offer)

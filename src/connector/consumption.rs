@@ -14,6 +14,7 @@ use perron_model::entry::{AttachmentKind, Body, Intent, StaffRefusal};
 use perron_model::limits::{STATEMENT_BYTES_MAX, UNACKNOWLEDGED_MAX};
 use perron_model::negotiation::Side;
 use perron_model::participant::KeyUse;
+use perron_model::policy::odrl;
 use perron_model::request::{REQUEST_TYP, ReadRequest};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, canonical};
 use std::sync::Arc;
@@ -47,11 +48,12 @@ impl Node {
     /// May this user of ours do this? A refusal is logged.
     pub async fn require_staff(&self, user: &User, action: &str, wanted: Option<&Wanted>) -> Result<()> {
         let input = StaffInput {
-            roles: user.roles.iter().map(|r| r.as_str().to_owned()).collect(),
+            roles: roles_of(user),
             action: action.to_owned(),
             agreement: wanted.map(|w| w.agreement),
             purpose: wanted.map(|w| w.purpose.clone()),
-            granted_agreements: user.agreements.clone(),
+            // A grant goes on for what an agreement was amended to.
+            granted_agreements: self.state.with_later_versions(&user.agreements),
             granted_purposes: user.purposes.clone(),
         };
         let reasons = match self.policies.staff(&input).await {
@@ -135,10 +137,13 @@ impl Node {
     }
 
     fn consumed(&self, agreement: &AgreementId) -> Result<KeptAgreement> {
-        self.state
+        let kept = self
+            .state
             .agreement(agreement)
             .filter(|a| a.side == Side::Consumer)
-            .ok_or_else(|| Error::new(ErrorCode::AgreementNotInForce, "no agreement of this name is in force"))
+            .ok_or_else(|| Error::new(ErrorCode::AgreementNotInForce, "no agreement of this name is in force"))?;
+        self.require_standing(agreement)?;
+        Ok(kept)
     }
 
     fn sign_request(&self, user: &User, planned: &PlannedRead, kept: &KeptAgreement) -> Result<(String, [u8; 16])> {
@@ -157,6 +162,7 @@ impl Node {
             grant: Digest::salted(&salt, user.name.as_str().as_bytes()).short(),
             nonce: planned.nonce.clone(),
             time: self.now(),
+            roles: odrl::asks_for_roles(&kept.payload.offer.policy).then(|| roles_of(user)),
             seen: held.seen,
             // What doesn't fit goes with the next request; a provider waits for so many at the most.
             acknowledged: held.unacknowledged.into_iter().take(acknowledged_max).collect(),
@@ -165,6 +171,10 @@ impl Node {
             jws::sign_compact(self.keys.signing_key(KeyUse::Request)?, REQUEST_TYP, &canonical::to_bytes(&request)?)?;
         Ok((signed, salt))
     }
+}
+
+fn roles_of(user: &User) -> Vec<String> {
+    user.roles.iter().map(|r| r.as_str().to_owned()).collect()
 }
 
 fn staff_detail(code: ErrorCode, action: &str, wanted: Option<&Wanted>) -> String {

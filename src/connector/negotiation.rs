@@ -3,6 +3,7 @@
 //! Each step is an entry of the log before it is answered or sent. What is to be sent lies in
 //! the negotiation itself (`outgoing`), so that a crash at any point resumes to the same end.
 
+mod amending;
 mod checks;
 
 use crate::connector::node::Node;
@@ -57,7 +58,7 @@ impl Node {
         }
         let pid = match (&existing, message.message) {
             (Some(found), _) => found.pid.clone(),
-            (None, Message::Request) => uuid::Uuid::now_v7().to_string(),
+            (None, Message::Request | Message::Offer) => uuid::Uuid::now_v7().to_string(),
             (None, _) => return Err(Error::new(ErrorCode::NotFound, "no negotiation of this number")),
         };
         self.check_content(peer, existing.as_ref(), &message)?;
@@ -85,10 +86,7 @@ impl Node {
                 self.agree(&found, None).await
             }
             (Side::Provider, Phase::Accepted) => self.agree(&found, None).await,
-            (Side::Provider, Phase::Verified) => {
-                self.keep_agreement(&found).await?;
-                self.move_on(&found, Message::Finalize, None, None, None, None).await
-            }
+            (Side::Provider, Phase::Verified) => self.finalize(&found).await,
             (Side::Consumer, Phase::Agreed) => self.countersign(&found).await,
             _ => Ok(()),
         }
@@ -205,13 +203,19 @@ impl Node {
     fn find(&self, peer: &ParticipantId, side: Side, message: &NegotiationMessage) -> Option<Negotiation> {
         let mine = match side {
             Side::Provider => message.provider_pid.as_deref(),
-            Side::Consumer => Some(message.consumer_pid.as_str()),
+            // A provider that begins doesn't know our number.
+            Side::Consumer => Some(message.consumer_pid.as_str()).filter(|pid| !pid.is_empty()),
         };
-        match (mine, side) {
-            (Some(pid), _) => self.state.negotiation(pid).filter(|n| n.counterparty == *peer && n.side == side),
-            (None, Side::Provider) => self.state.negotiation_of(peer, &message.consumer_pid).filter(|n| n.side == side),
-            (None, Side::Consumer) => None,
-        }
+        let theirs = match side {
+            Side::Provider => Some(message.consumer_pid.as_str()),
+            Side::Consumer => message.provider_pid.as_deref(),
+        };
+        let found = match (mine, theirs) {
+            (Some(pid), _) => self.state.negotiation(pid),
+            (None, Some(pid)) => self.state.negotiation_of(peer, pid),
+            (None, None) => None,
+        };
+        found.filter(|n| n.counterparty == *peer && n.side == side)
     }
 
     async fn agree(&self, found: &Negotiation, who: Option<&str>) -> Result<()> {
@@ -265,7 +269,7 @@ impl Node {
         };
         crate::trust::envelope::verify_envelope(&envelope, &self.authority)?;
         let bytes = canonical::to_bytes(&envelope)?;
-        let body = Body::Agreement(perron_model::entry::Agreement {
+        let mut entry = perron_model::entry::Agreement {
             agreement: id,
             envelope: Digest::of(&bytes),
             counterparty: found.counterparty.to_string(),
@@ -273,10 +277,18 @@ impl Node {
             dataset: payload.offer.dataset.to_string(),
             legal_basis: payload.offer.legal_basis.term.clone(),
             regime: canonical_text(&payload.offer.regime)?,
-        });
-        self.ledger
-            .append(Draft { body, chain: Some(id), attachments: vec![(AttachmentKind::Envelope, bytes.clone())] })
-            .await?;
+            amends: payload.offer.amends,
+            uses: None,
+        };
+        let attachments = vec![(AttachmentKind::Envelope, bytes.clone())];
+        let draft = |uses| {
+            entry.uses = uses;
+            Draft { body: Body::Agreement(entry), chain: Some(id), attachments }
+        };
+        match payload.offer.amends {
+            Some(before) => self.keep_amended(found.side, &before, |uses| draft(Some(uses))).await?,
+            None => self.ledger.append(draft(None)).await.map(drop)?,
+        }
         // Nobody waits for what is derived, nor does a thread that serves; the next start makes up
         // for a document that a kill leaves out.
         let directory = self.data.join(DOCUMENTS);
@@ -437,7 +449,7 @@ fn write_document(directory: &Path, id: &AgreementId, bytes: &[u8]) -> Result<()
     crate::files::write_file(&directory.join(format!("{id}.json")), bytes)
 }
 
-const fn side_text(side: Side) -> &'static str {
+pub(crate) const fn side_text(side: Side) -> &'static str {
     match side {
         Side::Provider => "provider",
         Side::Consumer => "consumer",

@@ -1,5 +1,6 @@
 //! One organisation: its keys, its log, its data. There are no globals; a process may hold many.
 
+use crate::connector::partners::Partners;
 use crate::connector::peers::Peers;
 use crate::connector::ports::{AgreementsPort, ClockPort, PolicyPort, RegisterPort};
 use crate::connector::reads::Running;
@@ -83,12 +84,15 @@ pub struct Node {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) gate: NodeGate,
     pub(crate) running: Running,
+    pub(crate) partners: Arc<Partners>,
     pub(crate) kept: Kept,
     pub(crate) wanted: crate::connector::tasks::Wanted,
     pub(crate) negotiation_rates: Rates,
     pub(crate) checkpoint_rates: Rates,
     pub(crate) settling: crate::connector::settling::Settling,
     pub(crate) negotiating: tokio::sync::Mutex<()>,
+    // What was told of an agreement and what is written of it next are one step.
+    pub(crate) noticing: tokio::sync::Mutex<()>,
     pub(crate) schema_grants: Mutex<std::collections::HashSet<(ParticipantId, Digest, u64)>>,
     pub(crate) released: Mutex<std::collections::HashSet<(Digest, Digest)>>,
     pub(crate) mask_secret: [u8; 32],
@@ -115,6 +119,7 @@ impl Node {
             unfinished = opened.unfinished,
             "the log is open"
         );
+        let partners = Arc::new(Partners::open(state.clone(), ledger.reader(), clock.now())?);
         let sets = Arc::new(Sets::open(&data.join("sets"))?);
         let releases = Arc::new(Releases::open(&data.join("released"))?);
         let engine = QueryEngine::new(sets.clone(), releases.clone(), QuerySettings::default())?;
@@ -122,7 +127,7 @@ impl Node {
         let gate = Gate::new(
             me.clone(),
             RegisterPort(parts.register.clone()),
-            AgreementsPort::new(state.clone(), sets.clone()),
+            AgreementsPort::new(state.clone(), sets.clone(), clock.clone()),
             PolicyPort(parts.policies.clone()),
             ledger.clone(),
             ClockPort(clock.clone()),
@@ -146,12 +151,14 @@ impl Node {
             clock,
             gate,
             running: Running::default(),
+            partners,
             kept,
             wanted: crate::connector::tasks::Wanted::default(),
             negotiation_rates: Rates::new(NEGOTIATION_MESSAGES_BURST, NEGOTIATION_MESSAGES_PER_SECOND),
             checkpoint_rates: Rates::new(CHECKPOINTS_BURST, CHECKPOINTS_PER_SECOND),
             settling: crate::connector::settling::Settling::default(),
             negotiating: tokio::sync::Mutex::new(()),
+            noticing: tokio::sync::Mutex::new(()),
             schema_grants: Mutex::default(),
             released: Mutex::default(),
         })
@@ -168,7 +175,8 @@ impl Node {
         self.ledger.append(Draft::plain(body)).await?;
         self.take_up_open_reads()?;
         self.note_sets().await?;
-        self.note_register().await
+        self.note_register().await?;
+        self.tell_facts(None).await
     }
 
     /// Writes the entry of the stop, the outstanding summaries and the checkpoint.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use perron_model::agreement::Offer;
 use perron_model::dataset::Dataset;
+use perron_model::life::Standing;
 use perron_model::negotiation::{NegotiationMessage, State};
 use perron_model::{AgreementId, Digest, ParticipantId, Result};
 
@@ -141,11 +142,33 @@ pub trait Peers: Send + Sync {
     async fn watch(&self, peer: &ParticipantId) -> Result<BoxStream<'static, Result<Watched>>>;
     /// Tells the peer what became of a watched message.
     async fn acknowledge(&self, peer: &ParticipantId, message_id: &str, taken: &Result<RemoteState>) -> Result<()>;
+    /// Sends a signed notice about an agreement; gives the agreement's state there.
+    async fn notify(&self, peer: &ParticipantId, notice: &str) -> Result<Standing>;
+    /// Tells the peer what became of a watched notice.
+    async fn acknowledge_notice(&self, peer: &ParticipantId, name: &Digest, taken: &Result<Standing>) -> Result<()>;
+}
+
+/// What is given to a watcher.
+#[derive(Clone, Debug)]
+pub enum ForWatcher {
+    /// A message of a negotiation.
+    Message(Box<NegotiationMessage>),
+    /// A signed notice about an agreement (compact JWS).
+    Notice(String),
+}
+
+/// What came over a watch.
+#[derive(Clone, Debug)]
+pub enum Watched {
+    /// A message of a negotiation.
+    Message(Box<WatchedMessage>),
+    /// A signed notice about an agreement (compact JWS).
+    Notice(String),
 }
 
 /// A message that came over a watch; which side sent a `terminate` its negotiation tells.
 #[derive(Clone, Debug)]
-pub struct Watched {
+pub struct WatchedMessage {
     /// The kind.
     pub message: perron_model::negotiation::Message,
     /// The sender's id of the message.

@@ -4,11 +4,12 @@ use crate::connector::state::State;
 use crate::policy::Policies;
 use crate::source::Sets;
 use crate::trust::register::RegisterHandle;
-use perron_gate::{AgreementInForce, Clock, Evaluated, Standing};
-use perron_model::decision::AccessInput;
+use perron_gate::{AgreementInForce, Clock, Evaluated, Known, Standing};
+use perron_model::decision::{AccessInput, DutyState};
+use perron_model::life::{FactValue, Standing as Life};
 use perron_model::negotiation::Side;
 use perron_model::participant::Status;
-use perron_model::policy::{Terms, odrl};
+use perron_model::policy::{Rules, Scalar, Terms, odrl};
 use perron_model::{AgreementId, ParticipantId, Result, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -34,25 +35,31 @@ impl perron_gate::Register for RegisterPort {
         };
         Standing { status, version: register.version(), fresh: register.is_fresh(now), clock_behind }
     }
+
+    fn jurisdiction(&self, id: &ParticipantId) -> Option<String> {
+        self.0.load().participant(id).map(|p| p.jurisdiction.clone())
+    }
 }
 
 /// Agreements of which this organisation is the provider.
 pub struct AgreementsPort {
     state: Arc<State>,
     sets: Arc<Sets>,
+    clock: Arc<dyn Clock>,
     terms: RwLock<HashMap<AgreementId, Arc<Terms>>>,
 }
 
 impl AgreementsPort {
     /// Over the state and the published sets.
-    pub fn new(state: Arc<State>, sets: Arc<Sets>) -> AgreementsPort {
-        AgreementsPort { state, sets, terms: RwLock::default() }
+    pub fn new(state: Arc<State>, sets: Arc<Sets>, clock: Arc<dyn Clock>) -> AgreementsPort {
+        AgreementsPort { state, sets, clock, terms: RwLock::default() }
     }
 }
 
 impl perron_gate::Agreements for AgreementsPort {
     fn agreement(&self, id: &AgreementId) -> Option<AgreementInForce> {
         let kept = self.state.agreement(id).filter(|a| a.side == Side::Provider)?;
+        let standing = self.state.standing_of(id)?;
         let (dataset, snapshot) = self.sets.current(&kept.payload.offer.dataset)?;
         let cached = self.terms.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
         let terms = match cached {
@@ -75,13 +82,49 @@ impl perron_gate::Agreements for AgreementsPort {
             provider: kept.payload.provider,
             consumer: kept.payload.consumer,
             finalized: true,
-            revoked: false,
+            revoked: standing == Life::Revoked,
+            suspended: standing == Life::Suspended,
+            amended: standing == Life::Amended,
+            agreed_at: kept.payload.timestamp,
+            known: known(&self.state, id, kept.payload.timestamp, &terms.rules, self.clock.now()),
             legal_basis: kept.payload.offer.legal_basis.term,
             terms,
             dataset,
             snapshot: Some(snapshot),
         })
     }
+}
+
+/// What the policy may ask of the world: its duties, one that is late being violated, and declared
+/// facts.
+fn known(state: &State, id: &AgreementId, agreed_at: Timestamp, rules: &Rules, now: Timestamp) -> Known {
+    let mut known = Known::default();
+    if rules.duties().next().is_some() {
+        let kept = state.life(id);
+        let states = rules.duties().map(|duty| {
+            let within = duty.within_ms.map(|ms| agreed_at.millis().saturating_add(ms));
+            let until = duty.before_ms.into_iter().chain(within).min();
+            let told = kept.as_ref().and_then(|kept| kept.life.fulfilled(id, &duty.at)).map(|told| told.time);
+            let late = until.is_some_and(|until| told.unwrap_or(now).millis() >= until);
+            let state = match (late, told) {
+                (true, _) => DutyState::Violated,
+                (false, Some(_)) => DutyState::Fulfilled,
+                (false, None) => DutyState::NotSet,
+            };
+            (duty.at.clone(), state)
+        });
+        known.duties = states.collect();
+    }
+    let asked = rules.facts();
+    if !asked.is_empty() {
+        let scalar = |value| match value {
+            FactValue::Boolean(value) => Scalar::Boolean(value),
+            FactValue::Text(text) => Scalar::Text(text),
+        };
+        let declared = state.facts().into_iter().filter(|(name, _)| asked.contains(name.as_str()));
+        known.facts = declared.map(|(name, fact)| (name.as_str().to_owned(), scalar(fact.value))).collect();
+    }
+    known
 }
 
 /// The policies as the gate sees them.

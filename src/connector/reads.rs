@@ -1,6 +1,7 @@
 //! Reads at the provider: plan under a schema grant, execute under an access grant.
 
 use crate::connector::node::Node;
+use crate::connector::partners::Place;
 use crate::connector::peers::ReceiptParts;
 use crate::connector::tally::Tally;
 use crate::connector::witness::log_verifiers;
@@ -10,11 +11,11 @@ use crate::query::arrow::datatypes::SchemaRef;
 use crate::trust::jws;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use perron_gate::{AccessGrant, Denied, Stop, VerifiedRequest};
+use perron_gate::{AccessGrant, Denied, Ground, Stop, VerifiedRequest};
 use perron_log::TlogProof;
 use perron_log::merkle::leaf_hash;
 use perron_model::entry::{Body, Entry, Outcome, OutcomeStatus, PlanRefusal, SchemaGrant};
-use perron_model::limits::REQUEST_BYTES_MAX;
+use perron_model::limits::{ID_BYTES_MAX, REQUEST_BYTES_MAX, ROLES_MAX};
 use perron_model::participant::{KeyUse, Participant};
 use perron_model::policy::View;
 use perron_model::request::{Beside, REQUEST_TYP, ReadRequest};
@@ -46,7 +47,9 @@ pub struct Running(Mutex<Vec<RunningRead>>);
 #[derive(Debug)]
 struct RunningRead {
     consumer: ParticipantId,
+    agreement: AgreementId,
     until: Option<Timestamp>,
+    ground: Option<Ground>,
     stop: Stop,
 }
 
@@ -55,23 +58,31 @@ impl Running {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         running.push(RunningRead {
             consumer: grant.consumer().clone(),
+            agreement: grant.agreement(),
             until: grant.until(),
+            ground: grant.ground().cloned(),
             stop: grant.stop().clone(),
         });
     }
     fn remove(&self, stop: &Stop) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|r| !r.stop.is(stop));
     }
-    /// Ends the grants whose agreement's window is over at `now`, and those for whose consumer
-    /// `standing` gives a reason.
-    pub fn end(&self, now: Timestamp, standing: impl Fn(&ParticipantId) -> Option<ErrorCode>) {
+    /// Ends the grants whose agreement's window is over at `now`, and those for whose consumer and
+    /// agreement `standing` gives a reason.
+    pub fn end(&self, now: Timestamp, standing: impl Fn(&ParticipantId, &AgreementId) -> Option<ErrorCode>) {
         let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for read in running.iter() {
             let over = read.until.is_some_and(|until| until <= now).then_some(ErrorCode::AgreementExpired);
-            if let Some(reason) = standing(&read.consumer).or(over) {
+            if let Some(reason) = standing(&read.consumer, &read.agreement).or(over) {
                 read.stop.stop(reason);
             }
         }
+    }
+    /// What has to be looked at again of the grants that run, each with the signal that ends it.
+    pub fn grounds(&self) -> Vec<(Ground, Stop)> {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let not_ended = running.iter().filter(|r| r.stop.reason().is_none());
+        not_ended.filter_map(|r| r.ground.clone().map(|ground| (ground, r.stop.clone()))).collect()
     }
     /// Does any grant run?
     pub fn any(&self) -> bool {
@@ -87,6 +98,8 @@ pub struct Serving {
     pub schema: SchemaRef,
     /// The rows; taken once.
     pub rows: Option<RowStream>,
+    /// The partner's place, held until the read has ended.
+    pub place: Place,
 }
 
 impl Serving {
@@ -106,6 +119,7 @@ impl Node {
     ) -> Result<(SchemaRef, String), Denied> {
         let grant = self.gate.admit_schema(peer, agreement)?;
         let now = self.now();
+        let _place = self.place_for(peer, Digest::salted(&random_16()?, statement.as_bytes()), now)?;
         let hour = u64::try_from(now.millis() / 3_600_000).unwrap_or(0);
         let this_hour = (peer.clone(), *agreement, hour);
         let first = {
@@ -119,10 +133,10 @@ impl Node {
             // Known only once it is durable: one that couldn't be logged is tried again.
             self.schema_grants.lock().unwrap_or_else(PoisonError::into_inner).insert(this_hour);
         }
-        if let View::Aggregates(_) = grant.view().as_ref() {
-            if let Err(error) = self.release_if_new(agreement).await {
-                return Err(self.refuse_plan(peer, agreement, statement, error).await);
-            }
+        if let View::Aggregates(_) = grant.view().as_ref()
+            && let Err(error) = self.release_if_new(agreement).await
+        {
+            return Err(self.refuse_plan(peer, agreement, statement, error).await);
         }
         let schema = match self.engine.schema(&grant, statement).await {
             Ok(schema) => schema,
@@ -191,23 +205,35 @@ impl Node {
             perron_gate::Ledger::summarise(&self.ledger, peer, error.code, request, self.now());
             return Err(error.into());
         }
+        // Before anything is decided or charged: a partner that has no place may come again.
+        let place = self.place_for(peer, request, self.now())?;
         let grant = self.gate.admit(verified).await?;
         self.running.add(&grant);
+        // What ended the agreement between the decision and now found nothing that ran.
+        self.end_what_is_over();
         let agreement = grant.agreement();
         let begun = self.engine.run(&grant, &read.statement, |column| self.mask_key(&agreement, column)).await;
         match begun {
-            Ok(rows) => Ok(Serving { schema: rows.schema(), rows: Some(rows), request, grant }),
+            Ok(rows) => Ok(Serving { schema: rows.schema(), rows: Some(rows), request, grant, place }),
             Err(error) => {
                 let serving = Serving {
                     schema: Arc::new(crate::query::arrow::datatypes::Schema::empty()),
                     rows: None,
                     request,
                     grant,
+                    place,
                 };
                 self.finish(&serving, &Tally::default(), OutcomeStatus::NothingLeft, Some(error.code)).await?;
                 Err(error.into())
             }
         }
+    }
+
+    /// A place for the partner; that it has none is counted as a refusal.
+    fn place_for(&self, peer: &ParticipantId, refused: Digest, now: Timestamp) -> Result<Place> {
+        self.partners.enter(peer, now).inspect_err(|error| {
+            perron_gate::Ledger::summarise(&self.ledger, peer, error.code, refused, now);
+        })
     }
 
     /// Writes the outcome and makes the receipt.
@@ -219,6 +245,7 @@ impl Node {
         reason: Option<ErrorCode>,
     ) -> Result<ReceiptParts> {
         self.running.remove(serving.grant.stop());
+        serving.place.settle(tally.bytes);
         let salt = self.stream_salt(&serving.request);
         let status =
             if tally.rows == 0 && status != OutcomeStatus::Complete { OutcomeStatus::NothingLeft } else { status };
@@ -305,6 +332,12 @@ impl Node {
         }
         if request.provider != self.me {
             return Err(Error::new(ErrorCode::IssuerMismatch, "the request is for another provider"));
+        }
+        let named = |role: &String| !role.is_empty() && role.len() <= ID_BYTES_MAX;
+        if request.roles.as_ref().is_some_and(|roles| roles.len() > ROLES_MAX || !roles.iter().all(named)) {
+            return Err(Error::malformed(format!(
+                "a request states at most {ROLES_MAX} roles, each of 1 to {ID_BYTES_MAX} bytes"
+            )));
         }
         let salt = <[u8; 16]>::try_from(read.salt.as_slice())
             .map_err(|_| Error::malformed("the statement's salt is 16 bytes"))?;

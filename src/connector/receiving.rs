@@ -15,10 +15,12 @@ use futures::stream::BoxStream;
 use perron_log::TlogProof;
 use perron_log::merkle::leaf_hash;
 use perron_model::entry::{AttachmentKind, Body, Entry, OutcomeStatus, Received};
+use perron_model::limits::END_KNOWN_MS_MAX;
 use perron_model::participant::Participant;
 use perron_model::request::Receipt;
 use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, canonical};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A request of ours that is on its way.
 #[derive(Clone, Debug)]
@@ -89,6 +91,11 @@ impl Receiving {
             let (mut receiving, mut events) = state?;
             let error = match events.next().await {
                 Some(Ok(ReadEvent::Message(message))) => {
+                    if let Err(over) = receiving.require_standing() {
+                        receiving.code = over.code;
+                        end_of(events).await;
+                        return Some((Err(over), None));
+                    }
                     receiving.got.messages.push(stream_root::message_digest(&message.header, &message.body));
                     receiving.got.rows = receiving.got.rows.saturating_add(message.rows());
                     return Some((Ok(message), Some((receiving, events))));
@@ -105,6 +112,10 @@ impl Receiving {
         .boxed()
     }
 
+    fn require_standing(&self) -> Result<()> {
+        self.sent.as_ref().map_or(Ok(()), |sent| self.node.require_standing(&sent.agreement))
+    }
+
     /// Writes the entry of the end, in a task of its own: a user who goes away now must not leave
     /// it to chance whether it is written.
     async fn end(&mut self, receipt: Option<ReceiptParts>, refused: Option<ErrorCode>) -> Result<()> {
@@ -117,6 +128,13 @@ impl Receiving {
         });
         written.await.map_err(|_| Error::new(ErrorCode::Internal, "a read ended unexpectedly"))?
     }
+}
+
+/// What ended the agreement ends what runs under it: nothing more is passed on. The provider ends
+/// the answer too, as soon as it knows; it is given the time to say so itself.
+async fn end_of(mut events: BoxStream<'static, Result<ReadEvent>>) {
+    let ended = async { while let Some(Ok(ReadEvent::Message(_))) = events.next().await {} };
+    let _ = tokio::time::timeout(Duration::from_millis(END_KNOWN_MS_MAX), ended).await;
 }
 
 /// Errors that don't tell whether the provider decided about the request.

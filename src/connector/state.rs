@@ -3,21 +3,25 @@
 //! Each change is an entry first; this observer takes it up. sled keeps the fold between two
 //! starts, memory serves it.
 
+mod lives;
 mod records;
 
 use crate::ledger::Observer;
 use crate::store::{Change, Store};
+pub use lives::{Declared, KeptLife, OutgoingNotice, ToTell};
 use perron_model::agreement::{AgreementPayload, Envelope, JwsJson, Offer};
 use perron_model::entry::{AttachmentKind, Body, Entry};
-use perron_model::id::DatasetId;
+use perron_model::id::{DatasetId, FactName};
+use perron_model::limits::LEDGER_BATCH_MAX;
 use perron_model::negotiation::{Message, NegotiationMessage, Side, State as Phase};
+use perron_model::partner::{LimitedPartner, PartnerLimits};
 use perron_model::request::{Acknowledgement, Receipt, Seen};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 pub use records::payload_of;
 use records::{document, document_text, load, newest_position, permits, position, put, release_key, snapshot_of};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 /// How requests for an offer are decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +94,16 @@ pub struct KeptAgreement {
     pub index: u64,
 }
 
+impl KeptAgreement {
+    /// The other side.
+    pub fn counterparty(&self) -> ParticipantId {
+        match self.side {
+            Side::Provider => self.payload.consumer.clone(),
+            Side::Consumer => self.payload.provider.clone(),
+        }
+    }
+}
+
 /// What a consumer holds of a provider's chain, and has yet to acknowledge.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -106,6 +120,13 @@ struct Memory {
     negotiations: BTreeMap<String, Negotiation>,
     agreements: BTreeMap<AgreementId, KeptAgreement>,
     held: BTreeMap<AgreementId, Held>,
+    // Lives by the agreement with which they began; that one for each version; those with a notice
+    // that is yet to be told.
+    lives: BTreeMap<AgreementId, KeptLife>,
+    firsts: HashMap<AgreementId, AgreementId>,
+    telling: BTreeSet<AgreementId>,
+    facts: BTreeMap<FactName, Declared>,
+    partners: BTreeMap<ParticipantId, PartnerLimits>,
 }
 
 /// The fold.
@@ -113,6 +134,9 @@ struct Memory {
 pub struct State {
     store: Store,
     memory: RwLock<Memory>,
+    /// Places of entries that the store gets at the end of their batch, in one step: whoever waits
+    /// for an entry is answered after it. What is read back meanwhile isn't among them.
+    places: Mutex<Vec<Change>>,
     changed: tokio::sync::watch::Sender<u64>,
 }
 
@@ -124,11 +148,14 @@ const ENDED: &str = "ended-";
 const OFFERS: &str = "offers";
 const NEGOTIATIONS: &str = "negotiations";
 const AGREEMENTS: &str = "agreements";
+const LIVES: &str = "lives";
+const FACTS: &str = "facts";
 const REQUESTS: &str = "requests";
 const OUTCOMES: &str = "outcomes";
 const HELD: &str = "held";
 const RELEASES: &str = "releases";
 const SETS: &str = "sets";
+const PARTNERS: &str = "partners";
 const OPEN_READS: &str = "open-reads";
 
 impl State {
@@ -144,6 +171,15 @@ impl State {
         for agreement in load::<KeptAgreement>(&store, AGREEMENTS)? {
             memory.agreements.insert(agreement.id, agreement);
         }
+        for declared in load::<Declared>(&store, FACTS)? {
+            memory.facts.insert(declared.name.clone(), declared);
+        }
+        for life in load::<KeptLife>(&store, LIVES)? {
+            memory.keep_life(life);
+        }
+        for LimitedPartner { partner, limits } in load(&store, PARTNERS)? {
+            memory.partners.insert(partner, limits);
+        }
         for (key, value) in store.scan(HELD, b"")? {
             let agreement = <[u8; 32]>::try_from(key)
                 .map_err(|_| Error::new(ErrorCode::Internal, "a record of the store can't be read"))?;
@@ -151,7 +187,14 @@ impl State {
                 .map_err(|_| Error::new(ErrorCode::Internal, "a record of the store can't be read"))?;
             memory.held.insert(Digest::from_bytes(agreement), held);
         }
-        Ok(State { store, memory: RwLock::new(memory), changed: tokio::sync::watch::Sender::new(0) })
+        let state = State {
+            store,
+            memory: RwLock::new(memory),
+            places: Mutex::default(),
+            changed: tokio::sync::watch::Sender::new(0),
+        };
+        state.begin_missing_lives()?;
+        Ok(state)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Memory> {
@@ -211,6 +254,14 @@ impl State {
     /// What is held of a provider's chain, as consumer.
     pub fn held(&self, agreement: &AgreementId) -> Held {
         self.read().held.get(agreement).cloned().unwrap_or_default()
+    }
+    /// What limits a partner here.
+    pub fn limits_of(&self, partner: &ParticipantId) -> PartnerLimits {
+        self.read().partners.get(partner).cloned().unwrap_or_default()
+    }
+    /// Partners that are limited here.
+    pub fn partner_limits(&self) -> BTreeMap<ParticipantId, PartnerLimits> {
+        self.read().partners.clone()
     }
     /// Position of the decision about a request.
     pub fn decision_of(&self, request: &Digest) -> Result<Option<u64>> {
@@ -277,6 +328,16 @@ impl State {
         Ok(())
     }
 
+    /// Notes a place for the end of the batch; a long replay writes some of them before.
+    fn note(&self, change: Change) -> Result<()> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.push(change);
+        if places.len() < LEDGER_BATCH_MAX {
+            return Ok(());
+        }
+        self.store.apply(std::mem::take(&mut *places))
+    }
+
     fn take(&self, entry: &Entry, attachments: &[(AttachmentKind, Vec<u8>)]) -> Result<()> {
         match &entry.body {
             Body::Administration(admin) if admin.action == "offer.add" || admin.action == "offer.close" => {
@@ -287,6 +348,13 @@ impl State {
                     .unwrap_or_else(PoisonError::into_inner)
                     .offers
                     .insert(offer.offer.id.clone(), offer);
+            }
+            Body::Administration(admin) if admin.action == "fact.set" => self.take_fact(attachments)?,
+            Body::Administration(admin) if admin.action == "partner.limit" => {
+                let limited: LimitedPartner = document(attachments, AttachmentKind::Document)?;
+                self.store.apply(vec![put(PARTNERS, limited.partner.as_str().as_bytes(), &limited)?])?;
+                let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+                memory.partners.insert(limited.partner, limited.limits);
             }
             Body::Administration(admin) if admin.action == "dataset.withdraw" => {
                 let id: DatasetId = document(attachments, AttachmentKind::Document)?;
@@ -306,23 +374,24 @@ impl State {
                 let envelope: Envelope = document(attachments, AttachmentKind::Envelope)?;
                 self.take_agreement(entry, envelope)?;
             }
+            Body::Notice(_) => self.take_notice(entry, attachments)?,
             Body::Decision(decision) => {
-                self.store.apply(vec![position(REQUESTS, decision.request.as_bytes().to_vec(), entry.index)])?;
+                self.note(position(REQUESTS, decision.request.as_bytes().to_vec(), entry.index))?;
             }
             Body::Outcome(outcome) => {
-                self.store.apply(vec![position(OUTCOMES, outcome.decision.as_bytes().to_vec(), entry.index)])?;
+                self.note(position(OUTCOMES, outcome.decision.as_bytes().to_vec(), entry.index))?;
             }
             Body::Release(release) => {
                 let key = release_key(entry, &release.table);
                 self.store.apply(vec![position(RELEASES, key, entry.index)])?;
             }
             Body::Intent(intent) => {
-                self.store.apply(vec![position(OPEN_READS, intent.request.as_bytes().to_vec(), entry.index)])?;
+                self.note(position(OPEN_READS, intent.request.as_bytes().to_vec(), entry.index))?;
             }
             Body::Received(received) => {
                 self.take_received(entry, received, attachments)?;
                 let key = received.request.as_bytes().to_vec();
-                self.store.apply(vec![Change::Remove { tree: OPEN_READS, key }])?;
+                self.note(Change::Remove { tree: OPEN_READS, key })?;
             }
             _ => {}
         }
@@ -402,7 +471,8 @@ impl State {
             negotiation.reason.clone_from(&message.reason);
         }
         let theirs = match side {
-            Side::Provider => Some(message.consumer_pid.clone()),
+            // In a provider's first offer the consumer has no number yet.
+            Side::Provider => Some(message.consumer_pid.clone()).filter(|pid| !pid.is_empty()),
             Side::Consumer => message.provider_pid.clone(),
         };
         if theirs.is_some() {
@@ -428,6 +498,7 @@ impl State {
         let side = if body.side == "provider" { Side::Provider } else { Side::Consumer };
         let kept = KeptAgreement { id: body.agreement, envelope, payload, side, index: entry.index };
         self.store.apply(vec![put(AGREEMENTS, kept.id.as_bytes(), &kept)?])?;
+        self.begin_life(kept.id, body.amends, side, kept.counterparty())?;
         self.memory.write().unwrap_or_else(PoisonError::into_inner).agreements.insert(kept.id, kept);
         Ok(())
     }
@@ -440,7 +511,8 @@ impl Observer for State {
         }
     }
     fn batch_end(&self, size: u64) {
-        if let Err(error) = self.store.set_applied(size) {
+        let places = std::mem::take(&mut *self.places.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Err(error) = self.store.apply(places).and_then(|()| self.store.set_applied(size)) {
             tracing::error!(error = %error, "the store can't be brought level");
         }
         self.touch();

@@ -24,6 +24,13 @@ impl Weighed {
     }
 }
 
+impl Weighed {
+    /// Bytes of header and body.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 /// What was sent of an answer.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {

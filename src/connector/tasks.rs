@@ -4,10 +4,11 @@
 use crate::connector::node::Node;
 use crate::connector::state::Negotiation;
 use perron_gate::Register;
+use perron_model::life::Standing;
 use perron_model::limits::{END_CHECK_MS, OUTBOX_BACKOFF_MS_MAX, OUTBOX_BACKOFF_MS_MIN};
 use perron_model::negotiation::State;
 use perron_model::participant::{Role, Status};
-use perron_model::{ErrorCode, ParticipantId};
+use perron_model::{AgreementId, ErrorCode, ParticipantId, Result};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -42,9 +43,10 @@ impl Node {
 
     /// Starts the tasks of a node; they end with `stop`.
     pub fn spawn_tasks(self: &Arc<Self>, stop: tokio_util::sync::CancellationToken) {
-        let tasks: [futures::future::BoxFuture<'static, ()>; 7] = [
+        let tasks: [futures::future::BoxFuture<'static, ()>; 8] = [
             Box::pin(crate::connector::watching::watch(self.clone())),
             Box::pin(negotiate(self.clone())),
+            Box::pin(notify(self.clone())),
             Box::pin(publish(self.clone())),
             Box::pin(exchange(self.clone())),
             Box::pin(watch_register(self.clone())),
@@ -113,32 +115,71 @@ async fn react(node: &Node, pid: &str) {
 /// Sends a message until the other side has taken or refused it.
 async fn deliver(node: &Node, negotiation: Negotiation) -> bool {
     let Some(message) = negotiation.outgoing else { return false };
+    let to = &negotiation.counterparty;
+    match until_taken(to, || node.peers.send(to, &message)).await {
+        Ok(remote) => {
+            let theirs = if remote.provider_pid == negotiation.pid { remote.consumer_pid } else { remote.provider_pid };
+            if let Err(error) = node.state.delivered(&negotiation.pid, &message.message_id, &theirs) {
+                tracing::error!(code = error.code.as_str(), "a delivery can't be noted");
+            }
+            if remote.state == State::Finalized {
+                node.heads_wanted(to);
+            }
+            true
+        }
+        Err(error) => match node.rejected(&negotiation.pid, &error).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(code = error.code.as_str(), "a refusal can't be noted");
+                false
+            }
+        },
+    }
+}
+
+/// Sends notices, the oldest of each agreement first, woken by each change of the state.
+async fn notify(node: Arc<Node>) {
+    let mut changes = node.state.changes();
+    let busy: Arc<Mutex<HashSet<AgreementId>>> = Arc::default();
+    loop {
+        changes.borrow_and_update();
+        for told in node.state.notices_to_tell() {
+            // Whoever can't be dialled watches, and gets its notices there.
+            if !node.is_dialable(&told.to) || !busy.lock().unwrap_or_else(PoisonError::into_inner).insert(told.first) {
+                continue;
+            }
+            let (node, busy) = (node.clone(), busy.clone());
+            tokio::spawn(async move {
+                let taken = until_taken(&told.to, || node.peers.notify(&told.to, &told.notice.jws)).await;
+                let noted = node.told(&told, taken);
+                busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&told.first);
+                match noted {
+                    // The next one of this agreement woke nobody while this one was under way.
+                    Ok(()) => node.state.touch(),
+                    Err(error) => tracing::error!(code = error.code.as_str(), "a delivery can't be noted"),
+                }
+            });
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends until the other side took it or refused it for good, later and later.
+async fn until_taken<T, F>(to: &ParticipantId, send: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
     let mut wait_ms = OUTBOX_BACKOFF_MS_MIN;
     loop {
-        match node.peers.send(&negotiation.counterparty, &message).await {
-            Ok(remote) => {
-                let theirs =
-                    if remote.provider_pid == negotiation.pid { remote.consumer_pid } else { remote.provider_pid };
-                if let Err(error) = node.state.delivered(&negotiation.pid, &message.message_id, &theirs) {
-                    tracing::error!(code = error.code.as_str(), "a delivery can't be noted");
-                }
-                if remote.state == State::Finalized {
-                    node.heads_wanted(&negotiation.counterparty);
-                }
-                return true;
-            }
+        match send().await {
             Err(error) if is_for_now(error.code) => {
-                tracing::info!(peer = %negotiation.counterparty, code = error.code.as_str(), "a message waits for its recipient");
+                tracing::info!(peer = %to, code = error.code.as_str(), "a message waits for its recipient");
                 tokio::time::sleep(Duration::from_millis(wait_ms)).await;
                 wait_ms = wait_ms.saturating_mul(2).min(OUTBOX_BACKOFF_MS_MAX);
             }
-            Err(error) => {
-                if let Err(error) = node.rejected(&negotiation.pid, &error).await {
-                    tracing::error!(code = error.code.as_str(), "a refusal can't be noted");
-                    return false;
-                }
-                return true;
-            }
+            taken => return taken,
         }
     }
 }
@@ -223,16 +264,31 @@ async fn end_reads(node: Arc<Node>) {
         ticks.tick().await;
         if node.running.any() {
             node.end_what_is_over();
+            node.recheck_running().await;
         }
     }
 }
 
 impl Node {
-    /// Ends running reads whose consumer is no longer in force, or whose agreement is over.
+    /// Looks again at the running reads whose policy may answer otherwise by now (a duty, a fact,
+    /// a prohibition's window, time passed): one that would be refused ends before its next batch.
+    pub(crate) async fn recheck_running(&self) {
+        for (ground, stop) in self.running.grounds() {
+            if let Some(reason) = self.gate.recheck(&ground).await {
+                stop.stop(reason);
+            }
+        }
+    }
+
+    /// Ends running reads whose consumer is no longer in force, or whose agreement is over, or was
+    /// suspended, amended or revoked.
     pub(crate) fn end_what_is_over(&self) {
         let now = self.now();
         let register = crate::connector::ports::RegisterPort(self.register.clone());
-        self.running.end(now, |consumer| {
+        self.running.end(now, |consumer, agreement| {
+            if let Some(reason) = self.state.standing_of(agreement).and_then(Standing::refusal) {
+                return Some(reason);
+            }
             let standing = register.standing(consumer, now);
             match standing.status {
                 Status::Revoked => Some(ErrorCode::ParticipantRevoked),

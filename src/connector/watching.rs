@@ -1,12 +1,13 @@
 //! Negotiating with a participant that can't be dialled: it watches, we hold its messages ready.
 
 use crate::connector::node::Node;
-use crate::connector::peers::{RemoteState, Watched};
+use crate::connector::peers::{ForWatcher, RemoteState, Watched, WatchedMessage};
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use perron_model::life::{Notice, Standing};
 use perron_model::limits::{OUTBOX_BACKOFF_MS_MAX, OUTBOX_BACKOFF_MS_MIN};
 use perron_model::negotiation::{Message, NegotiationMessage};
-use perron_model::{Error, ErrorCode, ParticipantId, Result};
+use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,8 +18,8 @@ impl Node {
         self.register.load().participant(id).is_some_and(|p| p.endpoint.is_some())
     }
 
-    /// Our messages for a watcher: those that wait, then each new one, each once a watch.
-    pub fn messages_for(self: &Arc<Self>, peer: &ParticipantId) -> BoxStream<'static, NegotiationMessage> {
+    /// Our messages and notices for a watcher: those that wait, then each new one, each once a watch.
+    pub fn messages_for(self: &Arc<Self>, peer: &ParticipantId) -> BoxStream<'static, ForWatcher> {
         let (node, peer) = (self.clone(), peer.clone());
         let changes = node.state.changes();
         let begun = (node, peer, changes, HashSet::new());
@@ -27,17 +28,11 @@ impl Node {
             |(node, peer, mut changes, mut given): (Arc<Node>, ParticipantId, _, HashSet<String>)| async move {
                 loop {
                     changes.borrow_and_update();
-                    let waiting: Vec<NegotiationMessage> = node
-                        .state
-                        .negotiations_to_move()
-                        .into_iter()
-                        .filter(|n| n.counterparty == peer)
-                        .filter_map(|n| n.outgoing)
-                        .collect();
+                    let waiting = node.waiting_for(&peer);
                     // What was given and taken needs no remembering.
-                    given.retain(|id| waiting.iter().any(|m| m.message_id == *id));
-                    if let Some(message) = waiting.into_iter().find(|m| !given.contains(&m.message_id)) {
-                        given.insert(message.message_id.clone());
+                    given.retain(|id| waiting.iter().any(|(waits, _)| waits == id));
+                    if let Some((id, message)) = waiting.into_iter().find(|(id, _)| !given.contains(id)) {
+                        given.insert(id);
                         return Some((message, (node, peer, changes, given)));
                     }
                     if changes.changed().await.is_err() {
@@ -47,6 +42,21 @@ impl Node {
             },
         )
         .boxed()
+    }
+
+    /// What waits for a participant, by its id: notices first, for they may end something.
+    fn waiting_for(&self, peer: &ParticipantId) -> Vec<(String, ForWatcher)> {
+        let notices = self.state.notices_to_tell().into_iter().filter(|t| t.to == *peer);
+        let notices = notices.map(|t| (t.notice.name.to_string(), ForWatcher::Notice(t.notice.jws)));
+        let messages = self.state.negotiations_to_move().into_iter().filter(|n| n.counterparty == *peer);
+        let messages = messages.filter_map(|n| n.outgoing);
+        notices.chain(messages.map(|m| (m.message_id.clone(), ForWatcher::Message(Box::new(m))))).collect()
+    }
+
+    /// A watcher took our notice, or refused it for good.
+    pub fn notice_acknowledged(&self, peer: &ParticipantId, name: &Digest, taken: Result<Standing>) -> Result<()> {
+        let told = self.state.notices_to_tell().into_iter().find(|t| t.to == *peer && t.notice.name == *name);
+        told.map_or(Ok(()), |told| self.told(&told, taken))
     }
 
     /// A watcher took our message, or refused it for good.
@@ -65,7 +75,7 @@ impl Node {
     }
 
     /// Takes a message that came over a watch.
-    async fn take_watched(&self, peer: &ParticipantId, watched: Watched) -> Result<RemoteState> {
+    async fn take_watched(&self, peer: &ParticipantId, watched: WatchedMessage) -> Result<RemoteState> {
         let by_provider = match watched.message {
             Message::Offer | Message::Agree | Message::Finalize => true,
             Message::Request | Message::Accept | Message::Verify => false,
@@ -88,7 +98,8 @@ impl Node {
     }
 }
 
-/// Where we can't be dialled: watches every participant with whom a negotiation is open.
+/// Where we can't be dialled: watches every participant with whom a negotiation is open or an
+/// agreement isn't revoked.
 pub(crate) async fn watch(node: Arc<Node>) {
     let mut changes = node.state.changes();
     let watched: Arc<Mutex<HashSet<ParticipantId>>> = Arc::default();
@@ -114,10 +125,12 @@ pub(crate) async fn watch(node: Arc<Node>) {
 }
 
 fn open_with(node: &Node) -> HashSet<ParticipantId> {
-    node.state.in_negotiation()
+    let mut open = node.state.in_negotiation();
+    open.extend(node.state.in_agreement());
+    open
 }
 
-/// Watches one participant as long as a negotiation with it is open.
+/// Watches one participant as long as something may come from it.
 async fn watch_one(node: &Node, peer: &ParticipantId) {
     let mut wait_ms = OUTBOX_BACKOFF_MS_MIN;
     let mut changes = node.state.changes();
@@ -145,12 +158,26 @@ async fn watch_one(node: &Node, peer: &ParticipantId) {
 
 /// Takes a message and tells what became of it; one that may be taken later is told of then.
 async fn answer(node: &Node, peer: &ParticipantId, message: Watched) -> Result<()> {
-    let message_id = message.message_id.clone();
-    let taken = node.take_watched(peer, message).await;
-    match &taken {
-        Err(error) if crate::connector::tasks::is_for_now(error.code) => {
-            Err(Error::new(ErrorCode::PeerUnavailable, error.detail.clone()))
+    match message {
+        Watched::Message(message) => {
+            let message_id = message.message_id.clone();
+            let taken = for_good(node.take_watched(peer, *message).await)?;
+            node.peers.acknowledge(peer, &message_id, &taken).await
         }
-        _ => node.peers.acknowledge(peer, &message_id, &taken).await,
+        Watched::Notice(notice) => {
+            let name = Notice::of_compact(&notice).and_then(|n| n.name());
+            let taken = for_good(node.receive_notice(peer, &notice).await)?;
+            node.peers.acknowledge_notice(peer, &name?, &taken).await
+        }
+    }
+}
+
+/// What can be told: an error after which the same may yet be taken is none to tell.
+fn for_good<T>(taken: Result<T>) -> Result<Result<T>> {
+    match taken {
+        Err(error) if crate::connector::tasks::is_for_now(error.code) => {
+            Err(Error::new(ErrorCode::PeerUnavailable, error.detail))
+        }
+        taken => Ok(taken),
     }
 }

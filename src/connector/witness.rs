@@ -12,7 +12,7 @@ use crate::trust::register::VerifiedRegister;
 use perron_log::merkle::{Hash, verify_consistency};
 use perron_log::{Checkpoint, Cosigner, KeyKind, Verifier};
 use perron_model::entry::{AttachmentKind, Body, CheckpointKept};
-use perron_model::limits::{HEADS_ASKED_MAX, HEADS_ASKED_MS_MAX};
+use perron_model::limits::{HEADS_ASKED_MAX, HEADS_ASKED_MS_MAX, HEADS_TRIES_MAX};
 use perron_model::participant::{KeyUse, Participant};
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result};
 use std::collections::HashMap;
@@ -119,13 +119,21 @@ pub fn log_verifiers(participant: &Participant) -> Vec<Verifier> {
 
 impl Node {
     /// Asks a peer for its newest checkpoint, checks that it extends the one held, keeps it, and
-    /// shows ours.
+    /// shows ours. Where the peer shows a newer one meanwhile, it is asked again from there.
     pub async fn exchange_heads(&self, peer: &ParticipantId) -> Result<()> {
         let participant = self.in_force(peer)?;
-        let held = self.kept.held(&participant.log_origin)?.map_or(0, |(c, _)| c.size);
-        let head = self.peers.head(peer, held).await?;
-        self.keep_head(&participant, &head).await?;
-        self.show_head(peer).await
+        for _ in 0..HEADS_TRIES_MAX {
+            let from = self.held_size(&participant)?;
+            let head = self.peers.head(peer, from).await?;
+            if self.keep_head(&participant, from, &head).await?.is_ok() {
+                return self.show_head(peer).await;
+            }
+        }
+        Err(Error::new(ErrorCode::MessageConflict, "the peer's newest checkpoint moves"))
+    }
+
+    fn held_size(&self, participant: &Participant) -> Result<u64> {
+        Ok(self.kept.held(&participant.log_origin)?.map_or(0, |(c, _)| c.size))
     }
 
     /// Our newest durable checkpoint, with the proof that it extends the one of `held_size`.
@@ -158,14 +166,17 @@ impl Node {
         head: &Head,
     ) -> Result<std::result::Result<Vec<u8>, u64>> {
         let participant = self.in_force(peer)?;
-        let held = self.kept.held(&participant.log_origin)?.map_or(0, |(c, _)| c.size);
+        let held = self.held_size(&participant)?;
         if held != old_size {
             return Ok(Err(held));
         }
         if !self.checkpoint_rates.take(peer.as_str(), self.now()) {
             return Err(Error::new(ErrorCode::Overloaded, "too many checkpoints in a short time"));
         }
-        let checkpoint = self.keep_head(&participant, head).await?;
+        let checkpoint = match self.keep_head(&participant, old_size, head).await? {
+            Ok(checkpoint) => checkpoint,
+            Err(held) => return Ok(Err(held)),
+        };
         let name = witness_name(&self.space, &self.me);
         let cosigner = Cosigner::from_seed(&name, &self.keys.signing_key(KeyUse::Witness)?.seed())
             .map_err(|_| Error::new(ErrorCode::KeyInvalid, "the witness key can't sign"))?;
@@ -176,7 +187,14 @@ impl Node {
         Ok(Ok(line.to_string().into_bytes()))
     }
 
-    async fn keep_head(&self, participant: &Participant, head: &Head) -> Result<Checkpoint> {
+    /// Checks and keeps a head whose proof begins at `from`. Gives the size held instead, where
+    /// another head was kept since it was asked for.
+    async fn keep_head(
+        &self,
+        participant: &Participant,
+        from: u64,
+        head: &Head,
+    ) -> Result<std::result::Result<Checkpoint, u64>> {
         let text = std::str::from_utf8(&head.note).map_err(|_| Error::malformed("a checkpoint is UTF-8"))?;
         let opened =
             Checkpoint::open(text, &participant.log_origin, &log_verifiers(participant), &[]).map_err(|e| {
@@ -184,10 +202,12 @@ impl Node {
             })?;
         let checkpoint = opened.checkpoint;
         let _order = self.kept.order.lock().await;
-        if let Some((held, _)) = self.kept.held(&participant.log_origin)?
-            && !extends(&held, &checkpoint, &head.consistency)?
-        {
-            return Ok(checkpoint);
+        if let Some((held, _)) = self.kept.held(&participant.log_origin)? {
+            match compare(&held, from, &checkpoint, &head.consistency)? {
+                Compared::Extends => {}
+                Compared::Same => return Ok(Ok(checkpoint)),
+                Compared::ProofElsewhere => return Ok(Err(held.size)),
+            }
         }
         self.kept.keep(&participant.log_origin, &checkpoint, text).await?;
         let body = Body::CheckpointKept(CheckpointKept {
@@ -198,16 +218,17 @@ impl Node {
         self.ledger
             .append(Draft { body, chain: None, attachments: vec![(AttachmentKind::Checkpoint, head.note.clone())] })
             .await?;
-        Ok(checkpoint)
+        Ok(Ok(checkpoint))
     }
 
     async fn show_head(&self, peer: &ParticipantId) -> Result<()> {
         let believed = self.kept.cosigned_size(peer)?;
         let mut head = self.head(believed)?;
         let mut shown = self.peers.show(peer, believed, head.clone()).await?;
-        if let Err(held) = shown {
-            // The peer holds another size than we thought: once more, from there. A larger one than
-            // our whole log is another history of ours, and `head` says so.
+        for _ in 1..HEADS_TRIES_MAX {
+            let Err(held) = shown else { break };
+            // The peer holds another size than we thought: again, from there. A larger one than our
+            // whole log is another history of ours, and `head` says so.
             head = self.head(held)?;
             shown = self.peers.show(peer, held, head.clone()).await?;
         }
@@ -280,20 +301,43 @@ impl Kept {
     }
 }
 
-/// Does `new` extend `held`? False where it says nothing new; a contradiction is an error that
-/// shows a fork or an older state.
-fn extends(held: &Checkpoint, new: &Checkpoint, proof: &[[u8; 32]]) -> Result<bool> {
+/// What a head says beside the one held.
+#[derive(Debug, PartialEq, Eq)]
+enum Compared {
+    /// It extends it.
+    Extends,
+    /// It is the same.
+    Same,
+    /// Its proof begins at another size than the one held: another head came between, and this one
+    /// says nothing until it is asked for from there.
+    ProofElsewhere,
+}
+
+/// Compares a head, whose proof begins at `from`, with the one held (RFC 6962, section 2.1.2). A
+/// contradiction is an error that shows a fork or an older state.
+fn compare(held: &Checkpoint, from: u64, new: &Checkpoint, proof: &[[u8; 32]]) -> Result<Compared> {
     let forked = |what: &str| Error::new(ErrorCode::LogForked, format!("the log `{}` {what}", held.origin));
+    if new.size == held.size {
+        return if new.root == held.root {
+            Ok(Compared::Same)
+        } else {
+            Err(forked("shows another history than one kept"))
+        };
+    }
+    if held.size != from {
+        return Ok(Compared::ProofElsewhere);
+    }
     if new.size < held.size {
         return Err(forked("shows an older state than one kept"));
-    }
-    if new.size == held.size {
-        return if new.root == held.root { Ok(false) } else { Err(forked("shows another history than one kept")) };
     }
     if held.size > 0 {
         let hashes: Vec<Hash> = proof.iter().map(|h| Hash(*h)).collect();
         verify_consistency(held.size, new.size, &held.root, &new.root, &hashes)
             .map_err(|_| forked("doesn't extend the checkpoint kept"))?;
     }
-    Ok(true)
+    Ok(Compared::Extends)
 }
+
+#[cfg(test)]
+#[path = "witness_tests.rs"]
+mod tests;

@@ -34,7 +34,7 @@ impl Chains {
     /// Counters as a policy sees them, for a request that brings these acknowledgements.
     pub fn state(&self, agreement: &AgreementId, now: Timestamp, brought: &[Acknowledgement]) -> StateFacts {
         let Some(chain) = self.0.get(agreement) else {
-            return StateFacts { uses: 0, unacknowledged: 0, unacknowledged_ms: 0 };
+            return StateFacts::default();
         };
         let brought: HashSet<&Digest> = brought.iter().map(|a| &a.decision).collect();
         let open = || chain.unacknowledged.iter().filter(|(decision, _)| !brought.contains(decision));
@@ -43,6 +43,7 @@ impl Chains {
             uses: chain.uses,
             unacknowledged: u64::try_from(open().count()).unwrap_or(u64::MAX),
             unacknowledged_ms: oldest.map_or(0, |t| now.millis().saturating_sub(t.millis()).max(0)),
+            ..StateFacts::default()
         }
     }
 
@@ -62,6 +63,8 @@ impl Chains {
         chain.next = position.number.saturating_add(1);
         chain.last = Some(leaf);
         match &entry.body {
+            // What an amended agreement was charged counts on.
+            Body::Agreement(agreement) => chain.uses = agreement.uses.unwrap_or(0),
             Body::Decision(decision) => {
                 if at_start {
                     chain.uses = decision.uses;

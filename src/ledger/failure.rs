@@ -1,7 +1,7 @@
 //! What keeps the log from being written, told without the machine's paths; and the reserve on the
 //! disk, from which outcomes, receipts and the stop can still be written.
 
-use perron_log::LogError;
+use perron_log::{LogError, LogReader};
 use perron_model::entry::Body;
 use perron_model::limits::DISK_RESERVE_BYTES;
 use perron_model::{Error, ErrorCode, Result};
@@ -30,6 +30,11 @@ impl Room {
     }
 }
 
+/// A leaf that is durable.
+pub fn leaf_of(log: &LogReader, index: u64) -> Result<Vec<u8>> {
+    log.leaf(index).map_err(|e| log_error(&e))
+}
+
 /// Bytes that are free for us on the disk of a directory; none where the system doesn't tell.
 pub fn free_bytes(directory: &Path) -> Option<u64> {
     fs2::available_space(directory).ok()
@@ -37,8 +42,9 @@ pub fn free_bytes(directory: &Path) -> Option<u64> {
 
 /// May an entry use the reserve? Only what ends or explains something: that somebody could not be
 /// told of a read that happened would be worse than that none begins.
-pub(super) const fn ends_something(body: &Body) -> bool {
+pub(super) fn ends_something(body: &Body) -> bool {
     match body {
+        Body::Notice(notice) => matches!(notice.act.as_str(), "suspend" | "revoke"),
         Body::Start(_)
         | Body::Stop(_)
         | Body::Recovery(_)

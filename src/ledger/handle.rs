@@ -2,6 +2,7 @@
 
 use crate::ledger::chains::Chains;
 use crate::ledger::failure::{Room, ends_something, log_error};
+use crate::ledger::fold::Folder;
 use crate::ledger::nonces::Nonces;
 use crate::ledger::refusals::Refusals;
 use crate::ledger::writer::{Draft, Job, Observer, Writer};
@@ -9,7 +10,7 @@ use perron_gate::Clock;
 use perron_log::{Checkpoint, Layout, Log, LogReader, LogSettings, OsFiles, Publisher};
 use perron_model::decision::StateFacts;
 use perron_model::entry::{Body, Outcome, OutcomeStatus, Recovery};
-use perron_model::limits::LEDGER_QUEUE_MAX;
+use perron_model::limits::{LEDGER_BATCHES_TELLING_MAX, LEDGER_QUEUE_MAX};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result};
 use std::collections::HashMap;
 use std::path::Path;
@@ -94,8 +95,8 @@ impl Ledger {
         let publisher = log.publisher();
         let reader = log.reader();
         let mut chains = Chains::default();
-        let mut writer = Writer::new(log, observer);
-        writer.replay(&reader, &mut chains)?;
+        let mut writer = Writer::new(log);
+        writer.replay(&reader, &mut chains, observer.as_ref())?;
         let unfinished = chains.unfinished();
         let size = reader.size();
         let mut drafts = Vec::new();
@@ -130,14 +131,16 @@ impl Ledger {
             room: Room::of(data),
             origin,
         });
+        let folder = Folder(observer);
         for draft in drafts {
-            writer.write(&inner, vec![(draft, None)])?;
+            if let Some(durable) = writer.write(&inner, vec![(draft, None)])? {
+                folder.take(durable);
+            }
         }
         let thread_inner = Arc::downgrade(&inner);
-        std::thread::Builder::new()
-            .name("perron-ledger".to_owned())
-            .spawn(move || writer.run(&thread_inner, jobs))
-            .map_err(|_| Error::new(ErrorCode::Internal, "the log's writer can't be started"))?;
+        let (folding, handed) = std::sync::mpsc::sync_channel(LEDGER_BATCHES_TELLING_MAX);
+        thread("perron-told", move || folder.run(&handed))?;
+        thread("perron-ledger", move || writer.run(&thread_inner, jobs, &folding))?;
         Ok((Ledger(inner), Opened { size, recovered: recovered.torn.is_some(), unfinished: unfinished.len() }))
     }
 
@@ -255,6 +258,11 @@ impl Ledger {
         }
         turns.entry(*agreement).or_default().clone()
     }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    started.map(drop).map_err(|_| Error::new(ErrorCode::Internal, "the log's writer can't be started"))
 }
 
 fn gone() -> Error {

@@ -6,6 +6,7 @@
 mod chains;
 mod clock;
 mod failure;
+mod fold;
 mod gate_port;
 mod handle;
 mod nonces;
@@ -15,7 +16,7 @@ pub mod stream_root;
 mod writer;
 
 pub use clock::SystemClock;
-pub use failure::{free_bytes, log_error};
+pub use failure::{free_bytes, leaf_of, log_error};
 pub use handle::{KnownHeads, Ledger, LogIdentity, Opened};
 pub use nonces::{IssuedNonce, Nonces};
 pub use rates::Rates;

@@ -1,16 +1,23 @@
-//! The one writer: a thread that turns drafts into entries, a batch at a time.
+//! The one writer: a thread that turns drafts into entries, a batch at a time, and hands what is
+//! durable to the one that tells of it. So the next batch is made and flushed while the state
+//! takes up the one before.
 
 use crate::ledger::chains::Chains;
 use crate::ledger::failure::log_error;
+use crate::ledger::fold::{Durable, Fold, Reply, kinds};
 use crate::ledger::handle::Inner;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use perron_log::merkle::leaf_hash;
 use perron_log::{Attachment, Log, LogReader, NewEntry};
-use perron_model::entry::{AttachmentKind, Body, ClockJump, ENTRY_VERSION, Entry};
-use perron_model::limits::LEDGER_BATCH_MAX;
+use perron_model::entry::{AttachmentKind, Body, ChainPosition, ClockJump, ENTRY_VERSION, Entry};
+use perron_model::limits::{LEDGER_BATCH_MAX, LEDGER_GATHER_US_MAX};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp};
-use std::sync::{Arc, PoisonError};
+use std::collections::HashMap;
+use std::sync::PoisonError;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 /// What is to be written; number, time, blind and chain position are set by the writer.
@@ -31,7 +38,8 @@ impl Draft {
     }
 }
 
-/// Who is told of each durable entry, in order, on the writer's thread.
+/// Who is told of each durable entry, in order, on a thread of its own, before those who wait for
+/// the entry.
 pub trait Observer: Send + Sync {
     /// An entry is durable.
     fn applied(&self, entry: &Entry, leaf: Digest, attachments: &[(AttachmentKind, Vec<u8>)]);
@@ -69,24 +77,48 @@ pub(crate) fn random_text() -> Result<String> {
     Ok(URL_SAFE_NO_PAD.encode(random_16()?))
 }
 
-pub(super) type Waiting = (Draft, Option<oneshot::Sender<Result<perron_gate::Recorded>>>);
-type Prepared = (Entry, Digest, Vec<(AttachmentKind, Vec<u8>)>);
+/// A draft, and who waits for it.
+pub(super) type Waiting = (Draft, Option<Reply>);
 
 pub(super) struct Writer {
     log: Log,
-    observer: Arc<dyn Observer>,
     last_leaf: Option<Digest>,
     last_time: Timestamp,
+    pace: Pace,
+}
+
+/// How the newest batch went: where many wait for entries, they come again together.
+#[derive(Default)]
+struct Pace {
+    entries: usize,
+    took: Duration,
+}
+
+impl Pace {
+    /// Is it worth looking again for as many as came last time? A writer alone never waits, and
+    /// nobody waits longer than for half of what a batch takes.
+    fn gathers(&self, entries: usize, since: Instant) -> bool {
+        entries < self.entries && since.elapsed() < (self.took / 2).min(GATHER_MAX)
+    }
+}
+
+/// A batch that is being made.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<(Entry, Digest)>,
+    leaves: Vec<NewEntry>,
+    /// Newest places of chains that the batch takes: they are followed once it is durable.
+    heads: HashMap<AgreementId, (u64, Digest)>,
 }
 
 impl Writer {
-    pub(super) fn new(log: Log, observer: Arc<dyn Observer>) -> Writer {
-        Writer { log, observer, last_leaf: None, last_time: Timestamp::EPOCH }
+    pub(super) fn new(log: Log) -> Writer {
+        Writer { log, last_leaf: None, last_time: Timestamp::EPOCH, pace: Pace::default() }
     }
 
     /// Reads the log from its beginning: chains always, the observer from where it was.
-    pub(super) fn replay(&mut self, reader: &LogReader, chains: &mut Chains) -> Result<()> {
-        let seen = self.observer.seen();
+    pub(super) fn replay(&mut self, reader: &LogReader, chains: &mut Chains, observer: &dyn Observer) -> Result<()> {
+        let seen = observer.seen();
         if seen > reader.size() {
             // What is derived leads the truth: acknowledged entries are gone.
             return Err(Error::new(
@@ -104,21 +136,27 @@ impl Writer {
                 let attachments = attachments_of(reader, index)?;
                 acknowledge(chains, &entry, &attachments);
                 if index >= seen {
-                    self.observer.applied(&entry, leaf, &attachments);
+                    observer.applied(&entry, leaf, &attachments);
                 }
             }
             self.last_leaf = Some(leaf);
             self.last_time = entry.time;
         }
-        self.observer.batch_end(reader.size());
+        observer.batch_end(reader.size());
         Ok(())
     }
 
-    pub(super) fn run(mut self, inner: &std::sync::Weak<Inner>, mut jobs: mpsc::Receiver<Job>) {
+    pub(super) fn run(
+        mut self,
+        inner: &std::sync::Weak<Inner>,
+        mut jobs: mpsc::Receiver<Job>,
+        folding: &SyncSender<Fold>,
+    ) {
         while let Some(first) = jobs.blocking_recv() {
             let Some(inner) = inner.upgrade() else { return };
             let mut batch: Vec<Waiting> = Vec::new();
             let mut next = Some(first);
+            let begun = Instant::now();
             let mut tick = false;
             let mut close = None;
             let mut level = Vec::new();
@@ -132,36 +170,54 @@ impl Writer {
                         break;
                     }
                 }
-                next = if batch.len() < LEDGER_BATCH_MAX { jobs.try_recv().ok() } else { None };
+                next = if batch.len() < LEDGER_BATCH_MAX { self.next(&mut jobs, batch.len(), begun) } else { None };
             }
             if tick || close.is_some() {
                 let due = inner.refusals.due(inner.clock.now(), close.is_some());
                 batch.extend(due.into_iter().map(|body| (Draft::plain(body), None)));
             }
-            if !batch.is_empty() {
-                let _ = self.write(&inner, batch);
+            if let Ok(Some(durable)) = self.write(&inner, batch) {
+                let _ = folding.send(Fold::Batch(durable));
             }
             // After a failed write nobody knows what is durable: who waits is told that the log is gone.
-            for reply in level.into_iter().filter(|_| !*inner.failed.borrow()) {
-                let _ = reply.send(());
+            if !level.is_empty() && !*inner.failed.borrow() {
+                let _ = folding.send(Fold::Level(level));
             }
             if let Some(reply) = close {
-                let _ = reply.send(());
+                let _ = folding.send(Fold::Level(vec![reply]));
                 return;
             }
         }
     }
 
-    /// One batch: one record, one sync; then all who wait are answered.
-    pub(super) fn write(&mut self, inner: &Inner, batch: Vec<Waiting>) -> Result<()> {
-        let mut replies = Vec::with_capacity(batch.len());
-        let mut prepared: Vec<Prepared> = Vec::with_capacity(batch.len());
-        let mut leaves = Vec::with_capacity(batch.len());
+    /// The next job, if it is there or soon to come.
+    fn next(&self, jobs: &mut mpsc::Receiver<Job>, entries: usize, begun: Instant) -> Option<Job> {
+        loop {
+            match jobs.try_recv() {
+                Ok(job) => return Some(job),
+                Err(TryRecvError::Empty) if self.pace.gathers(entries, begun) => std::thread::yield_now(),
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// One batch: one record, one sync. Who waits is answered by whom this is handed to; who
+    /// can't be served is answered here.
+    pub(super) fn write(&mut self, inner: &Inner, drafts: Vec<Waiting>) -> Result<Option<Durable>> {
+        if drafts.is_empty() {
+            return Ok(None);
+        }
+        let mut replies = Vec::with_capacity(drafts.len());
+        let mut batch = Batch::default();
         // A batch that doesn't become durable leaves no trace in what the next one builds on.
         let before = (self.last_leaf, self.last_time);
-        for (draft, reply) in batch {
-            match self.prepare(inner, draft, &mut prepared, &mut leaves) {
-                Ok(()) => replies.push(reply),
+        for (draft, reply) in drafts {
+            match self.prepare(inner, draft, &mut batch) {
+                Ok(()) => {
+                    // An entry of the clock may have come before it, for which nobody waits.
+                    replies.resize_with(batch.entries.len().saturating_sub(1), || None);
+                    replies.push(reply);
+                }
                 Err(error) => {
                     if let Some(reply) = reply {
                         let _ = reply.send(Err(error));
@@ -169,27 +225,23 @@ impl Writer {
                 }
             }
         }
+        if batch.leaves.is_empty() {
+            return Ok(None);
+        }
         let phase = crate::phases::open(crate::phases::Phase::Flush);
-        let result = self.log.append(&leaves).map_err(|e| log_error(&e));
+        let begun = Instant::now();
+        let result = self.log.append(&batch.leaves).map_err(|e| log_error(&e));
         drop(phase);
+        self.pace = Pace { entries: batch.entries.len(), took: begun.elapsed() };
         match result {
             Ok(_) => {
-                {
-                    let mut chains = inner.chains.lock().unwrap_or_else(PoisonError::into_inner);
-                    for (entry, leaf, _) in &prepared {
-                        chains.follow(entry, *leaf, false);
-                    }
+                let mut chains = inner.chains.lock().unwrap_or_else(PoisonError::into_inner);
+                for (entry, leaf) in &batch.entries {
+                    chains.follow(entry, *leaf, false);
                 }
-                for (entry, leaf, attachments) in &prepared {
-                    self.observer.applied(entry, *leaf, attachments);
-                }
-                self.observer.batch_end(self.log.size());
-                for ((entry, leaf, _), reply) in prepared.into_iter().zip(replies) {
-                    if let Some(reply) = reply {
-                        let _ = reply.send(Ok(perron_gate::Recorded { index: entry.index, leaf }));
-                    }
-                }
-                Ok(())
+                drop(chains);
+                let Batch { entries, leaves, .. } = batch;
+                Ok(Some(Durable { entries, leaves, replies, size: self.log.size() }))
             }
             Err(error) => {
                 (self.last_leaf, self.last_time) = before;
@@ -203,46 +255,25 @@ impl Writer {
     }
 
     /// Turns a draft into an entry in its place; a clock that went back gets an entry before it.
-    fn prepare(
-        &mut self,
-        inner: &Inner,
-        draft: Draft,
-        prepared: &mut Vec<Prepared>,
-        leaves: &mut Vec<NewEntry>,
-    ) -> Result<()> {
+    fn prepare(&mut self, inner: &Inner, draft: Draft, batch: &mut Batch) -> Result<()> {
         let now = inner.clock.now();
         if now.plus_millis(CLOCK_TOLERANCE_MS) < self.last_time {
             let jump = Body::ClockJump(ClockJump { from: self.last_time, to: now });
             self.last_time = now;
-            self.place(inner, Draft::plain(jump), prepared, leaves)?;
+            self.place(inner, Draft::plain(jump), batch)?;
         }
         self.last_time = self.last_time.max(now);
-        self.place(inner, draft, prepared, leaves)
+        self.place(inner, draft, batch)
     }
 
-    fn place(
-        &mut self,
-        inner: &Inner,
-        draft: Draft,
-        prepared: &mut Vec<Prepared>,
-        leaves: &mut Vec<NewEntry>,
-    ) -> Result<()> {
+    fn place(&mut self, inner: &Inner, draft: Draft, batch: &mut Batch) -> Result<()> {
         let blind = random_16()?;
-        let index = self.log.size().saturating_add(u64::try_from(leaves.len()).unwrap_or(u64::MAX));
-        let chain = draft.chain.map(|agreement| {
-            let chains = inner.chains.lock().unwrap_or_else(PoisonError::into_inner);
-            // Entries of this batch are not followed yet: their places are taken here.
-            let newest = prepared.iter().rev().find_map(|(e, leaf, _)| {
-                e.chain.as_ref().filter(|c| c.agreement == agreement).map(|c| (c.number, *leaf))
-            });
-            match newest {
-                Some((number, leaf)) => perron_model::entry::ChainPosition {
-                    agreement,
-                    number: number.saturating_add(1),
-                    previous: Some(leaf),
-                },
-                None => chains.position(agreement),
+        let index = self.log.size().saturating_add(u64::try_from(batch.leaves.len()).unwrap_or(u64::MAX));
+        let chain = draft.chain.map(|agreement| match batch.heads.get(&agreement) {
+            Some((number, leaf)) => {
+                ChainPosition { agreement, number: number.saturating_add(1), previous: Some(*leaf) }
             }
+            None => inner.chains.lock().unwrap_or_else(PoisonError::into_inner).position(agreement),
         });
         let entry = Entry {
             version: ENTRY_VERSION,
@@ -259,16 +290,19 @@ impl Writer {
         let bytes = entry.to_bytes()?;
         let leaf = Digest::from_bytes(leaf_hash(&bytes).0);
         self.last_leaf = Some(leaf);
-        let attachments = draft
-            .attachments
-            .iter()
-            .map(|(kind, bytes)| Attachment { kind: *kind as u16, bytes: bytes.clone() })
-            .collect();
-        leaves.push(NewEntry { leaf: bytes, attachments });
-        prepared.push((entry, leaf, draft.attachments));
+        if let Some(position) = &entry.chain {
+            batch.heads.insert(position.agreement, (position.number, leaf));
+        }
+        let attached = |(kind, bytes)| Attachment { kind: kind as u16, bytes };
+        let attachments = draft.attachments.into_iter().map(attached).collect();
+        batch.leaves.push(NewEntry { leaf: bytes, attachments });
+        batch.entries.push((entry, leaf));
         Ok(())
     }
 }
+
+/// Longest that a batch waits for those who are about to come.
+const GATHER_MAX: Duration = Duration::from_micros(LEDGER_GATHER_US_MAX);
 
 /// Time that a clock may go back without an entry of its own, in milliseconds: entries then get
 /// the time of the newest.
@@ -276,14 +310,8 @@ const CLOCK_TOLERANCE_MS: i64 = 1_000;
 
 fn attachments_of(reader: &LogReader, index: u64) -> Result<Vec<(AttachmentKind, Vec<u8>)>> {
     let attachments = reader.attachments(index).map_err(|e| log_error(&e))?;
-    attachments
-        .into_iter()
-        .map(|a| {
-            AttachmentKind::from_u16(a.kind).map(|kind| (kind, a.bytes)).ok_or_else(|| {
-                Error::new(ErrorCode::LogDamaged, format!("entry {index} has an attachment of an unknown kind"))
-            })
-        })
-        .collect()
+    kinds(attachments)
+        .ok_or_else(|| Error::new(ErrorCode::LogDamaged, format!("entry {index} has an attachment of an unknown kind")))
 }
 
 /// Takes the acknowledgements that a recorded request carried.

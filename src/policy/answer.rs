@@ -1,12 +1,10 @@
 //! Reading a module's answer: strictly, so that whatever isn't expected is an error.
 
 use perron_model::decision::{Refused, Verdict};
-use perron_model::limits::ID_BYTES_MAX;
+use perron_model::limits::{PLACE_BYTES_MAX, REFUSALS_MAX};
+use perron_model::report::Report;
 use perron_model::{Error, ErrorCode, Result};
 use serde::Deserialize;
-
-/// Most reasons of one refusal.
-const REASONS_MAX: usize = 64;
 
 /// What OPA's `opa_eval` gives: one binding a result (OPA wasm ABI 1.2).
 #[derive(Debug, Deserialize)]
@@ -32,7 +30,7 @@ pub(super) fn verdict(answers: Vec<Answer>) -> Result<Verdict> {
         (true, false) => Err(unexpected("a permit with reasons")),
         (false, true) => Err(unexpected("a refusal without a reason")),
         (false, false) => {
-            if refused.len() > REASONS_MAX || !refused.iter().all(well_formed) {
+            if refused.len() > REFUSALS_MAX || !refused.iter().all(well_formed) {
                 return Err(unexpected("a reason that is not one of the table"));
             }
             Ok(Verdict::Refuse(refused))
@@ -40,8 +38,22 @@ pub(super) fn verdict(answers: Vec<Answer>) -> Result<Verdict> {
     }
 }
 
+/// What the report's entrypoint gives.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReportAnswer {
+    result: Report,
+}
+
+/// The report of exactly one well-formed answer.
+pub(super) fn report(answers: Vec<ReportAnswer>) -> Result<Report> {
+    let [ReportAnswer { result }] =
+        <[ReportAnswer; 1]>::try_from(answers).map_err(|_| unexpected("not exactly one report"))?;
+    Ok(result)
+}
+
 fn well_formed(reason: &Refused) -> bool {
-    ErrorCode::parse(&reason.code).is_some() && !reason.clause.is_empty() && reason.clause.len() <= ID_BYTES_MAX
+    ErrorCode::parse(&reason.code).is_some() && !reason.clause.is_empty() && reason.clause.len() <= PLACE_BYTES_MAX
 }
 
 fn unexpected(what: &str) -> Error {
@@ -89,7 +101,7 @@ mod tests {
         ] {
             assert!(read(text).is_err(), "{text}");
         }
-        let many = r#"{"code":"role_missing","clause":"roles"},"#.repeat(REASONS_MAX + 1);
+        let many = r#"{"code":"role_missing","clause":"roles"},"#.repeat(REFUSALS_MAX + 1);
         let text = format!(r#"[{{"result":{{"permit":false,"refused":[{}]}}}}]"#, many.trim_end_matches(','));
         assert!(read(&text).is_err());
     }

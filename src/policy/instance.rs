@@ -1,11 +1,10 @@
 //! One instance of a module in its own store, with bounds of work and of memory.
 
-use crate::policy::answer::{Answer, verdict};
 use opa_wasm::{DefaultContext, Policy, Runtime};
-use perron_model::decision::Verdict;
 use perron_model::limits::{EVALUATION_MEMORY_BYTES_MAX, EVALUATION_MS_MAX};
 use perron_model::{Error, ErrorCode, Result};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::fmt::Display;
 use std::time::Duration;
 use wasmtime::{Engine, Module, ResourceLimiter, Store};
@@ -38,6 +37,18 @@ impl Default for Bounds {
             fuel: EVALUATION_FUEL_MAX,
             yield_fuel: YIELD_FUEL,
             memory_bytes: EVALUATION_MEMORY_BYTES_MAX,
+        }
+    }
+}
+
+impl Bounds {
+    /// Of a report, which tells of every rule and node, for policies larger than the gate takes.
+    pub(super) fn of_reports() -> Bounds {
+        Bounds {
+            time: Duration::from_millis(EVALUATION_MS_MAX * 10),
+            fuel: EVALUATION_FUEL_MAX * 50,
+            memory_bytes: EVALUATION_MEMORY_BYTES_MAX * 4,
+            ..Bounds::default()
         }
     }
 }
@@ -78,7 +89,6 @@ impl ResourceLimiter for Memory {
 pub(super) struct Instance {
     store: Store<Memory>,
     policy: Policy<DefaultContext>,
-    entrypoint: &'static str,
     bounds: Bounds,
 }
 
@@ -87,7 +97,7 @@ impl Instance {
     pub(super) async fn new(
         engine: &Engine,
         module: &Module,
-        entrypoint: &'static str,
+        entrypoints: &[&str],
         bounds: Bounds,
     ) -> Result<Instance> {
         let mut store = Store::new(engine, Memory { bytes_max: bounds.memory_bytes, bytes: 0 });
@@ -95,22 +105,21 @@ impl Instance {
         store.set_fuel(bounds.fuel).map_err(|e| failed("fuel", &e))?;
         store.fuel_async_yield_interval(Some(bounds.yield_fuel)).map_err(|e| failed("fuel", &e))?;
         let runtime = Runtime::new(&mut store, module).await.map_err(|e| failed("instance", &e))?;
-        if !runtime.entrypoints().contains(entrypoint) {
-            return Err(failed("instance", &"the module lacks its entrypoint"));
+        if !entrypoints.iter().all(|e| runtime.entrypoints().contains(*e)) {
+            return Err(failed("instance", &"the module lacks an entrypoint"));
         }
         let policy = runtime.without_data(&mut store).await.map_err(|e| failed("instance", &e))?;
-        Ok(Instance { store, policy, entrypoint, bounds })
+        Ok(Instance { store, policy, bounds })
     }
 
-    /// Evaluates `input`.
-    pub(super) async fn evaluate<I: Serialize + Sync>(&mut self, input: &I) -> Result<Verdict> {
+    /// Evaluates `input` at `entrypoint`: the bindings that the module gives.
+    pub(super) async fn evaluate<I: Serialize + Sync, A: DeserializeOwned>(
+        &mut self,
+        entrypoint: &str,
+        input: &I,
+    ) -> Result<Vec<A>> {
         self.store.set_fuel(self.bounds.fuel).map_err(|e| failed("fuel", &e))?;
-        let answers: Vec<Answer> = self
-            .policy
-            .evaluate(&mut self.store, self.entrypoint, input)
-            .await
-            .map_err(|e| failed("evaluation", &e))?;
-        verdict(answers)
+        self.policy.evaluate(&mut self.store, entrypoint, input).await.map_err(|e| failed("evaluation", &e))
     }
 
     /// Is it worth keeping? Memory that an unusual input made grow is never given back by wasm.

@@ -10,12 +10,15 @@ mod answer;
 mod instance;
 mod pool;
 
+use crate::policy::answer::report;
 use crate::policy::instance::Bounds;
 use crate::policy::pool::Pool;
 use perron_gate::Evaluated;
 use perron_model::decision::{AccessInput, ModuleDigests, StaffInput, Verdict};
 use perron_model::limits::MESSAGE_BYTES_MAX;
+use perron_model::report::Report;
 use perron_model::{Error, ErrorCode, Result, canonical};
+use serde::Serialize;
 use std::fmt::Display;
 use std::fs::DirBuilder;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -23,8 +26,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wasmtime::{Cache, CacheConfig, Config, Engine};
 
-/// `policies/access.rego`, compiled.
+/// `policies/access.rego` with `policies/odrl.rego`, compiled.
 const ACCESS: &[u8] = include_bytes!("../../policies/compiled/access.wasm");
+/// Where it is entered: to decide, and to report.
+const ACCESS_ENTRYPOINTS: &[&str] = &["perron/access/decision", REPORT];
+const REPORT: &str = "perron/odrl/report";
 /// `policies/staff.rego`, compiled.
 const STAFF: &[u8] = include_bytes!("../../policies/compiled/staff.wasm");
 
@@ -53,8 +59,8 @@ impl Policies {
     fn within(cache: Option<&Path>, bounds: Bounds) -> Result<Policies> {
         let engine = engine(cache)?;
         Ok(Policies(Arc::new(Modules {
-            access: Pool::new(&engine, "access", "perron/access/decision", ACCESS, bounds)?,
-            staff: Pool::new(&engine, "staff", "perron/staff/decision", STAFF, bounds)?,
+            access: Pool::new(&engine, "access", ACCESS_ENTRYPOINTS, ACCESS, bounds)?,
+            staff: Pool::new(&engine, "staff", &["perron/staff/decision"], STAFF, bounds)?,
         })))
     }
 
@@ -72,7 +78,14 @@ impl Policies {
 
     /// May a user of one's own organisation do this? An error is a refusal.
     pub async fn staff(&self, input: &StaffInput) -> Result<Verdict> {
-        self.0.staff.evaluate(input).await
+        self.0.staff.decide(input).await
+    }
+
+    /// What each rule's premises, duties and state are, by the module that decides: for a
+    /// [`ReportInput`](perron_model::report::ReportInput), or for an [`AccessInput`]. Not on any
+    /// read's way: it has bounds of its own.
+    pub async fn report<I: Serialize + Sync>(&self, input: &I) -> Result<Report> {
+        report(self.0.access.evaluate_apart(REPORT, input, Bounds::of_reports()).await?)
     }
 
     /// Decides anew from a recorded input (canonical JSON of an [`AccessInput`]): invariant 5.
@@ -84,7 +97,7 @@ impl Policies {
 
 impl perron_gate::Policy for Policies {
     async fn access(&self, input: &AccessInput) -> Result<Evaluated> {
-        let verdict = self.0.access.evaluate(input).await?;
+        let verdict = self.0.access.decide(input).await?;
         Ok(Evaluated { verdict, module: self.0.access.digest() })
     }
 }

@@ -1,10 +1,12 @@
 //! A bounded pool of instances of one module.
 
+use crate::policy::answer::verdict;
 use crate::policy::instance::{Bounds, Instance, failed};
 use perron_model::decision::Verdict;
 use perron_model::limits::EVALUATION_POOL;
 use perron_model::{Digest, Error, ErrorCode, Result};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 use wasmtime::{Engine, Module};
@@ -15,7 +17,7 @@ pub(super) struct Pool {
     engine: Engine,
     module: Module,
     name: &'static str,
-    entrypoint: &'static str,
+    entrypoints: &'static [&'static str],
     digest: Digest,
     bounds: Bounds,
     permits: Semaphore,
@@ -27,7 +29,7 @@ impl Pool {
     pub(super) fn new(
         engine: &Engine,
         name: &'static str,
-        entrypoint: &'static str,
+        entrypoints: &'static [&'static str],
         wasm: &[u8],
         bounds: Bounds,
     ) -> Result<Pool> {
@@ -39,7 +41,7 @@ impl Pool {
             engine: engine.clone(),
             module,
             name,
-            entrypoint,
+            entrypoints,
             digest: Digest::of(wasm),
             bounds,
             permits: Semaphore::new(EVALUATION_POOL),
@@ -59,23 +61,46 @@ impl Pool {
 
     /// Makes one instance ready.
     pub(super) async fn warm(&self) -> Result<()> {
-        let instance = Instance::new(&self.engine, &self.module, self.entrypoint, self.bounds).await?;
+        let instance = Instance::new(&self.engine, &self.module, self.entrypoints, self.bounds).await?;
         self.put(instance);
         Ok(())
     }
 
-    /// Evaluates `input`. An instance that failed, or was cut off by the deadline or by a caller
+    /// Decides about `input` at the module's first entrypoint.
+    pub(super) async fn decide<I: Serialize + Sync>(&self, input: &I) -> Result<Verdict> {
+        let entrypoint = self.entrypoints.first().copied().unwrap_or_default();
+        verdict(self.evaluate(entrypoint, input).await?)
+    }
+
+    /// Evaluates `input` once, in an instance of its own with wider bounds: nothing waits for it.
+    pub(super) async fn evaluate_apart<I: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        entrypoint: &str,
+        input: &I,
+        bounds: Bounds,
+    ) -> Result<Vec<A>> {
+        let mut instance = Instance::new(&self.engine, &self.module, self.entrypoints, bounds).await?;
+        tokio::time::timeout(bounds.time, instance.evaluate(entrypoint, input))
+            .await
+            .map_err(|e| failed("deadline", &e))?
+    }
+
+    /// Evaluates `input` at one of the entrypoints. An instance that failed, or was cut off by the deadline or by a caller
     /// who went away, is dropped: only one that answered goes back.
-    pub(super) async fn evaluate<I: Serialize + Sync>(&self, input: &I) -> Result<Verdict> {
+    pub(super) async fn evaluate<I: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        entrypoint: &str,
+        input: &I,
+    ) -> Result<Vec<A>> {
         let _permit = self.permits.acquire().await.map_err(|e| failed("pool", &e))?;
         let work = async {
             let mut instance = match self.take() {
                 Some(instance) => instance,
-                None => Instance::new(&self.engine, &self.module, self.entrypoint, self.bounds).await?,
+                None => Instance::new(&self.engine, &self.module, self.entrypoints, self.bounds).await?,
             };
-            let verdict = instance.evaluate(input).await?;
+            let answers = instance.evaluate(entrypoint, input).await?;
             self.put(instance);
-            Ok(verdict)
+            Ok(answers)
         };
         tokio::time::timeout(self.bounds.time, work).await.map_err(|e| failed("deadline", &e))?
     }

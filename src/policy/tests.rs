@@ -5,7 +5,7 @@ use perron_gate::Policy as _;
 use perron_model::decision::{AgreementFacts, PartyFacts, Refused, RequestFacts, StateFacts};
 use perron_model::limits;
 use perron_model::participant::Status;
-use perron_model::policy::{Operator, Predicate, RowView, Terms, Value, View, ViewColumn};
+use perron_model::policy::{Constraint, Left, Numbering, Operator, Rule, Rules, Scalar, Test};
 use perron_model::{Digest, ParticipantId, Timestamp};
 use std::time::{Duration, Instant};
 
@@ -21,54 +21,111 @@ fn member(name: &str) -> ParticipantId {
     ParticipantId::parse(name).unwrap()
 }
 
+/// One permission: for a purpose and a legal basis, in 2026, ten times.
+fn permission() -> Rule {
+    let (mut rule, mut numbering) = (Rule::new("permission[0]", USE), Numbering::default());
+    let text = |text: &str| Test::Any(vec![Scalar::Text(text.to_owned())]);
+    let number = |operator, number| Test::number(operator, number).unwrap();
+    let tests = [
+        (Left::Purpose, text(PURPOSE)),
+        (Left::LegalBasis, text(BASIS)),
+        (Left::DateTime, number(Operator::Gteq, at("2026-01-01T00:00:00Z").millis())),
+        (Left::DateTime, number(Operator::Lt, at("2027-01-01T00:00:00Z").millis())),
+        (Left::Count, number(Operator::Lteq, 10)),
+    ];
+    for (index, (left, test)) in tests.into_iter().enumerate() {
+        let at = format!("permission[0].constraint[{index}]");
+        numbering.add(&mut rule, Constraint::Test { at, left, test }).unwrap();
+    }
+    rule
+}
+
 fn good() -> AccessInput {
     AccessInput {
         now: at("2026-11-23T10:00:00Z"),
         request: RequestFacts {
             issuer: member("intercommunale"),
+            issuer_of: Vec::new(),
             provider: member("commune"),
             action: USE.to_owned(),
             purpose: PURPOSE.to_owned(),
+            target: "building_water".to_owned(),
+            target_of: Vec::new(),
+            roles: None,
         },
         agreement: AgreementFacts {
             id: Digest::of(b"agreement"),
             provider: member("commune"),
             consumer: member("intercommunale"),
             finalized: true,
+            agreed_at: at("2026-01-01T00:00:00Z"),
             revoked: false,
+            suspended: false,
+            amended: false,
             legal_basis: BASIS.to_owned(),
-            terms: Terms {
-                actions: vec![USE.to_owned()],
-                purposes: vec![PURPOSE.to_owned()],
-                legal_basis: Some(BASIS.to_owned()),
-                not_before: Some(at("2026-01-01T00:00:00Z")),
-                not_after: Some(at("2027-01-01T00:00:00Z")),
-                uses_max: Some(10),
-                view: View::Rows(RowView {
-                    filter: vec![Predicate {
-                        column: "nis".to_owned(),
-                        operator: Operator::Eq,
-                        values: vec![Value::Text("63049".to_owned())],
-                    }],
-                    columns: vec![ViewColumn { name: "litres".to_owned(), mask: None }],
-                    rows_max: None,
-                }),
-            },
+            rules: Arc::new(Rules { permissions: vec![permission()], ..Rules::default() }),
         },
-        parties: PartyFacts { provider: Status::Active, consumer: Status::Active, register_fresh: true },
-        state: StateFacts { uses: 9, unacknowledged: 0, unacknowledged_ms: 0 },
+        parties: PartyFacts {
+            provider: Status::Active,
+            consumer: Status::Active,
+            consumer_jurisdiction: Some("BE".to_owned()),
+            register_fresh: true,
+        },
+        state: StateFacts { uses: 9, ..StateFacts::default() },
     }
 }
 
-/// The largest terms that a policy of the largest size can give.
+/// As many rules as a policy of the largest size can give: twenty permissions that all apply and a
+/// hundred and eighty tests.
 fn large() -> AccessInput {
     let mut input = good();
-    let values = (0..330).map(|i| Value::Text(format!("{i:0>12}"))).collect::<Vec<_>>();
-    let predicate = Predicate { column: "meter".to_owned(), operator: Operator::IsAnyOf, values };
-    let columns =
-        (0..limits::COLUMNS_MAX).map(|i| ViewColumn { name: format!("column_{i:0>50}"), mask: None }).collect();
-    input.agreement.terms.view = View::Rows(RowView { filter: vec![predicate; 4], columns, rows_max: None });
+    let mut numbering = Numbering::default();
+    let rules = (0..20).map(|number| {
+        let mut rule = Rule::new(&format!("permission[{number}]"), USE);
+        for index in 0..9 {
+            let at = format!("permission[{number}].constraint[{index}]");
+            let mut values: Vec<_> =
+                (0..10).map(|i| Scalar::Text(format!("https://w3id.org/dpv#Purpose{i}"))).collect();
+            values.push(Scalar::Text(PURPOSE.to_owned()));
+            let test = Constraint::Test { at, left: Left::Purpose, test: Test::Any(values) };
+            numbering.add(&mut rule, test).unwrap();
+        }
+        rule
+    });
+    input.agreement.rules = Arc::new(Rules { permissions: rules.collect(), ..Rules::default() });
     assert!(serde_json::to_vec(&input).unwrap().len() > limits::POLICY_BYTES_MAX);
+    input
+}
+
+/// An agreement of twenty rules, as people write them: ten permissions, each for a purpose, in a
+/// year, so many times; ten prohibitions, half of them about another action.
+fn twenty() -> AccessInput {
+    let mut input = good();
+    let mut numbering = Numbering::default();
+    let mut rules = Rules::default();
+    for number in 0..10 {
+        let mut rule = Rule::new(&format!("permission[{number}]"), USE);
+        let purpose = if number == 7 { PURPOSE.to_owned() } else { format!("https://w3id.org/dpv#Purpose{number}") };
+        let tests = [
+            (Left::Purpose, Test::Any(vec![Scalar::Text(purpose)])),
+            (Left::LegalBasis, Test::Any(vec![Scalar::Text(BASIS.to_owned())])),
+            (Left::DateTime, Test::number(Operator::Gteq, at("2026-01-01T00:00:00Z").millis()).unwrap()),
+            (Left::DateTime, Test::number(Operator::Lt, at("2027-01-01T00:00:00Z").millis()).unwrap()),
+            (Left::Count, Test::number(Operator::Lteq, 10).unwrap()),
+        ];
+        for (index, (left, test)) in tests.into_iter().enumerate() {
+            let at = format!("permission[{number}].constraint[{index}]");
+            numbering.add(&mut rule, Constraint::Test { at, left, test }).unwrap();
+        }
+        rules.permissions.push(rule);
+        let action = if number % 2 == 0 { USE } else { "http://www.w3.org/ns/odrl/2/distribute" };
+        let mut rule = Rule::new(&format!("prohibition[{number}]"), action);
+        let at = format!("prohibition[{number}].constraint[0]");
+        let test = Test::Any(vec![Scalar::Text(format!("https://w3id.org/dpv#Marketing{number}"))]);
+        numbering.add(&mut rule, Constraint::Test { at, left: Left::Purpose, test }).unwrap();
+        rules.prohibitions.push(rule);
+    }
+    input.agreement.rules = Arc::new(rules);
     input
 }
 
@@ -83,10 +140,7 @@ async fn permits_what_every_ground_allows() {
     assert_eq!(evaluated.verdict, Verdict::Permit);
     assert_eq!(evaluated.module, Digest::of(ACCESS));
     let mut bare = good();
-    bare.agreement.terms.legal_basis = None;
-    bare.agreement.terms.not_before = None;
-    bare.agreement.terms.not_after = None;
-    bare.agreement.terms.uses_max = None;
+    bare.agreement.rules = Arc::new(Rules { permissions: vec![Rule::new("permission[0]", USE)], ..Rules::default() });
     assert_eq!(policies.access(&bare).await.unwrap().verdict, Verdict::Permit);
 }
 
@@ -103,14 +157,20 @@ async fn each_cause_has_its_code_and_clause() {
         (|i| i.parties.provider = Status::Suspended, ErrorCode::ParticipantSuspended, "parties.provider"),
         (|i| i.agreement.finalized = false, ErrorCode::AgreementNotInForce, "agreement"),
         (|i| i.request.provider = member("other"), ErrorCode::AgreementNotInForce, "provider"),
-        (|i| i.agreement.legal_basis = "other".to_owned(), ErrorCode::AgreementNotInForce, "legal_basis"),
+        (
+            |i| i.agreement.legal_basis = "other".to_owned(),
+            ErrorCode::AgreementNotInForce,
+            "permission[0].constraint[1]",
+        ),
         (|i| i.agreement.revoked = true, ErrorCode::AgreementRevoked, "agreement"),
+        (|i| i.agreement.suspended = true, ErrorCode::AgreementSuspended, "agreement"),
+        (|i| i.agreement.amended = true, ErrorCode::AgreementAmended, "agreement"),
         (|i| i.request.issuer = member("other"), ErrorCode::AssigneeMismatch, "assignee"),
-        (|i| i.now = at("2025-12-31T23:59:59.999Z"), ErrorCode::AgreementNotStarted, "not_before"),
-        (|i| i.now = at("2027-01-01T00:00:00.000Z"), ErrorCode::AgreementExpired, "not_after"),
-        (|i| i.request.action = "distribute".to_owned(), ErrorCode::ActionNotAllowed, "actions"),
-        (|i| i.request.purpose = "other".to_owned(), ErrorCode::PurposeNotAllowed, "purposes"),
-        (|i| i.state.uses = 10, ErrorCode::UsesExhausted, "uses_max"),
+        (|i| i.now = at("2025-12-31T23:59:59.999Z"), ErrorCode::AgreementNotStarted, "permission[0].constraint[2]"),
+        (|i| i.now = at("2027-01-01T00:00:00.000Z"), ErrorCode::AgreementExpired, "permission[0].constraint[3]"),
+        (|i| i.request.action = "distribute".to_owned(), ErrorCode::ActionNotAllowed, "permission"),
+        (|i| i.request.purpose = "other".to_owned(), ErrorCode::PurposeNotAllowed, "permission[0].constraint[0]"),
+        (|i| i.state.uses = 10, ErrorCode::UsesExhausted, "permission[0].constraint[4]"),
         (|i| i.state.unacknowledged = limits::UNACKNOWLEDGED_MAX, ErrorCode::AcknowledgementMissing, "acknowledgement"),
         (
             |i| i.state.unacknowledged_ms = limits::UNACKNOWLEDGED_MS_MAX,
@@ -137,8 +197,50 @@ async fn the_bounds_of_the_policy_are_those_of_the_model() {
     for line in [
         format!("unacknowledged_max := {}\n", limits::UNACKNOWLEDGED_MAX),
         format!("unacknowledged_ms_max := {}\n", limits::UNACKNOWLEDGED_MS_MAX),
+        format!("refusals_max := {}\n", limits::REFUSALS_MAX),
     ] {
         assert!(source.contains(&line), "{line}");
+    }
+}
+
+/// The same module tells of each rule what it decides by; it does so of an input of its own too.
+#[tokio::test]
+async fn a_report_tells_of_each_rule() {
+    use perron_model::report::{LeftValue, ReportAgreement, ReportInput, ReportRequest, Satisfaction};
+    let policies = Policies::load_uncached().unwrap();
+    let told = policies.report(&twenty()).await.unwrap();
+    assert!(told.permit);
+    let active: Vec<bool> = told.permissions.iter().map(|r| r.active).collect();
+    assert_eq!(active.iter().position(|a| *a), Some(7));
+    assert_eq!(active.iter().filter(|a| **a).count(), 1);
+    assert!(told.prohibitions.iter().all(|r| !r.active));
+    let purpose = &told.permissions[0].nodes[0];
+    assert_eq!(purpose.state, Satisfaction::Unsatisfied);
+    assert_eq!(purpose.left, Some(LeftValue::Set(vec![Scalar::Text(PURPOSE.to_owned())])));
+    let mut owed = Rule::new("urn:rule", USE);
+    owed.duties.push(perron_model::policy::Duty {
+        at: "urn:duty".to_owned(),
+        action: USE.to_owned(),
+        assignee: None,
+        before_ms: None,
+        within_ms: None,
+    });
+    let rules = Arc::new(Rules { permissions: vec![owed], ..Rules::default() });
+    for suite in [false, true] {
+        let input = ReportInput {
+            now: at("2026-11-23T10:00:00Z"),
+            request: ReportRequest {
+                issuer: "http://example.org/alice".to_owned(),
+                action: USE.to_owned(),
+                target: "http://example.org/x".to_owned(),
+                ..ReportRequest::default()
+            },
+            agreement: ReportAgreement { rules: rules.clone(), ..ReportAgreement::default() },
+            parties: perron_model::report::ReportParties::default(),
+            state: StateFacts::default(),
+            suite,
+        };
+        assert_eq!(policies.report(&input).await.unwrap().permit, suite);
     }
 }
 
@@ -198,6 +300,7 @@ fn the_compiled_modules_are_those_of_the_digests() {
     let digests = include_str!("../../policies/compiled/DIGESTS");
     for (name, bytes) in [
         ("access.rego", include_bytes!("../../policies/access.rego").as_slice()),
+        ("odrl.rego", include_bytes!("../../policies/odrl.rego").as_slice()),
         ("staff.rego", include_bytes!("../../policies/staff.rego").as_slice()),
         ("access.wasm", ACCESS),
         ("staff.wasm", STAFF),
@@ -235,7 +338,7 @@ async fn an_instance_that_failed_is_not_used_again() {
     policies.warm().await.unwrap();
     assert_eq!((policies.0.access.idle(), policies.0.staff.idle()), (1, 1));
     // An input that isn't an object is evaluated and refused: the instance answered and goes back.
-    assert_eq!(policies.0.access.evaluate(&"text").await.unwrap(), refusal(ErrorCode::EvaluationFailed, "input"));
+    assert_eq!(policies.0.access.decide(&"text").await.unwrap(), refusal(ErrorCode::EvaluationFailed, "input"));
     assert_eq!(policies.0.access.idle(), 1);
     // A caller who goes away in the middle takes the instance along.
     let input = good();
@@ -265,17 +368,18 @@ fn a_cache_that_others_may_write_to_is_refused() {
 fn garbage_is_no_module() {
     let engine = engine(None).unwrap();
     for bytes in [b"".as_slice(), b"\0asm", b"\0asm\x01\0\0\0garbage"] {
-        assert!(Pool::new(&engine, "garbage", "perron/access/decision", bytes, Bounds::default()).is_err());
+        assert!(Pool::new(&engine, "garbage", &["perron/access/decision"], bytes, Bounds::default()).is_err());
     }
 }
 
 #[tokio::test]
 async fn a_module_without_the_interface_or_the_entrypoint_is_refused() {
     let engine = engine(None).unwrap();
-    let empty = Pool::new(&engine, "empty", "perron/access/decision", b"\0asm\x01\0\0\0", Bounds::default()).unwrap();
-    assert_eq!(empty.evaluate(&good()).await.unwrap_err().code, ErrorCode::EvaluationFailed);
-    let other = Pool::new(&engine, "staff", "perron/access/decision", STAFF, Bounds::default()).unwrap();
-    assert_eq!(other.evaluate(&good()).await.unwrap_err().code, ErrorCode::EvaluationFailed);
+    let empty =
+        Pool::new(&engine, "empty", &["perron/access/decision"], b"\0asm\x01\0\0\0", Bounds::default()).unwrap();
+    assert_eq!(empty.decide(&good()).await.unwrap_err().code, ErrorCode::EvaluationFailed);
+    let other = Pool::new(&engine, "staff", &["perron/access/decision"], STAFF, Bounds::default()).unwrap();
+    assert_eq!(other.decide(&good()).await.unwrap_err().code, ErrorCode::EvaluationFailed);
 }
 
 #[tokio::test]
@@ -343,7 +447,7 @@ async fn what_an_evaluation_takes() {
     let start = Instant::now();
     policies.warm().await.unwrap();
     println!("load cold {cold:?}, from the cache {cached:?}, instances {:?}", start.elapsed());
-    for (name, input) in [("usual", good()), ("largest", large())] {
+    for (name, input) in [("usual", good()), ("of twenty rules", twenty()), ("largest", large())] {
         let mut times = Vec::new();
         for _ in 0..200 {
             let start = Instant::now();
@@ -355,8 +459,8 @@ async fn what_an_evaluation_takes() {
         let engine = engine(None).unwrap();
         let module = wasmtime::Module::new(&engine, ACCESS).unwrap();
         let mut instance =
-            instance::Instance::new(&engine, &module, "perron/access/decision", Bounds::default()).await.unwrap();
-        instance.evaluate(&input).await.unwrap();
+            instance::Instance::new(&engine, &module, ACCESS_ENTRYPOINTS, Bounds::default()).await.unwrap();
+        let _: Vec<answer::Answer> = instance.evaluate(ACCESS_ENTRYPOINTS[0], &input).await.unwrap();
         println!("{name} input: {} fuel", instance.fuel_taken());
         assert!(instance.fuel_taken() < instance::EVALUATION_FUEL_MAX / 5);
     }

@@ -1,8 +1,10 @@
 //! The engine: from a grant and a statement to a stream of rows.
 
+use super::decoded::Decoded;
 use super::errors;
 use super::functions;
 use super::guard::Guard;
+use super::lanes::SlowLane;
 use super::memory::QueryPool;
 use super::release::{Released, Releases, Wanted, released_schema};
 use super::run::{BATCHES_AHEAD, Cut, Message, RowStream, contained, feed, stopped, until};
@@ -72,9 +74,11 @@ impl Default for QuerySettings {
 pub struct QueryEngine {
     sets: Arc<Sets>,
     releases: Arc<Releases>,
+    decoded: Arc<Decoded>,
     settings: QuerySettings,
     memory: Arc<dyn MemoryPool>,
     permits: Arc<Semaphore>,
+    lane: SlowLane,
     threads: Threads,
 }
 
@@ -103,9 +107,11 @@ impl QueryEngine {
         Ok(QueryEngine {
             sets,
             releases,
+            decoded: Arc::default(),
             settings,
             memory: Arc::new(GreedyMemoryPool::new(settings.memory_bytes_max)),
             permits: Arc::new(Semaphore::new(settings.queries_max)),
+            lane: SlowLane::new(settings.threads),
             threads: Threads(Some(runtime)),
         })
     }
@@ -146,6 +152,7 @@ impl QueryEngine {
             snapshot: grant.snapshot().clone(),
             sets: Arc::clone(&self.sets),
             releases: Arc::clone(&self.releases),
+            decoded: Arc::clone(&self.decoded),
             keys,
             sql: sql.to_owned(),
         };
@@ -222,7 +229,7 @@ impl QueryEngine {
 
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<AbortHandle> {
         let runtime = self.threads.0.as_ref().ok_or_else(|| errors::internal("threads"))?;
-        Ok(runtime.spawn(work).abort_handle())
+        Ok(runtime.spawn(self.lane.drive(work)).abort_handle())
     }
 
     /// Runs `work` to its end on the engine's threads; it is cut if the caller goes away.
@@ -262,6 +269,7 @@ struct Work {
     snapshot: perron_model::dataset::Snapshot,
     sets: Arc<Sets>,
     releases: Arc<Releases>,
+    decoded: Arc<Decoded>,
     keys: BTreeMap<String, [u8; 32]>,
     sql: String,
 }
@@ -275,7 +283,7 @@ impl Work {
                 let (sets, snapshot) = (Arc::clone(&self.sets), self.snapshot.clone());
                 let parts = blocking(move || sets.parts(&snapshot)).await?;
                 let keys = |column: &str| self.keys.get(column).copied().unwrap_or_default();
-                ViewTable::new(&self.dataset, view, parts, &keys)
+                ViewTable::new(&self.dataset, view, parts, &keys, &self.decoded)
             }
             View::Aggregates(spec) => {
                 let (releases, agreement) = (Arc::clone(&self.releases), self.agreement);
@@ -302,7 +310,7 @@ fn keys(grant: &AccessGrant, mask_key: impl Fn(&str) -> [u8; 32]) -> BTreeMap<St
 /// The table of a view without rows, to plan over.
 fn empty_table(dataset: &Dataset, view: &View) -> Result<ViewTable> {
     match view {
-        View::Rows(view) => ViewTable::new(dataset, view, Vec::new(), &|_| [0; 32]),
+        View::Rows(view) => ViewTable::new(dataset, view, Vec::new(), &|_| [0; 32], &Arc::new(Decoded::none())),
         View::Aggregates(spec) => ViewTable::whole(released_schema(dataset, spec)?, Vec::new()),
     }
 }

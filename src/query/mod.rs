@@ -4,18 +4,25 @@
 //! holds one table and the functions of `functions`, and run over either the barrier of a row view
 //! (`view`) or a released table (`release`). Nothing runs without a grant of the gate.
 
+mod decoded;
 mod engine;
 mod errors;
 mod export;
 mod functions;
 mod guard;
+mod lanes;
 mod memory;
+mod passing;
 mod release;
 mod run;
 mod statement;
 mod view;
 mod walk;
 
+#[cfg(test)]
+mod museum_tests;
+#[cfg(test)]
+mod random_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 

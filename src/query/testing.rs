@@ -33,6 +33,9 @@ impl Register for Yes {
     fn standing(&self, _: &ParticipantId, _: Timestamp) -> Standing {
         Standing { status: Status::Active, version: 1, fresh: true, clock_behind: false }
     }
+    fn jurisdiction(&self, _: &ParticipantId) -> Option<String> {
+        None
+    }
 }
 impl Agreements for Ports {
     fn agreement(&self, id: &AgreementId) -> Option<AgreementInForce> {
@@ -48,7 +51,7 @@ impl Ledger for Yes {
     type Turn = ();
     async fn turn(&self, _: &AgreementId) {}
     fn state(&self, _: &AgreementId, _: Timestamp, _: &[perron_model::request::Acknowledgement]) -> StateFacts {
-        StateFacts { uses: 0, unacknowledged: 0, unacknowledged_ms: 0 }
+        StateFacts::default()
     }
     async fn record(&self, (): (), _: DecisionRecord) -> Result<Recorded> {
         Ok(Recorded { index: 0, leaf: Digest::of(b"leaf") })
@@ -72,21 +75,17 @@ pub(crate) struct Grants {
 impl Grants {
     pub(crate) fn of(dataset: &Dataset, snapshot: &Snapshot, view: View) -> Grants {
         let (provider, consumer) = parties();
-        let terms = Terms {
-            actions: vec![],
-            purposes: vec![],
-            legal_basis: None,
-            not_before: None,
-            not_after: None,
-            uses_max: None,
-            view,
-        };
+        let terms = Terms { rules: Arc::default(), view };
         let in_force = AgreementInForce {
             id: agreement(),
             provider: provider.clone(),
             consumer,
             finalized: true,
             revoked: false,
+            suspended: false,
+            amended: false,
+            agreed_at: now(),
+            known: perron_gate::Known::default(),
             legal_basis: String::new(),
             terms: Arc::new(terms),
             dataset: Arc::new(dataset.clone()),
@@ -109,6 +108,7 @@ impl Grants {
             grant: String::new(),
             nonce: String::new(),
             time: now(),
+            roles: None,
             seen: None,
             acknowledged: vec![],
         };

@@ -5,6 +5,8 @@
 //! its own; the engine sees a source without statistics that takes neither filters nor limits. So
 //! no expression of a user is evaluated on a row that the view hides (invariant 11).
 
+use super::decoded::{Decoded, GroupName};
+use super::passing::{Passing, Step};
 use crate::source::{Part, arrow_type, dataset_schema};
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -57,6 +59,8 @@ struct Inner {
     parts: Vec<Part>,
     filter: Vec<Predicate>,
     columns: Vec<Given>,
+    /// Row groups that reads before have decoded.
+    decoded: Arc<Decoded>,
 }
 
 /// A column of the view.
@@ -86,6 +90,7 @@ impl ViewTable {
         view: &RowView,
         parts: Vec<Part>,
         mask_key: &dyn Fn(&str) -> [u8; 32],
+        decoded: &Arc<Decoded>,
     ) -> Result<ViewTable> {
         let rows = dataset_schema(dataset);
         check_parts(&rows, &parts)?;
@@ -115,7 +120,7 @@ impl ViewTable {
         }
         let total: u64 = parts.iter().map(Part::rows).sum();
         let partitions = if total < SPLIT_ROWS_MIN { 1 } else { 2 };
-        let inner = Arc::new(Inner { rows, parts, filter: view.filter.clone(), columns });
+        let inner = Arc::new(Inner { rows, parts, filter: view.filter.clone(), columns, decoded: Arc::clone(decoded) });
         Ok(ViewTable { schema: Arc::new(Schema::new(fields)), inner, partitions })
     }
 
@@ -123,7 +128,9 @@ impl ViewTable {
     pub(crate) fn whole(rows: SchemaRef, parts: Vec<Part>) -> Result<ViewTable> {
         check_parts(&rows, &parts)?;
         let columns = (0..rows.fields().len()).map(|at| Given { at, mask: Masking::Plain }).collect();
-        let inner = Arc::new(Inner { rows: Arc::clone(&rows), parts, filter: Vec::new(), columns });
+        // Read once and as a whole: nothing of it is kept.
+        let decoded = Arc::new(Decoded::none());
+        let inner = Arc::new(Inner { rows: Arc::clone(&rows), parts, filter: Vec::new(), columns, decoded });
         Ok(ViewTable { schema: rows, inner, partitions: 1 })
     }
 
@@ -133,19 +140,17 @@ impl ViewTable {
     }
 
     /// Row groups in order, cut into as many runs of about as many rows as there are partitions.
-    fn runs(&self) -> Vec<VecDeque<(Part, Vec<usize>)>> {
+    fn runs(&self) -> Vec<VecDeque<(Part, usize)>> {
         let total: u64 = self.inner.parts.iter().map(Part::rows).sum();
         let each = (total / self.partitions as u64).saturating_add(1);
-        let mut runs: Vec<VecDeque<(Part, Vec<usize>)>> = vec![VecDeque::new(); self.partitions];
+        let mut runs: Vec<VecDeque<(Part, usize)>> = vec![VecDeque::new(); self.partitions];
         let mut before: u64 = 0;
         for part in &self.inner.parts {
             for (group, rows) in part.row_groups().enumerate() {
                 let run = usize::try_from(before / each).unwrap_or(0).min(self.partitions.saturating_sub(1));
                 before = before.saturating_add(rows);
-                let Some(run) = runs.get_mut(run) else { continue };
-                match run.back_mut() {
-                    Some((last, groups)) if last.path == part.path => groups.push(group),
-                    _ => run.push_back((part.clone(), vec![group])),
+                if let Some(run) = runs.get_mut(run) {
+                    run.push_back((part.clone(), group));
                 }
             }
         }
@@ -253,7 +258,7 @@ impl Reading {
 
 struct Opaque {
     reading: Arc<Reading>,
-    run: VecDeque<(Part, Vec<usize>)>,
+    run: VecDeque<(Part, usize)>,
 }
 
 impl fmt::Debug for Opaque {
@@ -269,44 +274,96 @@ impl PartitionStream for Opaque {
 
     fn execute(&self, _ctx: Arc<TaskContext>) -> SendableRecordBatchStream {
         let rows = Rows { reading: Arc::clone(&self.reading), run: self.run.clone(), open: None };
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.reading.schema), futures::stream::iter(rows)))
+        let passing = Passing::new(rows, Arc::clone(&self.reading.schema));
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.reading.schema), passing))
     }
 }
 
-/// The batches of one partition, read when they are asked for. A batch of which the view hides
-/// every row is given empty, so that each step takes bounded time.
+/// The steps of one partition, taken when they are asked for: each takes bounded time.
 struct Rows {
     reading: Arc<Reading>,
-    run: VecDeque<(Part, Vec<usize>)>,
-    open: Option<ParquetRecordBatchReader>,
+    run: VecDeque<(Part, usize)>,
+    /// The row group being read, and its part.
+    open: Option<(Part, Source)>,
+}
+
+/// A row group on its way.
+enum Source {
+    /// As a read before decoded it.
+    Kept { batches: Arc<Vec<RecordBatch>>, next: usize },
+    /// Decoded now.
+    File { reader: ParquetRecordBatchReader, name: GroupName, read: Vec<RecordBatch> },
+}
+
+impl Rows {
+    fn open(&self, part: &Part, group: usize) -> PlanResult<Source> {
+        let (inner, columns) = (&self.reading.inner, &self.reading.read);
+        let name = GroupName::new(part, group, columns);
+        match inner.decoded.get(&name) {
+            Some(batches) => Ok(Source::Kept { batches, next: 0 }),
+            None => Ok(Source::File { reader: open(part, group, columns)?, name, read: Vec::new() }),
+        }
+    }
+}
+
+impl Source {
+    /// The next batch; at the end of what was decoded now, it is kept.
+    fn next(&mut self, decoded: &Decoded) -> Option<PlanResult<RecordBatch>> {
+        match self {
+            Source::Kept { batches, next } => {
+                let batch = batches.get(*next)?.clone();
+                *next = next.saturating_add(1);
+                Some(Ok(batch))
+            }
+            Source::File { reader, name, read } => match reader.next() {
+                Some(Ok(batch)) => {
+                    read.push(batch.clone());
+                    Some(Ok(batch))
+                }
+                Some(Err(_)) => Some(Err(unreadable())),
+                None => {
+                    decoded.put(name.clone(), std::mem::take(read));
+                    None
+                }
+            },
+        }
+    }
 }
 
 impl Iterator for Rows {
-    type Item = PlanResult<RecordBatch>;
+    type Item = PlanResult<Step>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(reader) = &mut self.open {
-                match reader.next() {
-                    Some(Ok(batch)) => return Some(self.reading.pass(&batch)),
-                    Some(Err(_)) => return Some(Err(unreadable())),
-                    None => self.open = None,
+            if let Some((part, source)) = &mut self.open {
+                if let Some(batch) = source.next(&self.reading.inner.decoded) {
+                    return Some(batch.and_then(|batch| self.reading.pass(&batch)).map(Step::Rows));
+                }
+                let goes_on = self.run.front().is_some_and(|(next, _)| next.path == part.path);
+                self.open = None;
+                if !goes_on {
+                    return Some(Ok(Step::PartEnd));
                 }
             }
-            let (part, groups) = self.run.pop_front()?;
-            match open(&part, groups, &self.reading.read) {
-                Ok(reader) => self.open = Some(reader),
+            let (part, group) = self.run.pop_front()?;
+            match self.open(&part, group) {
+                Ok(source) => self.open = Some((part, source)),
                 Err(e) => return Some(Err(e)),
             }
         }
     }
 }
 
-fn open(part: &Part, groups: Vec<usize>, read: &[usize]) -> PlanResult<ParquetRecordBatchReader> {
+fn open(part: &Part, group: usize, read: &[usize]) -> PlanResult<ParquetRecordBatchReader> {
     let file = File::open(&part.path).map_err(|_| unreadable())?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, part.metadata.clone());
     let mask = ProjectionMask::roots(builder.parquet_schema(), read.iter().copied());
-    builder.with_projection(mask).with_row_groups(groups).with_batch_size(BATCH_ROWS).build().map_err(|_| unreadable())
+    builder
+        .with_projection(mask)
+        .with_row_groups(vec![group])
+        .with_batch_size(BATCH_ROWS)
+        .build()
+        .map_err(|_| unreadable())
 }
 
 fn check_parts(rows: &SchemaRef, parts: &[Part]) -> Result<()> {

@@ -4,6 +4,7 @@
 //! anything: it is opened, found behind or ahead of the log, and brought level or made anew.
 
 use perron_model::{Error, ErrorCode, Result};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Cache of sled, in bytes: its default of 1 GiB is too much for a commune.
@@ -74,17 +75,18 @@ impl Store {
         tree.scan_prefix(prefix).map(|r| r.map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(failed("read"))).collect()
     }
 
-    /// Makes changes, each atomic by itself; together with `applied` they may be made again.
+    /// Makes changes, those of one tree in their order and at once; together with `applied` they
+    /// may be made again.
     pub fn apply(&self, changes: Vec<Change>) -> Result<()> {
+        let mut trees: BTreeMap<&'static str, sled::Batch> = BTreeMap::new();
         for change in changes {
             match change {
-                Change::Put { tree, key, value } => {
-                    self.db.open_tree(tree).and_then(|t| t.insert(key, value)).map_err(failed("write"))?;
-                }
-                Change::Remove { tree, key } => {
-                    self.db.open_tree(tree).and_then(|t| t.remove(key)).map_err(failed("write"))?;
-                }
+                Change::Put { tree, key, value } => trees.entry(tree).or_default().insert(key, value),
+                Change::Remove { tree, key } => trees.entry(tree).or_default().remove(key),
             }
+        }
+        for (tree, batch) in trees {
+            self.db.open_tree(tree).and_then(|t| t.apply_batch(batch)).map_err(failed("write"))?;
         }
         Ok(())
     }

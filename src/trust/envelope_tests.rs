@@ -21,6 +21,7 @@ fn payload() -> AgreementPayload {
             description: Digest::of(b"description"),
             policy: json!({"permission": []}),
             legal_basis: LegalBasis { term: "https://w3id.org/dpv#PublicTask".to_owned(), text: "decree".to_owned() },
+            amends: None,
             regime: Regime::PublicTask,
         },
         timestamp: at(1000),

@@ -159,12 +159,12 @@ fn the_command_line_refuses_what_cannot_be_used() {
         )
     };
     let good = policy(END);
-    let unknown = good.replace("\"leftOperand\":\"count\"", "\"leftOperand\":\"spatial\"");
+    let unknown = good.replace("\"leftOperand\":\"count\"", "\"leftOperand\":\"product\"");
     let unfit = good.replace("\"valeur\"", "\"salaire\"");
     let long = good.replace("\"@type\":\"Offer\"", &format!("\"@type\":\"Offer\",\"x\":\"{}\"", "y".repeat(70_000)));
     for (bad, code, names) in [
         (&good[..good.len() / 2], "malformed", ""),
-        (&unknown, "term_unsupported", "spatial"),
+        (&unknown, "term_unsupported", "product"),
         (&unfit, "term_invalid", "salaire"),
         (&long, "too_large", ""),
     ] {

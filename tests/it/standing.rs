@@ -65,7 +65,7 @@ pub async fn read_on(mut stream: Streaming<FlightData>) -> (usize, Option<Status
 }
 
 /// The consumer's own request over a channel that stays open, as its process would make it.
-async fn plan(channel: &Channel, agreement: &str) -> Result<(), Status> {
+pub async fn plan(channel: &Channel, agreement: &str) -> Result<(), Status> {
     let command = pb::PlanRead { agreement: agreement.to_owned(), statement: FEW.to_owned() };
     let mut client = FlightServiceClient::new(channel.clone());
     client.get_flight_info(FlightDescriptor::new_cmd(command.encode_to_vec())).await.map(|_| ())

@@ -114,6 +114,15 @@ pub fn output(args: &[&str], variables: &[(&str, &str)]) -> Output {
 impl World {
     /// Founds a data space with a provider and a consumer, and starts all three.
     pub fn new() -> World {
+        World::found(true)
+    }
+
+    /// As `new`, with a consumer that tells the register no endpoint: it can't be dialled.
+    pub fn one_sided() -> World {
+        World::found(false)
+    }
+
+    fn found(is_consumer_dialable: bool) -> World {
         let folder = tempfile::tempdir().unwrap();
         let mut world = World { folder, running: Vec::new() };
         let listen = address().to_string();
@@ -140,7 +149,8 @@ impl World {
         for (name, enterprise, endpoint) in &members {
             let facts =
                 ["--space", SPACE, "--name", name, "--title", "B", "--enterprise", enterprise, "--endpoint", endpoint];
-            world.of(name, &["init"], &facts).unwrap();
+            let shown = if *name == CONSUMER && !is_consumer_dialable { &facts[..8] } else { &facts[..] };
+            world.of(name, &["init"], shown).unwrap();
             let (request, answer) = (world.path(&format!("{name}/request.jws")), world.path(&format!("{name}.answer")));
             world.of(AUTHORITY, &["authority", "enrol"], &[&request, "--out", &answer]).unwrap();
         }
@@ -262,21 +272,43 @@ impl World {
     /// ends at `end`, and a user who may read under it. Gives the agreement's name.
     pub fn agree(&self, end: &str) -> String {
         self.publish("releves").unwrap();
-        let policy = self.write("policy.json", policy(end));
-        let offer = ["offre", "--dataset", "releves", "--policy", &policy, "--automatic", "--legal-text", "essai"];
+        let agreement = self.agree_on("releves", "offre", &policy(end));
+        self.allow(&[&agreement]);
+        agreement
+    }
+
+    /// The consumer gets an agreement over a set that the provider has, by an offer of this policy.
+    pub fn agree_on(&self, set: &str, offer: &str, policy: &str) -> String {
+        let policy = self.write(&format!("{offer}.json"), policy);
+        let added = [offer, "--dataset", set, "--policy", &policy, "--automatic", "--legal-text", "essai"];
         let basis = ["--legal-basis", "https://w3id.org/dpv#PublicInterest"];
-        self.of(PROVIDER, &["offer", "add"], &[&offer[..], &basis[..]].concat()).unwrap();
+        self.of(PROVIDER, &["offer", "add"], &[&added[..], &basis[..]].concat()).unwrap();
         wait_until("the offer is shown", || {
-            self.of(CONSUMER, &["catalogue"], &[PROVIDER]).is_ok_and(|shown| shown.to_string().contains("offre"))
+            self.of(CONSUMER, &["catalogue"], &[PROVIDER]).is_ok_and(|shown| shown.to_string().contains(offer))
         });
-        let asked = self.of(CONSUMER, &["negotiation", "request"], &[PROVIDER, "offre"]).unwrap();
+        self.negotiate(offer)
+    }
+
+    /// Another agreement over the offer that `agree` published, for the same user.
+    pub fn agree_again(&self) -> String {
+        let agreement = self.negotiate("offre");
+        self.allow(&[&agreement]);
+        agreement
+    }
+
+    fn negotiate(&self, offer: &str) -> String {
+        let asked = self.of(CONSUMER, &["negotiation", "request"], &[PROVIDER, offer]).unwrap();
         let number = asked["negotiation"].as_str().unwrap();
         let done = self.of(CONSUMER, &["negotiation", "wait"], &[number, "--seconds", "30"]).unwrap();
-        let agreement = done["agreement"].as_str().unwrap_or_else(|| panic!("no agreement: {done}")).to_owned();
+        done["agreement"].as_str().unwrap_or_else(|| panic!("no agreement: {done}")).to_owned()
+    }
+
+    /// The user of these tests may read under these agreements.
+    pub fn allow(&self, agreements: &[&str]) {
         let uid = std::fs::metadata(self.dir(CONSUMER)).unwrap().uid().to_string();
-        let user = ["anne", "--role", "analyst", "--purpose", PURPOSE, "--uid", &uid, "--agreement", &agreement];
+        let mut user = vec!["anne", "--role", "analyst", "--purpose", PURPOSE, "--uid", &uid];
+        agreements.iter().for_each(|agreement| user.extend(["--agreement", agreement]));
         self.of(CONSUMER, &["user", "add"], &user).unwrap();
-        agreement
     }
 
     /// Publishes the set under a name.
@@ -342,6 +374,11 @@ pub fn description(id: &str) -> String {
 
 /// A policy over the set that ends at `end` (RFC 3339).
 pub fn policy(end: &str) -> String {
+    policy_for(end, 1000)
+}
+
+/// As `policy`, for so many uses.
+pub fn policy_for(end: &str, uses: u64) -> String {
     let profile = "https://w3id.org/perron/odrl/v1/";
     let constraint = |operand: &str, operator: &str, value: Json| serde_json::json!({"leftOperand": operand, "operator": operator, "rightOperand": value});
     let typed = |kind: &str, value: &str| serde_json::json!({"@type": kind, "@value": value});
@@ -353,7 +390,7 @@ pub fn policy(end: &str) -> String {
             constraint("purpose", "eq", PURPOSE.into()),
             constraint("perron:legalBasis", "eq", "https://w3id.org/dpv#PublicInterest".into()),
             constraint("dateTime", "lt", typed("xsd:dateTime", end)),
-            constraint("count", "lteq", typed("xsd:integer", "1000")),
+            constraint("count", "lteq", typed("xsd:integer", &uses.to_string())),
             constraint("perron:columns", "isAnyOf", serde_json::json!(["n", "nom", "valeur"])),
         ]}]
     })

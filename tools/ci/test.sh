@@ -16,6 +16,9 @@ echo "== cargo test"
 cargo build --locked --workspace --bins || failed+=(build)
 cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log/cargo" || failed+=(cargo)
 
+echo "== policies in another evaluator"
+tools/regorus/compare.sh 2000 1 2>&1 | tee "$log/differential" || failed+=(differential)
+
 echo "== clients"
 tests/clients/run.sh 2>&1 | tee "$log/clients" || failed+=(clients)
 

@@ -82,6 +82,10 @@ fn input() -> AccessInput {
             provider: provider.clone(),
             action: "http://www.w3.org/ns/odrl/2/read".to_owned(),
             purpose: PURPOSE.to_owned(),
+            target: "readings".to_owned(),
+            issuer_of: Vec::new(),
+            target_of: Vec::new(),
+            roles: None,
         },
         agreement: AgreementFacts {
             id: Digest::of(b"agreement"),
@@ -89,11 +93,19 @@ fn input() -> AccessInput {
             consumer,
             finalized: true,
             revoked: false,
-            legal_basis: terms.legal_basis.clone().unwrap_or_default(),
-            terms,
+            suspended: false,
+            amended: false,
+            agreed_at: Timestamp::EPOCH,
+            legal_basis: "https://w3id.org/dpv#PublicInterest".to_owned(),
+            rules: terms.rules,
         },
-        parties: PartyFacts { provider: Status::Active, consumer: Status::Active, register_fresh: true },
-        state: StateFacts { uses: 3, unacknowledged: 1, unacknowledged_ms: 1_000 },
+        parties: PartyFacts {
+            provider: Status::Active,
+            consumer: Status::Active,
+            consumer_jurisdiction: Some("BE".to_owned()),
+            register_fresh: true,
+        },
+        state: StateFacts { uses: 3, unacknowledged: 1, unacknowledged_ms: 1_000, ..StateFacts::default() },
     }
 }
 
@@ -158,6 +170,9 @@ impl Register for &Open {
     fn standing(&self, _: &ParticipantId, _: Timestamp) -> Standing {
         Standing { status: Status::Active, version: 1, fresh: true, clock_behind: false }
     }
+    fn jurisdiction(&self, _: &ParticipantId) -> Option<String> {
+        None
+    }
 }
 impl Agreements for &Open {
     fn agreement(&self, _: &AgreementId) -> Option<AgreementInForce> {
@@ -174,7 +189,7 @@ impl Ledger for &Open {
     type Turn = ();
     async fn turn(&self, _: &AgreementId) {}
     fn state(&self, _: &AgreementId, _: Timestamp, _: &[Acknowledgement]) -> StateFacts {
-        StateFacts { uses: 0, unacknowledged: 0, unacknowledged_ms: 0 }
+        StateFacts::default()
     }
     async fn record(&self, (): (), _: DecisionRecord) -> Result<Recorded> {
         Ok(Recorded { index: 0, leaf: Digest::of(b"leaf") })
@@ -204,6 +219,7 @@ fn request() -> VerifiedRequest {
         grant: String::new(),
         nonce: String::new(),
         time: SystemClock.now(),
+        roles: None,
         seen: None,
         acknowledged: Vec::new(),
     };
@@ -231,6 +247,10 @@ fn view(c: &mut Criterion) {
             consumer: consumer.clone(),
             finalized: true,
             revoked: false,
+            suspended: false,
+            amended: false,
+            agreed_at: Timestamp::EPOCH,
+            known: perron_gate::Known::default(),
             legal_basis: String::new(),
             terms: Arc::new(odrl::parse(&policy_of(hashed), &dataset(), None).expect("a policy")),
             dataset: Arc::new(dataset()),

@@ -75,7 +75,7 @@ impl Rooms {
         Gate::new(
             self.member.config.participant.clone(),
             RegisterPort(self.member.register.clone()),
-            AgreementsPort::new(self.state.clone(), self.sets.clone()),
+            AgreementsPort::new(self.state.clone(), self.sets.clone(), Arc::new(SystemClock)),
             PolicyPort(self.policies.clone()),
             ledger,
             ClockPort(Arc::new(SystemClock)),

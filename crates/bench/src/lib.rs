@@ -10,6 +10,7 @@ pub mod appends;
 pub mod attacks;
 pub mod conditions;
 pub mod decisions;
+pub mod differential;
 pub mod figure;
 pub mod flush;
 pub mod ground;

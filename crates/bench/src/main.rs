@@ -7,7 +7,9 @@ use perron_bench::figure::{Figure, Goal, Line, Round, Rounds, Seen};
 use perron_bench::flush::Probe;
 use perron_bench::size::{FULL, QUICK, Size};
 use perron_bench::space::Space;
-use perron_bench::{appends, attacks, conditions, decisions, failed, negotiations, plain, reads, release, rows};
+use perron_bench::{
+    appends, attacks, conditions, decisions, differential, failed, negotiations, plain, reads, release, rows,
+};
 use perron_model::Result;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,18 @@ enum Verb {
     Attacks(AttackArgs),
     /// A released table over many readings, against DuckDB running the same protected query.
     Release(ReleaseArgs),
+    /// Writes generated cases of policies with the gate's answers, for `tools/regorus`.
+    Cases {
+        /// How many.
+        #[arg(long, default_value_t = 100_000)]
+        cases: u64,
+        /// Seed of the generator.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// The file to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Serves batches plainly; the load program starts this itself.
     #[command(hide = true)]
     Plain {
@@ -116,11 +130,38 @@ enum Group {
     Decisions,
 }
 
+/// Least part of the cases that are permits, and that are refusals, in percent.
+const PART_PERCENT_MIN: u64 = 30;
+/// Least number of refusals with each reason, in 100,000 cases.
+const REASON_CASES_MIN: u64 = 100;
+
+/// Writes the cases, prints what they are, and fails if they don't try each answer often enough.
+fn write_cases(cases: u64, seed: u64, out: &Path) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let mut file = std::io::BufWriter::new(std::fs::File::create(out).map_err(failed)?);
+    let counts = runtime.block_on(differential::write(cases, seed, &mut file))?;
+    std::io::Write::flush(&mut file).map_err(failed)?;
+    println!("{cases} cases of seed {seed}: {} permits, {} refusals", counts.permits, counts.refusals);
+    for (code, number) in &counts.reasons {
+        println!("  {code}: {number}");
+    }
+    let least = cases * PART_PERCENT_MIN / 100;
+    if counts.permits < least || counts.refusals < least {
+        return Err(failed("too few permits or refusals among the cases"));
+    }
+    let seen = |code: &str| counts.reasons.get(code).copied().unwrap_or(0);
+    match differential::REASONS.iter().find(|code| seen(code) < cases * REASON_CASES_MIN / 100_000) {
+        Some(code) => Err(failed(format!("too few refusals as `{code}` among the cases"))),
+        None => Ok(()),
+    }
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Run(args) => run(&args),
         Verb::Attacks(args) => attack(&args),
         Verb::Release(args) => measure_release(&args),
+        Verb::Cases { cases, seed, out } => write_cases(cases, seed, &out),
         Verb::Plain { dir, files } => plain::serve(&dir, &files),
     };
     match done {

@@ -13,7 +13,8 @@ use perron::query::arrow::record_batch::RecordBatch;
 use perron::query::{QueryEngine, QuerySettings, Released, Releases};
 use perron::source::{Sets, SourceFile, SourceFormat};
 use perron_gate::{
-    AgreementInForce, Agreements, Clock, DecisionRecord, Evaluated, Gate, Ledger, Policy, Recorded, Register, Standing,
+    AgreementInForce, Agreements, Clock, DecisionRecord, Evaluated, Gate, Known, Ledger, Policy, Recorded, Register,
+    Standing,
 };
 use perron_model::dataset::{Dataset, Snapshot};
 use perron_model::decision::{AccessInput, StateFacts, Verdict};
@@ -158,6 +159,9 @@ impl Register for &Open {
     fn standing(&self, _: &ParticipantId, _: Timestamp) -> Standing {
         Standing { status: Status::Active, version: 1, fresh: true, clock_behind: false }
     }
+    fn jurisdiction(&self, _: &ParticipantId) -> Option<String> {
+        None
+    }
 }
 impl Agreements for &Open {
     fn agreement(&self, _: &AgreementId) -> Option<AgreementInForce> {
@@ -173,7 +177,7 @@ impl Ledger for &Open {
     type Turn = ();
     async fn turn(&self, _: &AgreementId) {}
     fn state(&self, _: &AgreementId, _: Timestamp, _: &[Acknowledgement]) -> StateFacts {
-        StateFacts { uses: 0, unacknowledged: 0, unacknowledged_ms: 0 }
+        StateFacts::default()
     }
     async fn record(&self, (): (), _: DecisionRecord) -> Result<Recorded> {
         Ok(Recorded { index: 0, leaf: Digest::of(b"leaf") })
@@ -199,6 +203,10 @@ fn release(runtime: &Runtime, sets: &Arc<Sets>, snapshot: &Snapshot, directory: 
         consumer: ParticipantId::parse("consumer")?,
         finalized: true,
         revoked: false,
+        suspended: false,
+        amended: false,
+        agreed_at: SystemClock.now(),
+        known: Known::default(),
         legal_basis: String::new(),
         terms: Arc::new(odrl::parse(&policy(), &dataset, None)?),
         dataset: Arc::new(dataset),

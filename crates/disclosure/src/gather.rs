@@ -304,7 +304,7 @@ impl Gathering {
         for (column, values) in self.columns.iter_mut().zip(columns) {
             match (column, values.numbers) {
                 (Column::Whole(amounts), Numbers::Whole(numbers)) => {
-                    add(amounts, &units, numbers, values.valid, |n| i128::from(n), |n| i128::from(n).abs())?;
+                    add(amounts, &units, numbers, values.valid, i128::from, |n| i128::from(n).abs())?;
                 }
                 (Column::Real(amounts), Numbers::Real(numbers)) => {
                     add(amounts, &units, numbers, values.valid, |n| n, f64::abs)?;

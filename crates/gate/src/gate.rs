@@ -1,11 +1,11 @@
 //! The gate itself.
 
-use crate::grant::{AccessGrant, ReleaseGrant, SchemaGrant, Stop};
+use crate::grant::{AccessGrant, Ground, ReleaseGrant, SchemaGrant, Stop};
 use crate::ports::{
     AgreementInForce, Agreements, Clock, DecisionRecord, Ledger, Policy, Recorded, Register, Standing, VerifiedRequest,
 };
 use perron_model::dataset::Snapshot;
-use perron_model::decision::{AccessInput, AgreementFacts, PartyFacts, Refused, RequestFacts, Verdict};
+use perron_model::decision::{AccessInput, AgreementFacts, PartyFacts, Refused, RequestFacts, StateFacts, Verdict};
 use perron_model::policy::View;
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp, canonical};
 
@@ -64,7 +64,8 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
                 .refuse(turn, request, Some(&agreement), Vec::new(), nothing, consumer, refused, now)
                 .await);
         }
-        let input = self.input(&request, &agreement, consumer, now);
+        let state = self.ledger.state(&agreement.id, now, &request.request.acknowledged);
+        let input = self.input(self.request_facts(&request, &agreement), &agreement, consumer, state, now);
         let bytes = canonical::to_bytes(&input)?;
         // An evaluation that fails is a refusal that is logged like any other (invariant 4).
         let (verdict, module) = match self.policy.access(&input).await {
@@ -92,12 +93,39 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
                     chained: true,
                 };
                 let recorded = self.ledger.record(turn, record).await?;
-                Ok(grant(&agreement, snapshot.clone(), recorded))
+                Ok(grant(&agreement, snapshot.clone(), recorded, input))
             }
             (Verdict::Refuse(reasons), _) => {
                 Err(self.refuse(turn, request, Some(&agreement), bytes, module, consumer, reasons, now).await)
             }
             (Verdict::Permit, None) => Err(Error::new(ErrorCode::Internal, "a permit without a snapshot").into()),
+        }
+    }
+
+    /// Would a running read still be permitted now? The reason if not, and then it has to stop. It
+    /// charges no use and is no grant: what was counted is taken as it was when the read was
+    /// permitted; the time, the parties, the agreement, duties and facts as they are now.
+    pub async fn recheck(&self, ground: &Ground) -> Option<ErrorCode> {
+        let Some(agreement) = self.agreements.agreement(&ground.agreement) else {
+            return Some(ErrorCode::AgreementNotInForce);
+        };
+        let now = self.clock.now();
+        let consumer = self.register.standing(&ground.request.issuer, now);
+        if consumer.clock_behind {
+            return Some(ErrorCode::ClockJump);
+        }
+        let mut request = ground.request.clone();
+        request.issuer_of.clone_from(&agreement.known.consumer_of);
+        request.target_of.clone_from(&agreement.known.dataset_of);
+        let input = self.input(request, &agreement, consumer, ground.counters.clone(), now);
+        match self.policy.access(&input).await {
+            Ok(evaluated) => match evaluated.verdict {
+                Verdict::Permit => None,
+                Verdict::Refuse(reasons) => {
+                    Some(reasons.first().map_or(ErrorCode::EvaluationFailed, Refused::error_code))
+                }
+            },
+            Err(_) => Some(ErrorCode::EvaluationFailed),
         }
     }
 
@@ -111,9 +139,7 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
         if found.consumer != *peer || !found.finalized {
             return Err(unknown().into());
         }
-        if found.revoked {
-            return Err(Error::new(ErrorCode::AgreementRevoked, "the agreement was revoked").into());
-        }
+        found.require_in_force()?;
         Ok(SchemaGrant {
             agreement: found.id,
             dataset: found.dataset,
@@ -127,9 +153,7 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
             .agreements
             .agreement(agreement)
             .ok_or_else(|| Error::new(ErrorCode::AgreementNotInForce, "no agreement of this name is in force"))?;
-        if !found.finalized || found.revoked {
-            return Err(Error::new(ErrorCode::AgreementNotInForce, "the agreement is not in force").into());
-        }
+        found.require_in_force()?;
         let View::Aggregates(spec) = found.terms.view.clone() else {
             return Err(Error::new(ErrorCode::TermInvalid, "the agreement gives rows, not a released table").into());
         };
@@ -152,38 +176,56 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
         }
     }
 
+    fn request_facts(&self, request: &VerifiedRequest, agreement: &AgreementInForce) -> RequestFacts {
+        let claims = &request.request;
+        RequestFacts {
+            issuer: claims.issuer.clone(),
+            issuer_of: agreement.known.consumer_of.clone(),
+            provider: claims.provider.clone(),
+            action: claims.action.clone(),
+            purpose: claims.purpose.clone(),
+            target: agreement.dataset.id.to_string(),
+            target_of: agreement.known.dataset_of.clone(),
+            roles: claims.roles.clone(),
+        }
+    }
+
     fn input(
         &self,
-        request: &VerifiedRequest,
+        request: RequestFacts,
         agreement: &AgreementInForce,
         consumer: Standing,
+        counters: StateFacts,
         now: Timestamp,
     ) -> AccessInput {
-        let claims = &request.request;
         let provider = self.register.standing(&self.me, now);
+        let parties = PartyFacts {
+            provider: provider.status,
+            consumer: consumer.status,
+            consumer_jurisdiction: self.register.jurisdiction(&request.issuer),
+            register_fresh: consumer.fresh && provider.fresh,
+        };
         AccessInput {
             now,
-            request: RequestFacts {
-                issuer: claims.issuer.clone(),
-                provider: claims.provider.clone(),
-                action: claims.action.clone(),
-                purpose: claims.purpose.clone(),
-            },
+            request,
             agreement: AgreementFacts {
                 id: agreement.id,
                 provider: agreement.provider.clone(),
                 consumer: agreement.consumer.clone(),
                 finalized: agreement.finalized,
+                agreed_at: agreement.agreed_at,
                 revoked: agreement.revoked,
+                suspended: agreement.suspended,
+                amended: agreement.amended,
                 legal_basis: agreement.legal_basis.clone(),
-                terms: agreement.terms.as_ref().clone(),
+                rules: agreement.terms.rules.clone(),
             },
-            parties: PartyFacts {
-                provider: provider.status,
-                consumer: consumer.status,
-                register_fresh: consumer.fresh && provider.fresh,
+            parties,
+            state: StateFacts {
+                duties: agreement.known.duties.clone(),
+                facts: agreement.known.facts.clone(),
+                ..counters
             },
-            state: self.ledger.state(&agreement.id, now, &claims.acknowledged),
         }
     }
 
@@ -201,7 +243,7 @@ impl<R: Register, A: Agreements, P: Policy, L: Ledger, C: Clock> Gate<R, A, P, L
     ) -> Denied {
         let (code, clause) =
             reasons.first().map_or((ErrorCode::EvaluationFailed, None), |r| (r.error_code(), Some(r.clause.clone())));
-        let error = Error::new(code, refusal_detail(code, agreement));
+        let error = Error::new(code, refusal_detail(code, clause.as_deref(), agreement));
         if !self.ledger.refusal_rate_ok(&request.request.issuer, &request.request.user, now) {
             self.ledger.summarise(&request.request.issuer, code, request.digest(), now);
             return Denied { error, clause, recorded: None };
@@ -229,7 +271,9 @@ fn refusal(code: ErrorCode, clause: &str) -> Refused {
     Refused { code: code.as_str().to_owned(), clause: clause.to_owned() }
 }
 
-fn grant(agreement: &AgreementInForce, snapshot: Snapshot, recorded: Recorded) -> AccessGrant {
+fn grant(agreement: &AgreementInForce, snapshot: Snapshot, recorded: Recorded, input: AccessInput) -> AccessGrant {
+    let again = agreement.terms.rules.may_change();
+    let ground = again.then_some(Ground { agreement: agreement.id, request: input.request, counters: input.state });
     AccessGrant {
         agreement: agreement.id,
         consumer: agreement.consumer.clone(),
@@ -237,14 +281,18 @@ fn grant(agreement: &AgreementInForce, snapshot: Snapshot, recorded: Recorded) -
         snapshot,
         view: std::sync::Arc::new(agreement.terms.view.clone()),
         decision: recorded.leaf,
-        until: agreement.terms.not_after,
+        until: agreement.terms.until(),
         stop: Stop::new(),
+        ground,
     }
 }
 
-fn refusal_detail(code: ErrorCode, agreement: Option<&AgreementInForce>) -> String {
+fn refusal_detail(code: ErrorCode, clause: Option<&str>, agreement: Option<&AgreementInForce>) -> String {
     match agreement {
-        Some(agreement) => format!("refused under agreement {}: {code}", agreement.id.short()),
+        Some(agreement) => {
+            let at = clause.map(|clause| format!(" at `{clause}`")).unwrap_or_default();
+            format!("refused under agreement {}{at}: {code}", agreement.id.short())
+        }
         None => "no agreement of this name is in force".to_owned(),
     }
 }

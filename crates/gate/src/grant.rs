@@ -1,6 +1,7 @@
 //! Grants: the only keys to data. None has a public constructor.
 
 use perron_model::dataset::{Dataset, Snapshot};
+use perron_model::decision::{RequestFacts, StateFacts};
 use perron_model::policy::{ReleaseSpec, RowView, View};
 use perron_model::{AgreementId, Digest, ErrorCode, ParticipantId, Timestamp};
 use std::sync::Arc;
@@ -28,6 +29,21 @@ impl Stop {
     pub fn reason(&self) -> Option<ErrorCode> {
         let number = self.0.load(Ordering::Acquire);
         number.checked_sub(1).map(|i| ErrorCode::ALL.get(i).copied().unwrap_or(ErrorCode::Internal))
+    }
+}
+
+/// What a running read was permitted on, to be looked at again. It allows nothing.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    pub(crate) agreement: AgreementId,
+    pub(crate) request: RequestFacts,
+    pub(crate) counters: StateFacts,
+}
+
+impl Ground {
+    /// The agreement.
+    pub fn agreement(&self) -> AgreementId {
+        self.agreement
     }
 }
 
@@ -59,9 +75,15 @@ pub struct AccessGrant {
     pub(crate) decision: Digest,
     pub(crate) until: Option<Timestamp>,
     pub(crate) stop: Stop,
+    pub(crate) ground: Option<Ground>,
 }
 
 impl AccessGrant {
+    /// What to look at again while the read runs ([`Gate::recheck`](crate::Gate::recheck)), where
+    /// the answer can change otherwise than at [`until`](AccessGrant::until).
+    pub fn ground(&self) -> Option<&Ground> {
+        self.ground.as_ref()
+    }
     /// The agreement that is the ground.
     pub fn agreement(&self) -> AgreementId {
         self.agreement

@@ -11,8 +11,8 @@ mod grant;
 mod ports;
 
 pub use gate::{Denied, Gate};
-pub use grant::{AccessGrant, ReleaseGrant, SchemaGrant, Stop};
+pub use grant::{AccessGrant, Ground, ReleaseGrant, SchemaGrant, Stop};
 pub use ports::{
-    AgreementInForce, Agreements, Clock, DecisionRecord, Evaluated, Ledger, Policy, Recorded, Register, Standing,
-    VerifiedRequest,
+    AgreementInForce, Agreements, Clock, DecisionRecord, Evaluated, Known, Ledger, Policy, Recorded, Register,
+    Standing, VerifiedRequest,
 };

@@ -1,11 +1,12 @@
 //! What the gate needs of the world.
 
 use perron_model::dataset::{Dataset, Snapshot};
-use perron_model::decision::{AccessInput, Verdict};
+use perron_model::decision::{AccessInput, DutyState, Verdict};
 use perron_model::participant::Status;
-use perron_model::policy::Terms;
+use perron_model::policy::{Scalar, Terms};
 use perron_model::request::{Acknowledgement, ReadRequest};
-use perron_model::{AgreementId, Digest, ParticipantId, Result, Timestamp};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -52,6 +53,8 @@ pub struct Standing {
 pub trait Register: Send + Sync {
     /// The participant's standing at `now`.
     fn standing(&self, id: &ParticipantId, now: Timestamp) -> Standing;
+    /// The participant's country of jurisdiction (ISO 3166-1 alpha-2), if the register holds it.
+    fn jurisdiction(&self, id: &ParticipantId) -> Option<String>;
 }
 
 /// An agreement as the gate goes by it.
@@ -67,6 +70,14 @@ pub struct AgreementInForce {
     pub finalized: bool,
     /// Revoked or terminated since.
     pub revoked: bool,
+    /// Suspended, for a time.
+    pub suspended: bool,
+    /// An amended version is in force in its place.
+    pub amended: bool,
+    /// When it was made: the time that both sides signed.
+    pub agreed_at: Timestamp,
+    /// What is known of the world that its policy may ask for.
+    pub known: Known,
     /// Legal basis (DPV IRI).
     pub legal_basis: String,
     /// Normalised policy.
@@ -75,6 +86,34 @@ pub struct AgreementInForce {
     pub dataset: Arc<Dataset>,
     /// Its newest snapshot, if it has one.
     pub snapshot: Option<Snapshot>,
+}
+
+impl AgreementInForce {
+    /// Why nothing is read under it, whatever its terms say.
+    pub fn require_in_force(&self) -> Result<()> {
+        let refuse = |code, detail: &str| Err(Error::new(code, detail));
+        match self {
+            a if !a.finalized => refuse(ErrorCode::AgreementNotInForce, "no agreement of this name is in force"),
+            a if a.revoked => refuse(ErrorCode::AgreementRevoked, "the agreement was revoked"),
+            a if a.suspended => refuse(ErrorCode::AgreementSuspended, "the agreement is suspended"),
+            a if a.amended => refuse(ErrorCode::AgreementAmended, "the agreement was amended: another is in force"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is known of the world that a policy may ask for. What isn't there isn't known, and
+/// refuses a read whose policy asks for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// State of the policy's duties and obligations, by their places.
+    pub duties: BTreeMap<String, DutyState>,
+    /// Facts that the provider has declared, by name: at least those that the policy names.
+    pub facts: BTreeMap<String, Scalar>,
+    /// Collections of parties that the consumer belongs to.
+    pub consumer_of: Vec<String>,
+    /// Collections of assets that the set belongs to.
+    pub dataset_of: Vec<String>,
 }
 
 /// Agreements by name.

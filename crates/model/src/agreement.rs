@@ -38,6 +38,9 @@ pub struct Offer {
     pub legal_basis: LegalBasis,
     /// Regime of exchange.
     pub regime: Regime,
+    /// The agreement that this one is to take the place of, for an amendment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amends: Option<AgreementId>,
 }
 
 /// What both sides sign (canonical JSON, RFC 8785). Its SHA-256 is the agreement's name.

@@ -3,15 +3,18 @@
 use crate::error::ErrorCode;
 use crate::id::{AgreementId, Digest, ParticipantId};
 use crate::participant::Status;
-use crate::policy::Terms;
+use crate::policy::{Rules, Scalar};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// All that a decision about a read depends on; `input` of the Rego module `access`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccessInput {
-    /// Time of the decision.
+    /// Time of the decision; in JSON milliseconds since 1970-01-01T00:00:00Z.
+    #[serde(rename = "now_ms", with = "crate::time::as_millis")]
     pub now: Timestamp,
     /// The request, as far as a policy may look at it.
     pub request: RequestFacts,
@@ -29,12 +32,23 @@ pub struct AccessInput {
 pub struct RequestFacts {
     /// Who asks: the verified issuer.
     pub issuer: ParticipantId,
+    /// Collections of parties that the issuer belongs to (`odrl:partOf`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issuer_of: Vec<String>,
     /// Who is asked.
     pub provider: ParticipantId,
     /// Action IRI.
     pub action: String,
     /// Purpose IRI.
     pub purpose: String,
+    /// The set asked for.
+    pub target: String,
+    /// Collections of assets that the set belongs to (`odrl:partOf`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target_of: Vec<String>,
+    /// Roles of the user, if the consumer's connector states them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<String>>,
 }
 
 /// The agreement's facts.
@@ -49,12 +63,21 @@ pub struct AgreementFacts {
     pub consumer: ParticipantId,
     /// Is it finalized by both signatures?
     pub finalized: bool,
+    /// When it was made: the time that both sides signed; in JSON milliseconds since
+    /// 1970-01-01T00:00:00Z.
+    #[serde(rename = "agreed_ms", with = "crate::time::as_millis")]
+    pub agreed_at: Timestamp,
     /// Was it revoked or terminated?
     pub revoked: bool,
+    /// Is it suspended?
+    pub suspended: bool,
+    /// Is an amended version in force in its place?
+    pub amended: bool,
     /// Legal basis of the offer (DPV IRI).
     pub legal_basis: String,
-    /// Normalised terms.
-    pub terms: Terms,
+    /// The policy's rules, normalised.
+    #[serde(with = "crate::policy::rule::shared")]
+    pub rules: Arc<Rules>,
 }
 
 /// Standing of both parties.
@@ -65,20 +88,49 @@ pub struct PartyFacts {
     pub provider: Status,
     /// The consumer's.
     pub consumer: Status,
+    /// The consumer's country of jurisdiction (ISO 3166-1 alpha-2), if the register holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer_jurisdiction: Option<String>,
     /// Is the register within its time of use?
     pub register_fresh: bool,
 }
 
-/// What was counted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What was counted, and what is known of the world. What isn't known is absent, and refuses a
+/// read whose policy asks for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateFacts {
     /// Uses charged before this one.
     pub uses: u64,
+    /// Uses charged in the hour before this one, where they are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses_last_hour: Option<u64>,
+    /// Bytes that left under the agreement or are reserved by running reads, where they are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_bytes: Option<u64>,
     /// Reads not acknowledged by the consumer.
     pub unacknowledged: u64,
     /// Age of the oldest of them, in milliseconds.
     pub unacknowledged_ms: i64,
+    /// State of duties and obligations by their place in the signed document; one that is absent
+    /// is not set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub duties: BTreeMap<String, DutyState>,
+    /// Facts that the provider has declared, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, Scalar>,
+}
+
+/// Deontic state of a duty (W3C ODRL Formal Semantics).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DutyState {
+    /// Owed, neither fulfilled nor violated.
+    NotSet,
+    /// Fulfilled.
+    Fulfilled,
+    /// Its time passed, or it was broken.
+    Violated,
 }
 
 /// What the policy answers. A permit has no reasons; a refusal has at least one.
@@ -96,7 +148,8 @@ pub enum Verdict {
 pub struct Refused {
     /// Stable code.
     pub code: String,
-    /// Clause of the agreement that refuses, as a path in its terms (`purposes`, `not_after`…).
+    /// Clause that refuses: a place in the signed policy (`permission[0].constraint[2]`), or what of
+    /// the agreement, the parties or the request does (`parties.consumer`, `assignee`…).
     pub clause: String,
 }
 
@@ -128,4 +181,4 @@ pub struct StaffInput {
 }
 
 /// Digest of each policy module that a decision was made with, by name.
-pub type ModuleDigests = std::collections::BTreeMap<String, Digest>;
+pub type ModuleDigests = BTreeMap<String, Digest>;

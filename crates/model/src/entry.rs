@@ -90,6 +90,9 @@ pub enum Body {
     /// An agreement is in force; its envelope is attached.
     #[n(11)]
     Agreement(#[n(0)] Agreement),
+    /// What one party of an agreement told the other; the signed notice is attached.
+    #[n(12)]
+    Notice(#[n(0)] Notice),
     /// The consumer's intent to read, before the request leaves.
     #[n(20)]
     Intent(#[n(0)] Intent),
@@ -150,6 +153,8 @@ pub enum AttachmentKind {
     Receipt = 8,
     /// What travelled beside a read request (`request::Beside`, canonical JSON).
     Beside = 9,
+    /// A signed notice about an agreement, as sent or received (compact JWS).
+    Notice = 10,
 }
 
 impl AttachmentKind {
@@ -165,6 +170,7 @@ impl AttachmentKind {
             7 => AttachmentKind::Register,
             8 => AttachmentKind::Receipt,
             9 => AttachmentKind::Beside,
+            10 => AttachmentKind::Notice,
             _ => return None,
         })
     }

@@ -86,6 +86,20 @@ codes! {
     AgreementExpired = "agreement_expired", 7, 403;
     /// The agreement was revoked or terminated.
     AgreementRevoked = "agreement_revoked", 7, 403;
+    /// The agreement is suspended.
+    AgreementSuspended = "agreement_suspended", 7, 403;
+    /// The agreement was amended; another is in force in its place.
+    AgreementAmended = "agreement_amended", 7, 403;
+    /// A prohibition of the agreement's policy applies.
+    Prohibited = "prohibited", 7, 403;
+    /// No permission of the agreement's policy is about what is asked.
+    PermissionMissing = "permission_missing", 7, 403;
+    /// A duty isn't fulfilled, or an obligation is violated.
+    DutyUnfulfilled = "duty_unfulfilled", 7, 403;
+    /// A constraint of the permission doesn't hold.
+    ConstraintUnsatisfied = "constraint_unsatisfied", 7, 403;
+    /// What the policy asks for isn't known.
+    StateUnknown = "state_unknown", 9, 409;
     /// The purpose isn't one of the agreement's.
     PurposeNotAllowed = "purpose_not_allowed", 7, 403;
     /// The user's grant doesn't hold the purpose.
@@ -98,6 +112,10 @@ codes! {
     AssigneeMismatch = "assignee_mismatch", 7, 403;
     /// The number of uses is reached.
     UsesExhausted = "uses_exhausted", 8, 429;
+    /// The volume of data is reached.
+    VolumeExhausted = "volume_exhausted", 8, 429;
+    /// The number of uses in an hour is reached.
+    RateExceeded = "rate_exceeded", 8, 429;
     /// A column isn't in the view, or doesn't exist.
     ColumnNotGranted = "column_not_granted", 7, 403;
     /// A table isn't in the view, or doesn't exist.
@@ -124,6 +142,10 @@ codes! {
     DeadlineExceeded = "deadline_exceeded", 4, 504;
     /// A bound on work at a time is reached.
     Overloaded = "overloaded", 8, 429;
+    /// The partner has as many reads at a time as the provider gives it.
+    PartnerBusy = "partner_busy", 8, 429;
+    /// The partner got the volume that the provider gives it in a day.
+    PartnerVolumeReached = "partner_volume_reached", 8, 429;
     /// The ticket isn't known, was used, or is too old.
     TicketInvalid = "ticket_invalid", 3, 400;
     /// This request was answered before.

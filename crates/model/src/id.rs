@@ -59,6 +59,10 @@ slug!(
     /// A user of an organisation, by the name that its operator gave.
     UserName, "user");
 
+slug!(
+    /// A fact that a provider declares, and that policies may ask for.
+    FactName, "fact");
+
 /// SHA-256 of something; written in base64url without padding (43 characters).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

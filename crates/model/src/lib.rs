@@ -12,11 +12,14 @@ pub mod decision;
 pub mod entry;
 pub mod error;
 pub mod id;
+pub mod life;
 pub mod limits;
 pub mod negotiation;
 pub mod participant;
+pub mod partner;
 pub mod policy;
 pub mod register;
+pub mod report;
 pub mod request;
 pub mod time;
 

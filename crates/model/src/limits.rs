@@ -8,14 +8,43 @@ pub const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
 pub const POLICY_BYTES_MAX: usize = 64 * 1024;
 /// Deepest JSON of a policy, in levels.
 pub const POLICY_DEPTH_MAX: usize = 16;
-/// Most constraints and refinements in one policy.
+/// Most rules in one policy.
+pub const POLICY_RULES_MAX: usize = 100;
+/// Most constraints, refinements and duties in one policy.
 pub const POLICY_TERMS_MAX: usize = 200;
+/// Deepest nesting of logical constraints, in levels (the Rego modules evaluate as many).
+pub const POLICY_LOGIC_LEVELS_MAX: usize = 6;
+/// Longest place in a policy, as a refusal names it, in bytes.
+pub const PLACE_BYTES_MAX: usize = 255;
+/// Most reasons of one refusal.
+pub const REFUSALS_MAX: usize = 16;
 /// Most columns of a published set.
 pub const COLUMNS_MAX: usize = 512;
 /// Most participants in a register.
 pub const PARTICIPANTS_MAX: usize = 10_000;
+/// Largest notice about an agreement (its payload), in bytes.
+pub const NOTICE_BYTES_MAX: usize = 32 * 1024;
+/// Largest signed notice (compact JWS), in bytes.
+pub const NOTICE_JWS_BYTES_MAX: usize = 48 * 1024;
+/// How long an answer may go on unseen once its consumer knows that the agreement ended, until the
+/// provider, who has to be told, says so itself, in milliseconds.
+pub const END_KNOWN_MS_MAX: u64 = 1_000;
+/// Longest reason in a notice, in bytes.
+pub const REASON_BYTES_MAX: usize = 2_000;
+/// Most suspensions that one resumption names.
+pub const LIFTED_MAX: usize = 64;
+/// Most notices about one agreement and its amended versions; past it only a revocation is taken.
+pub const NOTICES_MAX: usize = 1_000;
+/// Longest text of a fact, in bytes.
+pub const FACT_BYTES_MAX: usize = 200;
+/// Most facts that an organisation declares, and that are told of one agreement.
+pub const FACTS_MAX: usize = 256;
+/// Most versions of one agreement: the first, and those that amended it.
+pub const VERSIONS_MAX: usize = 1_000;
 /// Longest title, description or reason, in bytes.
 pub const TEXT_BYTES_MAX: usize = 8 * 1024;
+/// Most roles of a user that a request states.
+pub const ROLES_MAX: usize = 16;
 /// Largest read request (compact JWS), in bytes.
 pub const REQUEST_BYTES_MAX: usize = 32 * 1024;
 /// Longest SQL statement, in bytes.
@@ -41,14 +70,33 @@ pub const EVALUATION_POOL: usize = 4;
 pub const QUERY_MS_MAX: u64 = 120_000;
 /// Memory that all queries of one organisation may reserve, in bytes.
 pub const QUERY_MEMORY_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Decoded row groups of snapshots that are kept for the reads that come next, in bytes.
+pub const DECODED_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Work after which a query lets others pass, in milliseconds.
+pub const QUERY_QUICK_MS: u64 = 250;
 /// Queries that may run at a time.
 pub const QUERIES_MAX: usize = 128;
+/// Plans and reads of one partner at a time, where no other number is set: so that no partner takes
+/// all places.
+pub const PARTNER_CONCURRENCY_DEFAULT: u32 = 96;
+/// Smallest bandwidth that a partner can be limited to, in bytes a second: a message of an answer
+/// has to leave before its reader gives up.
+pub const PARTNER_BANDWIDTH_BYTES_PER_S_MIN: u64 = 16 * 1024;
+/// Largest bandwidth and largest volume a day that can be set, in bytes: what JSON numbers hold.
+pub const PARTNER_VOLUME_BYTES_MAX: u64 = (1 << 53) - 1;
+/// How long a read that ends today may have begun before today, in milliseconds.
+pub const PARTNER_LOOK_BACK_MS: i64 = 2 * 3_600_000;
 /// Rows in one batch on the wire.
 pub const BATCH_ROWS: usize = 8192;
 /// Entries that may wait for the log's writer.
 pub const LEDGER_QUEUE_MAX: usize = 4096;
 /// Entries that one batch of the log takes at the most.
 pub const LEDGER_BATCH_MAX: usize = 1024;
+/// Longest that a batch of the log waits for more entries, in microseconds; where entries come one
+/// by one it doesn't wait.
+pub const LEDGER_GATHER_US_MAX: u64 = 200;
+/// Batches that are durable and wait to be told to the state and to those who wait for them.
+pub const LEDGER_BATCHES_TELLING_MAX: usize = 2;
 /// Refusals of well-signed requests that are single entries, a second, by peer and user.
 pub const REFUSALS_PER_SECOND: u32 = 50;
 /// Refusals that may come in one burst before the rate above holds.
@@ -122,6 +170,8 @@ pub const TOOL_STALL_MS_MAX: u64 = ANSWER_STALL_MS_MAX + 15_000;
 pub const END_CHECK_MS: u64 = 250;
 /// Participants that are asked for our head where the end of our log is torn.
 pub const HEADS_ASKED_MAX: usize = 64;
+/// Times that a head is asked for or shown in one exchange, while the other side holds a new one.
+pub const HEADS_TRIES_MAX: usize = 4;
 /// How long each of them has to answer, in milliseconds.
 pub const HEADS_ASKED_MS_MAX: u64 = 5_000;
 /// Largest line of a CSV file, in bytes.
@@ -173,10 +223,15 @@ const _: () = assert!(REQUEST_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(STATEMENT_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(POLICY_BYTES_MAX < DOCUMENT_BYTES_MAX);
 const _: () = assert!(DOCUMENT_BYTES_MAX < MESSAGE_BYTES_MAX);
+const _: () = assert!(NOTICE_BYTES_MAX * 4 / 3 + 1024 <= NOTICE_JWS_BYTES_MAX);
+const _: () = assert!(NOTICE_JWS_BYTES_MAX < DOCUMENT_BYTES_MAX);
+const _: () = assert!(REASON_BYTES_MAX < NOTICE_BYTES_MAX);
+const _: () = assert!(LIFTED_MAX * 48 < NOTICE_BYTES_MAX);
 const _: () = assert!(DOCUMENT_BYTES_MAX < REGISTER_BYTES_MAX);
 const _: () = assert!(CERTIFICATE_LIFE_S < CA_LIFE_S);
 const _: () = assert!(LEDGER_BATCH_MAX <= LEDGER_QUEUE_MAX);
 const _: () = assert!(STATEMENT_LITERAL_BYTES_MAX < STATEMENT_BYTES_MAX);
 const _: () = assert!(QUERY_MEMORY_EACH_BYTES_MAX <= QUERY_MEMORY_BYTES_MAX);
+const _: () = assert!((PARTNER_CONCURRENCY_DEFAULT as usize) < QUERIES_MAX);
 const _: () = assert!(PARTS_MAX * 48 < DOCUMENT_BYTES_MAX);
 const _: () = assert!(REFUSALS_PER_SECOND <= REFUSALS_BURST);

@@ -37,6 +37,9 @@ pub struct ReadRequest {
     pub nonce: String,
     /// When it was made, by the consumer's clock.
     pub time: Timestamp,
+    /// Roles of the user, as the consumer's connector states them (`perron:userRole`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<String>>,
     /// Newest entry of the agreement's chain for which the consumer holds a receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,

@@ -65,6 +65,41 @@ impl std::str::FromStr for Timestamp {
         Self::parse(text)
     }
 }
+/// A time in JSON as a whole number of milliseconds since 1970-01-01T00:00:00Z: for inputs of
+/// policies, where numbers have one form and one order.
+pub mod as_millis {
+    use super::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    /// Writes it.
+    pub fn serialize<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i64(time.millis())
+    }
+    /// Reads it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+        Timestamp::from_millis(i64::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+/// [`as_millis`] for a time that may be absent.
+pub mod as_millis_option {
+    use super::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    /// Writes it.
+    pub fn serialize<S: Serializer>(time: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => to.serialize_some(&time.millis()),
+            None => to.serialize_none(),
+        }
+    }
+    /// Reads it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+        let millis = Option::<i64>::deserialize(from)?;
+        millis.map(Timestamp::from_millis).transpose().map_err(D::Error::custom)
+    }
+}
+
 impl<C> minicbor::Encode<C> for Timestamp {
     fn encode<W: minicbor::encode::Write>(
         &self,

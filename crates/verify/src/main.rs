@@ -126,6 +126,7 @@ fn signature_key(kind: &str) -> &'static str {
         "signature.cosignature",
         "signature.register",
         "signature.envelope",
+        "signature.notice",
         "signature.request",
         "signature.receipt",
     ];

@@ -228,6 +228,7 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
     ("signature.cosignature", "cosignatures", "cosignatures"),
     ("signature.register", "register", "registre"),
     ("signature.envelope", "agreements", "accords"),
+    ("signature.notice", "notices", "avis"),
     ("signature.request", "read requests", "demandes de lecture"),
     ("signature.receipt", "receipts", "reçus"),
     ("error.usage", "can't verify: {0}", "vérification impossible : {0}"),

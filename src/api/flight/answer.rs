@@ -6,6 +6,7 @@
 use crate::api::errors::{from_status, to_status};
 use crate::api::grpc::convert;
 use crate::connector::Node;
+use crate::connector::partners::Place;
 use crate::connector::reads::Serving;
 use crate::connector::tally::{Tally, Weighed};
 use crate::query::RowStream;
@@ -84,8 +85,8 @@ pub(super) fn answer(
     tokio::spawn(async move {
         let _phase = crate::phases::open(crate::phases::Phase::Stream);
         let Some(rows) = serving.rows.take() else { return };
-        let pump = Pump { sender, stop: serving.stop().clone() };
-        let (status, error) = match pump.all(encoded(&serving, rows)).await {
+        let pump = Pump { sender, stop: serving.stop().clone(), node: node.clone() };
+        let (status, error) = match pump.all(encoded(&serving, rows), &serving.place).await {
             Ok(()) => (OutcomeStatus::Complete, None),
             Err(ended) => ended,
         };
@@ -112,9 +113,11 @@ pub(super) fn answer(
 
 fn encoded(serving: &Serving, rows: RowStream) -> FlightDataEncoder {
     let batches = rows.map(|batch| batch.map_err(|error| FlightError::Tonic(Box::new(to_status(&error)))));
+    // A narrow line gets messages that take it for a quarter of a second.
+    let narrow = serving.place.bandwidth().and_then(|rate| usize::try_from(rate / 4).ok());
     FlightDataEncoderBuilder::new()
         .with_schema(serving.schema.clone())
-        .with_max_flight_data_size(MESSAGE_BYTES)
+        .with_max_flight_data_size(narrow.map_or(MESSAGE_BYTES, |bytes| bytes.min(MESSAGE_BYTES)))
         .build(batches)
 }
 
@@ -122,14 +125,16 @@ fn encoded(serving: &Serving, rows: RowStream) -> FlightDataEncoder {
 struct Pump {
     sender: mpsc::Sender<Waiting>,
     stop: Stop,
+    node: Arc<Node>,
 }
 
 impl Pump {
     /// Offers all messages; returns once the transport has taken the last.
-    async fn all(&self, mut messages: FlightDataEncoder) -> Result<(), Ended> {
-        while let Some(message) = messages.next().await {
-            let message = message.map_err(ended_by)?;
+    async fn all(&self, mut messages: FlightDataEncoder, place: &Place) -> Result<(), Ended> {
+        while let Some(message) = self.next(&mut messages).await? {
             let weight = Weighed::new(&message.data_header, &message.data_body);
+            let wait = place.take(weight.bytes(), self.node.now()).map_err(ended_with)?;
+            self.line_free(wait).await?;
             if let Some(place) = self.places(1).await?.next() {
                 place.send((Ok(message), Some(weight)));
             }
@@ -137,25 +142,49 @@ impl Pump {
         self.places(WAITING_MAX).await.map(drop)
     }
 
+    /// The next message. A query that waits for its turn on the threads is ended by its signal too.
+    async fn next(&self, messages: &mut FlightDataEncoder) -> Result<Option<FlightData>, Ended> {
+        tokio::select! {
+            biased;
+            message = messages.next() => message.transpose().map_err(ended_by),
+            ended = self.ended() => Err(ended),
+        }
+    }
+
+    /// Waits until the partner's line is free; the signal and a consumer that goes away end it.
+    async fn line_free(&self, wait: Duration) -> Result<(), Ended> {
+        if wait.is_zero() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            ended = self.ended() => Err(ended),
+            () = self.sender.closed() => Err((OutcomeStatus::CutByConsumer, None)),
+            () = tokio::time::sleep(wait) => Ok(()),
+        }
+    }
+
+    /// Returns once the read's signal ends it.
+    async fn ended(&self) -> Ended {
+        let mut ticks = tokio::time::interval(Duration::from_millis(QUERY_STOP_CHECK_MS));
+        loop {
+            ticks.tick().await;
+            if let Some(reason) = self.stop.reason() {
+                return ended_with(Error::new(reason, "the read was ended while it ran"));
+            }
+        }
+    }
+
     /// Waits for free places; a consumer that takes nothing ends the read, and so does its signal.
     async fn places(&self, count: usize) -> Result<mpsc::PermitIterator<'_, Waiting>, Ended> {
         if let Ok(places) = self.sender.try_reserve_many(count) {
             return Ok(places);
         }
-        let ended = async {
-            let mut ticks = tokio::time::interval(Duration::from_millis(QUERY_STOP_CHECK_MS));
-            loop {
-                ticks.tick().await;
-                if let Some(reason) = self.stop.reason() {
-                    return ended_with(Error::new(reason, "the read was ended while it ran"));
-                }
-            }
-        };
         let free = async {
             tokio::select! {
                 biased;
                 places = self.sender.reserve_many(count) => places.map_err(|_| (OutcomeStatus::CutByConsumer, None)),
-                ended = ended => Err(ended),
+                ended = self.ended() => Err(ended),
             }
         };
         tokio::time::timeout(STALL, free).await.unwrap_or_else(|_| {
@@ -180,6 +209,8 @@ fn ended_with(error: Error) -> Ended {
             | ErrorCode::RegisterStale
             | ErrorCode::AgreementExpired
             | ErrorCode::AgreementRevoked
+            | ErrorCode::AgreementSuspended
+            | ErrorCode::AgreementAmended
     );
     (if revoked { OutcomeStatus::CutByRevocation } else { OutcomeStatus::CutByError }, Some(error))
 }

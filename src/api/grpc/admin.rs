@@ -5,6 +5,7 @@
 
 use crate::api::errors::to_status;
 use crate::api::flight::local::{uid_of, user_of};
+use crate::api::grpc::services::unbroken;
 use crate::api::pb;
 use crate::api::pb::admin_service_server::AdminService;
 use crate::connector::Node;
@@ -15,8 +16,10 @@ use crate::settings::Listen;
 use crate::source::SourceFile;
 use perron_model::agreement::LegalBasis;
 use perron_model::dataset::Dataset;
-use perron_model::id::UserName;
+use perron_model::id::{FactName, UserName};
+use perron_model::life::FactValue;
 use perron_model::participant::Status;
+use perron_model::partner::PartnerLimits;
 use perron_model::{AgreementId, DatasetId, Digest, Error, ErrorCode, ParticipantId, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -84,6 +87,26 @@ pub enum Command {
     AgreementList {},
     /// An agreement's envelope.
     AgreementShow { id: AgreementId },
+    /// What became of an agreement.
+    AgreementHistory { id: AgreementId },
+    /// Suspends an agreement.
+    AgreementSuspend { id: AgreementId, reason: String },
+    /// Proposes to resume it, or confirms that the other side proposed it.
+    AgreementResume { id: AgreementId },
+    /// Refuses what the other side proposed.
+    AgreementRefuse { id: AgreementId, reason: String },
+    /// Revokes an agreement.
+    AgreementRevoke { id: AgreementId, reason: String },
+    /// Puts another policy of an agreement on the table.
+    AgreementAmend { id: AgreementId, policy: Json },
+    /// Duties of an agreement.
+    AgreementDuties { id: AgreementId },
+    /// Tells that a duty was fulfilled.
+    AgreementFulfil { id: AgreementId, duty: String, evidence: String, file: Option<Digest> },
+    /// Declares what holds.
+    FactSet { name: FactName, value: FactValue },
+    /// Facts declared here, and those that partners told.
+    FactList {},
     /// Entries of the log.
     AuditList { from: u64, count: u64 },
     /// Exchanges checkpoints with a participant now.
@@ -94,6 +117,10 @@ pub enum Command {
     AuthorityStatus { participant: ParticipantId, status: Status },
     /// Members of the register.
     AuthorityList {},
+    /// Limits a partner, in place of what limited it before.
+    PartnerLimit { partner: ParticipantId, limits: PartnerLimits },
+    /// Partners, their limits and what they use.
+    PartnerList {},
 }
 
 impl Command {
@@ -101,7 +128,10 @@ impl Command {
     const fn action(&self) -> &'static str {
         match self {
             Command::Status {} => "status",
-            Command::UserAdd { .. } | Command::UserList {} => "user.add",
+            // All acts of an operator.
+            Command::UserAdd { .. } | Command::UserList {} | Command::PartnerLimit { .. } | Command::PartnerList {} => {
+                "user.add"
+            }
             Command::DatasetAdd { .. } => "dataset.add",
             Command::DatasetUpdate { .. } => "dataset.update",
             Command::DatasetWithdraw { .. } => "dataset.withdraw",
@@ -111,7 +141,17 @@ impl Command {
             Command::NegotiationList { .. } | Command::NegotiationWait { .. } => "negotiation.show",
             Command::NegotiationApprove { .. } => "negotiation.approve",
             Command::NegotiationRefuse { .. } => "negotiation.refuse",
-            Command::AgreementList {} | Command::AgreementShow { .. } => "agreement.show",
+            Command::AgreementList {}
+            | Command::AgreementShow { .. }
+            | Command::AgreementHistory { .. }
+            | Command::AgreementDuties { .. } => "agreement.show",
+            Command::AgreementFulfil { .. } => "agreement.fulfil",
+            Command::FactSet { .. } => "fact.set",
+            Command::FactList {} => "fact.list",
+            Command::AgreementSuspend { .. } => "agreement.suspend",
+            Command::AgreementResume { .. } | Command::AgreementRefuse { .. } => "agreement.resume",
+            Command::AgreementRevoke { .. } => "agreement.revoke",
+            Command::AgreementAmend { .. } => "agreement.amend",
             Command::AuditList { .. } | Command::AuditExchange { .. } => "audit.read",
             Command::AuthorityEnrol { .. } | Command::AuthorityStatus { .. } => "authority.change",
             Command::AuthorityList {} => "status",
@@ -187,6 +227,20 @@ impl Admin {
             Command::NegotiationCounter { pid, policy } => node.counter(&pid, policy, actor).await.map(|()| json!({})),
             Command::AgreementList {} => Ok(node.agreement_list()),
             Command::AgreementShow { id } => node.envelope(&id).and_then(to_json),
+            Command::AgreementHistory { id } => node.agreement_history(&id),
+            Command::AgreementDuties { id } => node.duty_list(&id),
+            Command::AgreementSuspend { .. }
+            | Command::AgreementResume { .. }
+            | Command::AgreementRefuse { .. }
+            | Command::AgreementRevoke { .. }
+            | Command::AgreementAmend { .. }
+            | Command::AgreementFulfil { .. }
+            | Command::FactSet { .. } => {
+                let (node, actor) = (node.clone(), actor.to_owned());
+                // In a task of its own: who goes away must not leave a notice in the middle.
+                unbroken(async move { change_agreement(&node, &actor, command).await }).await
+            }
+            Command::FactList {} => Ok(node.fact_list()),
             Command::AuditList { from, count } => node.audit_list(from, count.min(ENTRIES_MAX)),
             Command::AuditExchange { with } => node.exchange_heads(&with).await.map(|()| json!({})),
             Command::AuthorityEnrol { request } => {
@@ -205,6 +259,10 @@ impl Admin {
                 Ok(json!({}))
             }
             Command::AuthorityList {} => Ok(node.register_list()),
+            Command::PartnerLimit { partner, limits } => {
+                node.limit_partner(actor, partner, limits).await.map(|()| json!({}))
+            }
+            Command::PartnerList {} => Ok(node.partner_list()),
         }
     }
 
@@ -270,6 +328,33 @@ impl Admin {
             }
         }
     }
+}
+
+/// What ends, halts or changes an agreement, or what it depends on.
+async fn change_agreement(node: &Node, actor: &str, command: Command) -> Result<Json> {
+    let standing = match command {
+        Command::AgreementSuspend { id, reason } => node.suspend(&id, reason, actor).await?,
+        Command::AgreementRefuse { id, reason } => node.refuse_to_resume(&id, reason, actor).await?,
+        Command::AgreementRevoke { id, reason } => node.revoke(&id, reason, actor).await?,
+        Command::AgreementResume { id } => {
+            let (done, standing) = node.resume(&id, actor).await?;
+            return Ok(json!({ "resume": done, "standing": standing }));
+        }
+        Command::AgreementAmend { id, policy } => {
+            let pid = node.amend(&id, policy, actor).await?;
+            return Ok(json!({ "negotiation": pid }));
+        }
+        Command::AgreementFulfil { id, duty, evidence, file } => {
+            node.fulfil(&id, duty, evidence, file, actor).await?;
+            return Ok(json!({}));
+        }
+        Command::FactSet { name, value } => {
+            node.set_fact(name, value, actor).await?;
+            return Ok(json!({}));
+        }
+        _ => return Err(Error::new(ErrorCode::Internal, "not a change of an agreement")),
+    };
+    Ok(json!({ "standing": standing }))
 }
 
 fn negotiation(n: &Negotiation) -> Json {

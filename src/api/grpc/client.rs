@@ -3,6 +3,7 @@
 use crate::api::errors::from_status;
 use crate::api::grpc::{convert, guard};
 use crate::api::pb;
+use crate::api::pb::agreement_service_client::AgreementServiceClient;
 use crate::api::pb::catalog_service_client::CatalogServiceClient;
 use crate::api::pb::ledger_service_client::LedgerServiceClient;
 use crate::api::pb::negotiation_service_client::NegotiationServiceClient;
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use hyper_util::rt::TokioIo;
+use perron_model::life::Standing;
 use perron_model::limits::{FLIGHT_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX};
 use perron_model::negotiation::{Message, NegotiationMessage};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, canonical};
@@ -241,8 +243,24 @@ impl Peers for GrpcPeers {
             Ok(state) => (convert::state_to_wire(state), String::new(), String::new()),
             Err(error) => (None, error.code.as_str().to_owned(), error.detail.clone()),
         };
-        call(client.acknowledge(pb::AcknowledgeRequest { message_id: message_id.to_owned(), state, refused, detail }))
-            .await
-            .map(|_| ())
+        let message_id = message_id.to_owned();
+        let answer = pb::AcknowledgeRequest { message_id, state, refused, detail, standing: String::new() };
+        call(client.acknowledge(answer)).await.map(|_| ())
+    }
+
+    async fn notify(&self, peer: &ParticipantId, notice: &str) -> Result<Standing> {
+        let mut client = AgreementServiceClient::new(self.channel(peer)).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let answer = call(client.notify(pb::NotifyRequest { notice: notice.to_owned() })).await?;
+        Standing::parse(&answer.standing)
+    }
+
+    async fn acknowledge_notice(&self, peer: &ParticipantId, name: &Digest, taken: &Result<Standing>) -> Result<()> {
+        let mut client = NegotiationServiceClient::new(self.channel(peer)).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let (standing, refused, detail) = match taken {
+            Ok(standing) => (standing.name().to_owned(), String::new(), String::new()),
+            Err(error) => (String::new(), error.code.as_str().to_owned(), error.detail.clone()),
+        };
+        let answer = pb::AcknowledgeRequest { message_id: name.to_string(), state: None, refused, detail, standing };
+        call(client.acknowledge(answer)).await.map(|_| ())
     }
 }

@@ -1,7 +1,7 @@
 //! Between the wire's messages and the model's.
 
 use crate::api::pb;
-use crate::connector::peers::{CatalogueItem, Head, ReceiptParts, RemoteState, Watched};
+use crate::connector::peers::{CatalogueItem, ForWatcher, Head, ReceiptParts, RemoteState, Watched, WatchedMessage};
 use perron_model::agreement::Offer;
 use perron_model::limits::DOCUMENT_BYTES_MAX;
 use perron_model::negotiation::{Message, NegotiationMessage, State};
@@ -138,8 +138,15 @@ pub fn receipt_from_wire(receipt: pb::Receipt) -> ReceiptParts {
 }
 
 /// A message for a watcher on the wire.
-pub fn watched_to_wire(message: &NegotiationMessage) -> Result<pb::WatchResponse> {
+pub fn watched_to_wire(given: &ForWatcher) -> Result<pb::WatchResponse> {
     use pb::watch_response::Message as Wire;
+    let message = match given {
+        ForWatcher::Message(message) => message,
+        ForWatcher::Notice(notice) => {
+            let wire = Wire::Notice(pb::NotifyRequest { notice: notice.clone() });
+            return Ok(pb::WatchResponse { message: Some(wire) });
+        }
+    };
     let envelope = envelope(message);
     let offer = message.offer.as_ref().map(canonical::to_bytes).transpose()?.unwrap_or_default();
     let agreement = message.agreement.as_ref().map(canonical::to_bytes).transpose()?.unwrap_or_default();
@@ -167,9 +174,10 @@ pub fn watched_from_wire(response: pb::WatchResponse) -> Result<Watched> {
         Wire::Verify(m) => (Message::Verify, m.envelope, Content::Agreement(m.agreement)),
         Wire::Finalize(m) => (Message::Finalize, m.envelope, Content::Nothing),
         Wire::Terminate(m) => (Message::Terminate, m.envelope, Content::Reason(m.reason)),
+        Wire::Notice(m) => return Ok(Watched::Notice(m.notice)),
     };
     let envelope = envelope.ok_or_else(|| lacking("envelope"))?;
-    let mut watched = Watched {
+    let mut watched = WatchedMessage {
         message: kind,
         message_id: envelope.message_id,
         consumer_pid: envelope.consumer_pid,
@@ -184,5 +192,5 @@ pub fn watched_from_wire(response: pb::WatchResponse) -> Result<Watched> {
         Content::Agreement(bytes) => watched.agreement = Some(canonical::from_bytes(&bytes, DOCUMENT_BYTES_MAX)?),
         Content::Reason(text) => watched.reason = Some(text.chars().take(2000).collect()),
     }
-    Ok(watched)
+    Ok(Watched::Message(Box::new(watched)))
 }

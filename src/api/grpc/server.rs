@@ -7,6 +7,7 @@ use crate::api::grpc::channels::{self, PeerIdentity, UserCertificate};
 use crate::api::grpc::guard;
 use crate::api::grpc::services::Services;
 use crate::api::pb::admin_service_server::AdminServiceServer;
+use crate::api::pb::agreement_service_server::AgreementServiceServer;
 use crate::api::pb::catalog_service_server::CatalogServiceServer;
 use crate::api::pb::ledger_service_server::LedgerServiceServer;
 use crate::api::pb::negotiation_service_server::NegotiationServiceServer;
@@ -81,6 +82,7 @@ pub async fn serve_peers(
         .layer(MapRequestLayer::new(guard::in_time))
         .add_service(CatalogServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(NegotiationServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(AgreementServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(LedgerServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(RegisterServiceServer::new(services).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(flight)

@@ -4,6 +4,7 @@ use crate::api::errors::to_status;
 use crate::api::grpc::channels::PeerIdentity;
 use crate::api::grpc::convert::{self, Content};
 use crate::api::pb;
+use crate::api::pb::agreement_service_server::AgreementService;
 use crate::api::pb::catalog_service_server::CatalogService;
 use crate::api::pb::ledger_service_server::LedgerService;
 use crate::api::pb::negotiation_service_server::NegotiationService;
@@ -12,6 +13,7 @@ use crate::connector::Node;
 use crate::connector::authority::Authority;
 use crate::connector::peers::Head;
 use futures::StreamExt;
+use perron_model::life::Standing;
 use perron_model::negotiation::Message;
 use perron_model::{AgreementId, DatasetId, Digest, Error, ErrorCode, ParticipantId, Result};
 use std::sync::Arc;
@@ -27,6 +29,12 @@ const PAGE_DEFAULT: usize = 50;
 pub fn peer_of<T>(request: &Request<T>) -> Result<ParticipantId, Status> {
     let unauthenticated = || to_status(&Error::new(ErrorCode::Unauthenticated, "the channel names no participant"));
     request.extensions().get::<PeerIdentity>().map(|p| p.0.clone()).ok_or_else(unauthenticated)
+}
+
+/// Runs what must not be left in the middle because its caller went away.
+pub async fn unbroken<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    let ended = |_| Error::new(ErrorCode::Internal, "a task ended unexpectedly");
+    tokio::spawn(work).await.map_err(ended)?
 }
 
 /// All services of one node.
@@ -168,19 +176,50 @@ impl NegotiationService for Services {
     ) -> Result<Response<pb::AcknowledgeResponse>, Status> {
         let peer = self.caller(&request)?;
         let m = request.into_inner();
-        let taken = if m.refused.is_empty() {
-            convert::state_from_wire(m.state)
-        } else {
-            let code = ErrorCode::parse(&m.refused).unwrap_or(ErrorCode::Internal);
-            Err(Error::new(code, m.detail.chars().take(2000).collect::<String>()))
+        let refused = Some(&m.refused).filter(|code| !code.is_empty()).map(|code| {
+            let code = ErrorCode::parse(code).unwrap_or(ErrorCode::Internal);
+            Error::new(code, m.detail.chars().take(2000).collect::<String>())
+        });
+        let noted = match (refused, m.state) {
+            // A message that was refused may be of either kind: what it names tells.
+            (Some(error), _) => match Digest::parse(&m.message_id) {
+                Ok(name) => self.node.notice_acknowledged(&peer, &name, Err(error)),
+                Err(_) => self.node.acknowledged(&peer, &m.message_id, Err(error)).await,
+            },
+            (None, None) if !m.standing.is_empty() => {
+                let taken = Standing::parse(&m.standing);
+                Digest::parse(&m.message_id).and_then(|name| self.node.notice_acknowledged(&peer, &name, taken))
+            }
+            (None, state) => self.node.acknowledged(&peer, &m.message_id, convert::state_from_wire(state)).await,
         };
-        self.node.acknowledged(&peer, &m.message_id, taken).await.map_err(|e| to_status(&e))?;
+        noted.map_err(|e| to_status(&e))?;
         Ok(Response::new(pb::AcknowledgeResponse {}))
     }
     async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::GetResponse>, Status> {
         let peer = self.caller(&request)?;
         let state = self.node.negotiation_for(&peer, &request.get_ref().pid).map_err(|e| to_status(&e))?;
         Ok(Response::new(pb::GetResponse { state: convert::state_to_wire(&state) }))
+    }
+}
+
+#[tonic::async_trait]
+impl AgreementService for Services {
+    async fn get_agreement(
+        &self,
+        request: Request<pb::GetAgreementRequest>,
+    ) -> Result<Response<pb::GetAgreementResponse>, Status> {
+        let peer = self.caller(&request)?;
+        let found = AgreementId::parse(&request.get_ref().agreement).and_then(|id| self.node.standing_for(&peer, &id));
+        let standing = found.map_err(|e| to_status(&e))?.name().to_owned();
+        Ok(Response::new(pb::GetAgreementResponse { standing }))
+    }
+    async fn notify(&self, request: Request<pb::NotifyRequest>) -> Result<Response<pb::NotifyResponse>, Status> {
+        let peer = self.caller(&request)?;
+        let (node, notice) = (self.node.clone(), request.into_inner().notice);
+        // In a task of its own: a caller that goes away must not let a decision come between.
+        let taken = unbroken(async move { node.receive_notice(&peer, &notice).await }).await;
+        let standing = taken.map_err(|e| to_status(&e))?.name().to_owned();
+        Ok(Response::new(pb::NotifyResponse { standing }))
     }
 }
 

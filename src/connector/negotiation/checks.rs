@@ -12,6 +12,9 @@ use perron_model::{Error, ErrorCode, ParticipantId, Result};
 
 impl Node {
     pub(super) fn check_offer(&self, consumer: &ParticipantId, offer: &Offer) -> Result<()> {
+        if offer.amends.is_some() {
+            return self.check_amendment(consumer, offer);
+        }
         let not_found = || Error::new(ErrorCode::NotFound, "no such offer is made to this participant");
         let published = self
             .state
@@ -48,11 +51,14 @@ impl Node {
                     .offer
                     .as_ref()
                     .ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation without an offer"))?;
-                if asked.id == offer.id && asked.dataset == offer.dataset {
-                    Ok(())
-                } else {
-                    Err(Error::new(ErrorCode::TermInvalid, "a counter-offer is about the same offer and set"))
+                if asked.id != offer.id || asked.dataset != offer.dataset || asked.amends != offer.amends {
+                    return Err(Error::new(ErrorCode::TermInvalid, "a counter-offer is about the same offer and set"));
                 }
+                if offer.amends.is_some() { self.check_offered_amendment(peer, offer) } else { Ok(()) }
+            }
+            // A provider begins only where both have an agreement.
+            (Message::Offer, Some(offer), _, None) if offer.amends.is_some() => {
+                self.check_offered_amendment(peer, offer)
             }
             (Message::Agree, _, Some(agreement), Some(found)) => {
                 self.check_agreement(found, message.provider_pid.as_deref(), agreement)

@@ -129,9 +129,11 @@ mod no_access_without_a_ground {
     #[test]
     fn no_agreement_in_force() {
         type Change = fn(&mut AgreementInForce);
-        let cases: [(Change, ErrorCode); 3] = [
+        let cases: [(Change, ErrorCode); 5] = [
             (|a| a.finalized = false, ErrorCode::AgreementNotInForce),
             (|a| a.revoked = true, ErrorCode::AgreementRevoked),
+            (|a| a.suspended = true, ErrorCode::AgreementSuspended),
+            (|a| a.amended = true, ErrorCode::AgreementAmended),
             (|a| a.consumer = member("third"), ErrorCode::AssigneeMismatch),
         ];
         for (change, code) in cases {
@@ -195,9 +197,11 @@ mod no_access_without_a_ground {
         let view = View::Aggregates(spec.clone());
         world.agreements.change(|a| a.terms = Arc::new(Terms { view, ..a.terms.as_ref().clone() }));
         assert_eq!(world.gate.admit_release(&agreement_id()).unwrap().spec(), &spec);
+        world.agreements.change(|a| a.suspended = true);
+        assert_eq!(world.gate.admit_release(&agreement_id()).unwrap_err().error.code, ErrorCode::AgreementSuspended);
         world.agreements.change(|a| a.revoked = true);
-        assert_eq!(world.gate.admit_release(&agreement_id()).unwrap_err().error.code, ErrorCode::AgreementNotInForce);
-        world.agreements.change(|a| (a.revoked, a.finalized) = (false, false));
+        assert_eq!(world.gate.admit_release(&agreement_id()).unwrap_err().error.code, ErrorCode::AgreementRevoked);
+        world.agreements.change(|a| (a.revoked, a.suspended, a.finalized) = (false, false, false));
         assert_eq!(world.gate.admit_release(&agreement_id()).unwrap_err().error.code, ErrorCode::AgreementNotInForce);
         world.agreements.change(|a| (a.snapshot, a.finalized) = (None, true));
         assert_eq!(world.gate.admit_release(&agreement_id()).unwrap_err().error.code, ErrorCode::NotFound);
@@ -253,6 +257,47 @@ mod deny_by_default {
         assert_eq!(world.ledger.len(), 3);
         let summaries = world.ledger.log.lock().unwrap().summaries.clone();
         assert_eq!(summaries, BTreeMap::from([((member("intercommunale"), ErrorCode::UsesExhausted), 7)]));
+    }
+}
+
+/// A running read is looked at again.
+mod recheck {
+    use super::*;
+
+    #[test]
+    fn a_read_ends_when_its_policy_would_refuse_it() {
+        let world = world(Some(1));
+        let facts = |a: &mut AgreementInForce, open: bool| {
+            a.known.facts.insert("open".to_owned(), perron_model::policy::Scalar::Boolean(open));
+        };
+        world.agreements.change(|a| {
+            ports::ask_for_fact(a, "open");
+            facts(a, true);
+        });
+        let grant = run(world.gate.admit(request(1))).unwrap();
+        let ground = grant.ground().unwrap();
+        assert_eq!(ground.agreement(), agreement_id());
+        // The use that it is was charged: it is not judged a second time, nor charged again.
+        assert_eq!(run(world.gate.recheck(ground)), None);
+        assert_eq!((world.ledger.permits(), world.ledger.len()), (1, 1));
+        world.agreements.change(|a| facts(a, false));
+        assert_eq!(run(world.gate.recheck(ground)), Some(ErrorCode::ConstraintUnsatisfied));
+        world.agreements.change(|a| (facts(a, true), a.revoked = true).1);
+        assert_eq!(run(world.gate.recheck(ground)), Some(ErrorCode::AgreementRevoked));
+        for mode in [Mode::Fail, Mode::Mute, Mode::Babble] {
+            set(&world, mode);
+            assert_eq!(run(world.gate.recheck(ground)), Some(ErrorCode::EvaluationFailed));
+        }
+        world.agreements.0.lock().unwrap().clear();
+        assert_eq!(run(world.gate.recheck(ground)), Some(ErrorCode::AgreementNotInForce));
+        assert_eq!(world.ledger.len(), 1);
+    }
+
+    /// A plain agreement's read ends at `until`, and need not be looked at again.
+    #[test]
+    fn nothing_is_looked_at_again_that_cannot_change() {
+        let world = world(None);
+        assert!(run(world.gate.admit(request(1))).unwrap().ground().is_none());
     }
 }
 

@@ -8,7 +8,9 @@ use perron_model::dataset::{Column, ColumnType, Dataset, ProtectionClass, Regime
 use perron_model::decision::{AccessInput, Refused, StateFacts, Verdict};
 use perron_model::id::DatasetId;
 use perron_model::participant::Status;
-use perron_model::policy::{RowView, Terms, View, ViewColumn};
+use perron_model::policy::{
+    Constraint, Left, Numbering, RowView, Rule, Rules as PolicyRules, Scalar, Terms, Test, View, ViewColumn,
+};
 use perron_model::request::ReadRequest;
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -54,6 +56,9 @@ impl Register for Members {
             fresh: self.fresh,
             clock_behind: false,
         }
+    }
+    fn jurisdiction(&self, _: &ParticipantId) -> Option<String> {
+        Some("BE".to_owned())
     }
 }
 
@@ -106,21 +111,29 @@ impl Policy for Rules {
 }
 
 fn decide(input: &AccessInput) -> Verdict {
-    let terms = &input.agreement.terms;
+    let rule = &input.agreement.rules.permissions[0];
+    let purpose = Scalar::Text(input.request.purpose.clone());
+    let this_use = i64::try_from(input.state.uses).unwrap() + 1;
     let grounds = [
         (input.parties.register_fresh, ErrorCode::RegisterStale, "register"),
         (input.parties.consumer == Status::Active, ErrorCode::ParticipantSuspended, "parties.consumer"),
         (input.agreement.finalized, ErrorCode::AgreementNotInForce, "agreement"),
         (!input.agreement.revoked, ErrorCode::AgreementRevoked, "agreement"),
+        (!input.agreement.suspended, ErrorCode::AgreementSuspended, "agreement"),
+        (!input.agreement.amended, ErrorCode::AgreementAmended, "agreement"),
         (input.request.issuer == input.agreement.consumer, ErrorCode::AssigneeMismatch, "assignee"),
-        (terms.actions.contains(&input.request.action), ErrorCode::ActionNotAllowed, "actions"),
-        (terms.purposes.contains(&input.request.purpose), ErrorCode::PurposeNotAllowed, "purposes"),
-        (terms.uses_max.is_none_or(|max| input.state.uses < max), ErrorCode::UsesExhausted, "uses_max"),
+        (rule.action == input.request.action, ErrorCode::ActionNotAllowed, "actions"),
+        (rule.nodes.any[0].values.contains(&purpose), ErrorCode::PurposeNotAllowed, "purposes"),
+        (rule.nodes.ranges.iter().all(|n| this_use <= n.max), ErrorCode::UsesExhausted, "uses_max"),
     ];
+    let known = |left: &str, value: &Scalar| {
+        left.strip_prefix("fact/").is_none_or(|name| input.state.facts.get(name) == Some(value))
+    };
+    let facts = rule.nodes.any.iter().all(|n| n.values.iter().all(|value| known(&n.left, value)));
+    let grounds = grounds.into_iter().chain([(facts, ErrorCode::ConstraintUnsatisfied, "facts")]);
     let missing: Vec<Refused> = grounds
-        .iter()
         .filter(|(holds, _, _)| !holds)
-        .map(|(_, code, clause)| Refused { code: code.as_str().to_owned(), clause: (*clause).to_owned() })
+        .map(|(_, code, clause)| Refused { code: code.as_str().to_owned(), clause: clause.to_owned() })
         .collect();
     if missing.is_empty() { Verdict::Permit } else { Verdict::Refuse(missing) }
 }
@@ -200,7 +213,7 @@ impl Ledger for MemoryLedger {
         let log = self.log.lock().unwrap();
         let charged = log.records.iter().filter(|r| r.request.request.agreement == *agreement);
         let uses = charged.filter(|r| r.verdict == Verdict::Permit).count() as u64;
-        StateFacts { uses, unacknowledged: 0, unacknowledged_ms: 0 }
+        StateFacts { uses, ..StateFacts::default() }
     }
 
     async fn record(&self, turn: Turn, record: DecisionRecord) -> Result<Recorded> {
@@ -296,14 +309,13 @@ fn agreement(uses_max: Option<u64>) -> AgreementInForce {
         consumer: member("intercommunale"),
         finalized: true,
         revoked: false,
+        suspended: false,
+        amended: false,
         legal_basis: "https://w3id.org/dpv#PublicInterest".to_owned(),
+        agreed_at: created,
+        known: perron_gate::Known::default(),
         terms: Arc::new(Terms {
-            actions: vec![READ.to_owned()],
-            purposes: vec![PURPOSE.to_owned()],
-            legal_basis: None,
-            not_before: None,
-            not_after: None,
-            uses_max,
+            rules: Arc::new(rules(uses_max)),
             view: View::Rows(RowView {
                 filter: Vec::new(),
                 columns: vec![ViewColumn { name: "litres".to_owned(), mask: None }],
@@ -313,6 +325,28 @@ fn agreement(uses_max: Option<u64>) -> AgreementInForce {
         snapshot: Some(Snapshot::of(dataset.id.clone(), vec![Digest::of(b"part")], 1, created)),
         dataset: Arc::new(dataset),
     }
+}
+
+/// One permission: to read for [`PURPOSE`], `uses_max` times.
+fn rules(uses_max: Option<u64>) -> PolicyRules {
+    let (mut rule, mut numbering) = (Rule::new("permission[0]", READ), Numbering::default());
+    let purpose = Test::Any(vec![Scalar::Text(PURPOSE.to_owned())]);
+    let uses = uses_max.map(|max| Test::Range { min: 0, max: i64::try_from(max).unwrap() });
+    for (left, test) in [(Left::Purpose, Some(purpose)), (Left::Count, uses)] {
+        if let Some(test) = test {
+            numbering.add(&mut rule, Constraint::Test { at: left.key(), left, test }).unwrap();
+        }
+    }
+    PolicyRules { permissions: vec![rule], ..PolicyRules::default() }
+}
+
+/// Has the agreement's permission ask for a fact to be true.
+pub fn ask_for_fact(agreement: &mut AgreementInForce, name: &str) {
+    let mut rules = agreement.terms.rules.as_ref().clone();
+    let (mut numbering, test) = (Numbering::default(), Test::Any(vec![Scalar::Boolean(true)]));
+    let fact = Constraint::Test { at: name.to_owned(), left: Left::Fact(name.to_owned()), test };
+    numbering.add(&mut rules.permissions[0], fact).unwrap();
+    agreement.terms = Arc::new(Terms { rules: Arc::new(rules), view: agreement.terms.view.clone() });
 }
 
 /// A request of the consumer, told from others by its number.
@@ -329,6 +363,7 @@ pub fn request(number: u64) -> VerifiedRequest {
         grant: "leaks".to_owned(),
         nonce: format!("nonce-{number}"),
         time: Timestamp::from_millis(0).unwrap(),
+        roles: None,
         seen: None,
         acknowledged: Vec::new(),
     };

@@ -113,6 +113,42 @@ pub struct Agreement {
     /// Regime.
     #[n(6)]
     pub regime: String,
+    /// The agreement whose place it takes, for an amendment.
+    #[n(7)]
+    pub amends: Option<Digest>,
+    /// Uses charged to the agreement before, which count on, for an amendment.
+    #[n(8)]
+    pub uses: Option<u64>,
+}
+
+/// See [`super::Body::Notice`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Notice {
+    /// Its name: SHA-256 of what was signed.
+    #[n(0)]
+    pub notice: Digest,
+    /// Digest of the attached JWS.
+    #[n(1)]
+    pub signed: Digest,
+    /// The other side.
+    #[n(2)]
+    pub counterparty: String,
+    /// Which side this log's owner is: `provider` or `consumer`.
+    #[n(3)]
+    pub side: String,
+    /// Who told: `provider` or `consumer`.
+    #[n(4)]
+    pub by: String,
+    /// What it tells: `suspend`, `revoke`…
+    #[n(5)]
+    pub act: String,
+    /// State of the agreement's newest version after it: `in-force`, `suspended` or `revoked`.
+    #[n(6)]
+    pub standing: String,
+    /// Who decided, where a person of this side did: a random pseudonym.
+    #[n(7)]
+    pub decided_by: Option<String>,
 }
 
 /// See [`super::Body::Intent`].

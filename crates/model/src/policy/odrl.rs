@@ -4,15 +4,18 @@
 //! operator and value has one place there or is refused by its place and name: nothing is
 //! dropped (invariant 4). `policies/README.md` has the table of terms and two full examples.
 
-use super::odrl_constraint::Draft;
 use super::odrl_names::{IRI_BYTES_MAX, Name, clip, invalid, name, unsupported};
+use super::odrl_rule::Reader;
 use super::{odrl_names, odrl_read};
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::id::ParticipantId;
-use crate::limits::POLICY_TERMS_MAX;
+use crate::limits::POLICY_RULES_MAX;
+use crate::policy::constraint::{Numbering, Scalar};
+use crate::policy::rule::Rules;
 use crate::policy::terms::{Terms, View};
 use serde_json::{Map, Value as Json};
+use std::sync::Arc;
 
 /// Perron's ODRL profile and its namespace (`perron:`).
 pub const PROFILE: &str = "https://w3id.org/perron/odrl/v1/";
@@ -36,11 +39,11 @@ pub fn read(text: &[u8]) -> Result<Json> {
 }
 
 /// Parses a policy for a set, and checks it against the set's description. With a `consumer`, a
-/// policy that names another assignee is refused.
+/// policy that permits another assignee is refused.
 pub fn parse(policy: &Json, dataset: &Dataset, consumer: Option<&ParticipantId>) -> Result<Terms> {
     odrl_read::bounded(policy)?;
     let members = object("$", policy)?;
-    only("$", members, &["@context", "@type", "@id", "profile", "assignee", "permission"])?;
+    only("$", members, &MEMBERS)?;
     if let Some(context) = members.get("@context") {
         check_context(context)?;
     }
@@ -49,28 +52,102 @@ pub fn parse(policy: &Json, dataset: &Dataset, consumer: Option<&ParticipantId>)
         Some(Json::String(kind)) => return Err(unsupported("$.@type", kind)),
         _ => return Err(invalid("$.@type", "a policy that is offered has the type `Offer`")),
     }
-    if let Some(id) = members.get("@id") {
-        check_id(id)?;
-    }
+    check_id("$", members)?;
     check_profile(members.get("profile"))?;
+    check_conflict(members.get("conflict"))?;
     if let (Some(named), Some(consumer)) = (assignee(policy)?, consumer)
         && named != *consumer
     {
         return Err(invalid("$.assignee", &format!("the policy is for `{named}`, not for `{consumer}`")));
     }
-    let Some(Json::Array(permissions)) = members.get("permission") else {
-        return Err(invalid("$.permission", "a policy has a list of one permission"));
+    let mut reader = Reader {
+        dataset,
+        consumer,
+        assignee: members.get("assignee"),
+        target: members.get("target"),
+        numbering: Numbering::default(),
+        terms: 0,
     };
-    let [permission] = permissions.as_slice() else {
-        return Err(invalid("$.permission", "a policy has exactly one permission"));
-    };
-    parse_permission("$.permission[0]", permission, dataset)
+    parse_rules(members, &mut reader)
 }
 
-/// The participant that the policy is for, if it names one.
+/// Members of a policy that have a meaning here. `inheritFrom`, `assigner` (the agreement names
+/// it) and all others are refused by name.
+const MEMBERS: [&str; 10] = [
+    "@context",
+    "@type",
+    "@id",
+    "profile",
+    "assignee",
+    "target",
+    "conflict",
+    "permission",
+    "prohibition",
+    "obligation",
+];
+
+fn parse_rules(members: &Map<String, Json>, reader: &mut Reader<'_>) -> Result<Terms> {
+    let Some(Json::Array(permissions)) = members.get("permission") else {
+        return Err(invalid("$.permission", "a policy has a list of permissions"));
+    };
+    let listed = |member: &str| match members.get(member) {
+        None => Ok([].as_slice()),
+        Some(Json::Array(rules)) if !rules.is_empty() => Ok(rules.as_slice()),
+        Some(_) => Err(invalid(&format!("$.{member}"), "not a list of at least one")),
+    };
+    let (prohibitions, obligations) = (listed("prohibition")?, listed("obligation")?);
+    let count = permissions.len() + prohibitions.len() + obligations.len();
+    if count > POLICY_RULES_MAX {
+        return Err(invalid("$", &format!("more than {POLICY_RULES_MAX} rules")));
+    }
+    let (mut rules, mut given): (Rules, Option<View>) = (Rules::default(), None);
+    for (index, json) in permissions.iter().enumerate() {
+        let path = format!("$.permission[{index}]");
+        let (rule, view) = reader.permission(&path, json)?;
+        match &given {
+            Some(first) if *first != view => {
+                return Err(invalid(&path, "it states another view than the permission before: one view a policy"));
+            }
+            _ => given = Some(view),
+        }
+        rules.permissions.push(rule);
+    }
+    for (index, json) in prohibitions.iter().enumerate() {
+        rules.prohibitions.push(reader.prohibition(&format!("$.prohibition[{index}]"), json)?);
+    }
+    for (index, json) in obligations.iter().enumerate() {
+        rules.obligations.push(reader.duty(&format!("$.obligation[{index}]"), json)?);
+    }
+    let view = given.ok_or_else(|| invalid("$.permission", "a policy has at least one permission"))?;
+    Ok(Terms { rules: Arc::new(rules), view })
+}
+
+/// Whether any of the policy's constraints asks for the roles of the user: only then does the
+/// consumer's connector state them.
+pub fn asks_for_roles(policy: &Json) -> bool {
+    match policy {
+        Json::Array(items) => items.iter().any(asks_for_roles),
+        Json::Object(members) => members.iter().any(|(member, value)| match value {
+            Json::String(text) => member == "leftOperand" && name(text) == Name::Perron("userRole"),
+            other => asks_for_roles(other),
+        }),
+        _ => false,
+    }
+}
+
+fn check_conflict(conflict: Option<&Json>) -> Result<()> {
+    match conflict {
+        None => Ok(()),
+        Some(Json::String(strategy)) if name(strategy) == Name::Odrl("prohibit") => Ok(()),
+        Some(Json::String(strategy)) => Err(unsupported("$.conflict", strategy)),
+        Some(_) => Err(invalid("$.conflict", "the strategy is `prohibit`")),
+    }
+}
+
+/// The participant that the whole policy is for, if it names one.
 pub fn assignee(policy: &Json) -> Result<Option<ParticipantId>> {
     match policy.get("assignee") {
-        None => Ok(None),
+        None | Some(Json::Object(_)) => Ok(None),
         Some(Json::String(text)) => ParticipantId::parse(text).map(Some).map_err(|e| invalid("$.assignee", &e.detail)),
         Some(_) => Err(invalid("$.assignee", "not the name of a participant")),
     }
@@ -83,47 +160,13 @@ pub fn check_legal_basis(terms: &Terms, named: &str) -> Result<()> {
     if odrl_names::dpv(named).as_deref() != Some(named) {
         return Err(invalid(path, &format!("`{}` is not a term of the DPV in full", clip(named))));
     }
-    match &terms.legal_basis {
-        Some(stated) if stated != named => Err(invalid(path, &format!("the policy states `{stated}`"))),
-        _ => Ok(()),
-    }
-}
-
-fn parse_permission(path: &str, json: &Json, dataset: &Dataset) -> Result<Terms> {
-    let members = object(path, json)?;
-    only(path, members, &["action", "constraint"])?;
-    let Some(Json::Array(constraints)) = members.get("constraint") else {
-        return Err(invalid(&format!("{path}.constraint"), "a permission has a list of constraints"));
-    };
-    if constraints.len() > POLICY_TERMS_MAX {
-        return Err(invalid(&format!("{path}.constraint"), &format!("more than {POLICY_TERMS_MAX} constraints")));
-    }
-    let mut draft = Draft::new(dataset);
-    for (index, constraint) in constraints.iter().enumerate() {
-        draft.constraint(&format!("{path}.constraint[{index}]"), constraint)?;
-    }
-    let action_path = format!("{path}.action");
-    let actions = parse_action(&action_path, members.get("action"))?;
-    let terms = draft.finish(&format!("{path}.constraint"), actions)?;
-    let aggregate_only = !terms.actions.iter().any(|a| a != ACTION_AGGREGATE);
-    if aggregate_only && matches!(terms.view, View::Rows(_)) {
-        return Err(invalid(&action_path, "rows are given to be read: the action is `use` or `read`"));
-    }
-    Ok(terms)
-}
-
-/// The actions that an action allows: `use` holds the others (ODRL 2.2, `includedIn`).
-fn parse_action(path: &str, json: Option<&Json>) -> Result<Vec<String>> {
-    let Some(Json::String(action)) = json else {
-        return Err(invalid(path, "a permission has one action, a text"));
-    };
-    let allowed: &[&str] = match name(action) {
-        Name::Odrl("use") => &[ACTION_USE, ACTION_READ, ACTION_AGGREGATE],
-        Name::Odrl("read") => &[ACTION_READ],
-        Name::Odrl("aggregate") => &[ACTION_AGGREGATE],
-        _ => return Err(unsupported(path, action)),
-    };
-    Ok(allowed.iter().map(|a| (*a).to_owned()).collect())
+    terms.legal_basis_fits(named).map_err(|(at, values)| {
+        let stated = values.iter().map(|v| match v {
+            Scalar::Text(text) => format!("`{text}`"),
+            Scalar::Boolean(value) => format!("`{value}`"),
+        });
+        invalid(path, &format!("the policy states {} at `{at}`", stated.collect::<Vec<_>>().join(", ")))
+    })
 }
 
 fn check_context(context: &Json) -> Result<()> {
@@ -160,12 +203,16 @@ fn check_prefixes(path: &str, prefixes: &Map<String, Json>) -> Result<()> {
     Ok(())
 }
 
-fn check_id(id: &Json) -> Result<()> {
-    match id {
-        Json::String(id) if !id.is_empty() && id.len() <= IRI_BYTES_MAX && id.bytes().all(|b| b.is_ascii_graphic()) => {
+/// A node may have a name, which means nothing here: an IRI as `@id`.
+pub(super) fn check_id(path: &str, members: &Map<String, Json>) -> Result<()> {
+    match members.get("@id") {
+        None => Ok(()),
+        Some(Json::String(id))
+            if !id.is_empty() && id.len() <= IRI_BYTES_MAX && id.bytes().all(|b| b.is_ascii_graphic()) =>
+        {
             Ok(())
         }
-        _ => Err(invalid("$.@id", "not an IRI of at most 255 bytes")),
+        _ => Err(invalid(&format!("{path}.@id"), "not an IRI of at most 255 bytes")),
     }
 }
 

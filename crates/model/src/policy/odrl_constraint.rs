@@ -1,221 +1,223 @@
-//! The constraints of a permission: each into its place, then all together into `Terms`.
+//! Constraints and refinements: atomic ones, each left operand with its operators and its type,
+//! and logical ones, as trees that a rule takes up.
 
-use super::odrl::{object, only};
-use super::odrl_literal::{count, time};
+use super::odrl::{check_id, object, only};
+use super::odrl_literal::{boolean, count, duration_ms, time};
 use super::odrl_names::{Name, clip, dpv, invalid, name, unsupported};
-use super::odrl_release::{self, Protecting};
-use super::odrl_set::{Set, each, text};
-use crate::dataset::Dataset;
+use super::odrl_set::{each, text};
 use crate::error::Result;
-use crate::limits::POLICY_TERMS_MAX;
-use crate::policy::terms::{Dimension, Mask, Measure, Predicate, ReleaseSpec, RowView, Terms, View, ViewColumn};
-use crate::time::Timestamp;
-use serde_json::Value as Json;
+use crate::id::ParticipantId;
+use crate::limits::{ID_BYTES_MAX, POLICY_LOGIC_LEVELS_MAX};
+use crate::policy::constraint::{Constraint, Left, Scalar, Test};
+use crate::policy::rule::Logic;
+use crate::policy::terms::Operator;
+use serde_json::{Map, Value as Json};
 use std::collections::BTreeSet;
 
-/// A value and the place where it is stated.
-struct Stated<T> {
-    path: String,
-    value: T,
+/// An atomic constraint as it stands, its operator by its local name.
+pub(super) struct Atomic<'a> {
+    pub(super) left: &'a str,
+    pub(super) operator: &'a str,
+    pub(super) op: &'a str,
+    pub(super) right: &'a Json,
 }
 
-/// What was read so far; each term has one place, so stating it twice is seen.
-pub(super) struct Draft<'a> {
-    set: Set<'a>,
-    purposes: Option<Stated<Vec<String>>>,
-    legal_basis: Option<Stated<String>>,
-    not_before: Option<Stated<Timestamp>>,
-    not_after: Option<Stated<Timestamp>>,
-    uses_max: Option<Stated<u64>>,
-    filter: Vec<Stated<Predicate>>,
-    columns: Option<Stated<Vec<String>>>,
-    keyed_hash: Option<Stated<Vec<String>>>,
-    null: Option<Stated<Vec<String>>>,
-    rows_max: Option<Stated<u64>>,
-    dimensions: Option<Stated<Vec<Dimension>>>,
-    measures: Option<Stated<Vec<Measure>>>,
-    floor: Option<Stated<u32>>,
-    protecting: Protecting,
+/// Reads an atomic constraint's members (ODRL 2.2 Information Model, section 2.5.1). `unit`,
+/// `dataType`, `rightOperandReference` and `status` are refused by name.
+pub(super) fn atomic<'a>(path: &str, members: &'a Map<String, Json>) -> Result<Atomic<'a>> {
+    only(path, members, &["@id", "leftOperand", "operator", "rightOperand"])?;
+    check_id(path, members)?;
+    let (left, operator) = (text(path, members, "leftOperand")?, text(path, members, "operator")?);
+    let right = members.get("rightOperand").ok_or_else(|| invalid(&format!("{path}.rightOperand"), "missing"))?;
+    let Name::Odrl(op) = name(operator) else {
+        return Err(unsupported(&format!("{path}.operator"), operator));
+    };
+    Ok(Atomic { left, operator, op, right })
 }
 
-impl<'a> Draft<'a> {
-    /// Nothing read yet.
-    pub(super) fn new(dataset: &'a Dataset) -> Draft<'a> {
-        Draft {
-            set: Set(dataset),
-            purposes: None,
-            legal_basis: None,
-            not_before: None,
-            not_after: None,
-            uses_max: None,
-            filter: Vec::new(),
-            columns: None,
-            keyed_hash: None,
-            null: None,
-            rows_max: None,
-            dimensions: None,
-            measures: None,
-            floor: None,
-            protecting: Protecting::default(),
-        }
-    }
-
-    /// Reads one constraint (ODRL 2.2 Information Model, section 2.5: atomic only).
-    pub(super) fn constraint(&mut self, path: &str, json: &Json) -> Result<()> {
-        let members = object(path, json)?;
-        only(path, members, &["leftOperand", "operator", "rightOperand"])?;
-        let (left, operator) = (text(path, members, "leftOperand")?, text(path, members, "operator")?);
-        let right_path = format!("{path}.rightOperand");
-        let right = members.get("rightOperand").ok_or_else(|| invalid(&right_path, "missing"))?;
-        let Name::Odrl(op) = name(operator) else {
-            return Err(unsupported(&format!("{path}.operator"), operator));
+/// The logical operand of a constraint, if it has one: its name, and how it combines.
+pub(super) fn logical(members: &Map<String, Json>) -> Option<(&str, Logic)> {
+    members.keys().find_map(|member| {
+        let logic = match name(member) {
+            Name::Odrl("and") => Logic::And,
+            Name::Odrl("or") => Logic::Or,
+            Name::Odrl("xone") => Logic::Xone,
+            Name::Odrl("andSequence") => Logic::AndSequence,
+            _ => return None,
         };
-        let (set, at) = (self.set, right_path.as_str());
-        match (name(left), op) {
-            (Name::Odrl("purpose"), "eq" | "isAnyOf") => once(&mut self.purposes, path, left, purposes(at, op, right)?),
-            (Name::Odrl("dateTime"), "gteq") => once(&mut self.not_before, path, left, time(at, right)?),
-            (Name::Odrl("dateTime"), "lt") => once(&mut self.not_after, path, left, time(at, right)?),
-            (Name::Odrl("count"), "lteq") => once(&mut self.uses_max, path, left, count(at, right, 1)?),
-            (Name::Perron("legalBasis"), "eq") => once(&mut self.legal_basis, path, left, iri(at, right)?),
-            (Name::Perron("columns"), "isAnyOf") => once(&mut self.columns, path, left, set.names(at, right)?),
-            (Name::Perron("keyedHash"), "isAllOf") => once(&mut self.keyed_hash, path, left, set.names(at, right)?),
-            (Name::Perron("null"), "isAllOf") => once(&mut self.null, path, left, set.names(at, right)?),
-            (Name::Perron("maximumRows"), "lteq") => once(&mut self.rows_max, path, left, count(at, right, 1)?),
-            (Name::Perron("dimensions"), "isAllOf") => {
-                let dimensions = each(at, right)?.map(|(at, item)| set.dimension(&at, item)).collect::<Result<_>>()?;
-                once(&mut self.dimensions, path, left, dimensions)
-            }
-            (Name::Perron("measures"), "isAnyOf") => {
-                let measures = each(at, right)?.map(|(at, item)| set.measure(&at, item)).collect::<Result<_>>()?;
-                once(&mut self.measures, path, left, measures)
-            }
-            (Name::Perron("floor"), "gteq") => once(&mut self.floor, path, left, set.floor(path, at, right)?),
-            (Name::Perron(local), _) if odrl_release::TERMS.contains(&local) => {
-                if self.protecting.constraint(path, local, op, at, right)? {
-                    Ok(())
-                } else {
-                    Err(unsupported(&format!("{path}.operator"), operator))
-                }
-            }
-            (Name::Perron(local), _) if local.starts_with("column/") => {
-                let column = local.strip_prefix("column/").unwrap_or_default();
-                let predicate = set.predicate(path, column, operator, op, right)?;
-                self.filter.push(Stated { path: path.to_owned(), value: predicate });
-                Ok(())
-            }
-            (Name::Odrl("purpose" | "dateTime" | "count"), _) => {
-                Err(unsupported(&format!("{path}.operator"), operator))
-            }
-            (Name::Perron(local), _) if is_known(local) => Err(unsupported(&format!("{path}.operator"), operator)),
-            _ => Err(unsupported(&format!("{path}.leftOperand"), left)),
-        }
-    }
+        Some((member.as_str(), logic))
+    })
+}
 
-    /// All together: the terms, or what contradicts or is missing.
-    pub(super) fn finish(self, path: &str, actions: Vec<String>) -> Result<Terms> {
-        if let (Some(from), Some(to)) = (&self.not_before, &self.not_after)
-            && from.value >= to.value
-        {
-            return Err(invalid(&to.path, "the window ends before it begins"));
-        }
-        let purposes = self.purposes.as_ref().ok_or_else(|| invalid(path, "no `purpose` is stated"))?;
-        Ok(Terms {
-            actions,
-            purposes: purposes.value.clone(),
-            legal_basis: self.legal_basis.as_ref().map(|s| s.value.clone()),
-            not_before: self.not_before.as_ref().map(|s| s.value),
-            not_after: self.not_after.as_ref().map(|s| s.value),
-            uses_max: self.uses_max.as_ref().map(|s| s.value),
-            view: self.view(path)?,
-        })
-    }
+/// A constraint or refinement that the gate evaluates, atomic or logical, and how many it counts.
+pub(super) fn constraint(path: &str, json: &Json) -> Result<(Constraint, usize)> {
+    within(path, json, POLICY_LOGIC_LEVELS_MAX)
+}
 
-    fn view(self, path: &str) -> Result<View> {
-        match (self.columns.is_some(), self.measures.is_some()) {
-            (true, false) => self.rows(),
-            (false, true) => self.aggregates(path),
-            (true, true) => {
-                Err(invalid(path, "`perron:columns` gives rows and `perron:measures` a table: one of them"))
-            }
-            (false, false) => Err(invalid(path, "neither `perron:columns` nor `perron:measures` is stated")),
-        }
+fn within(path: &str, json: &Json, levels: usize) -> Result<(Constraint, usize)> {
+    let members = object(path, json)?;
+    let Some((member, operator)) = logical(members) else {
+        return Ok((test(path, &atomic(path, members)?)?, 1));
+    };
+    only(path, members, &["@id", member])?;
+    check_id(path, members)?;
+    let list_path = format!("{path}.{}", clip(member));
+    let Some(deeper) = levels.checked_sub(1) else {
+        let limit = format!("logical constraints are nested deeper than {POLICY_LOGIC_LEVELS_MAX} levels");
+        return Err(invalid(&list_path, &limit));
+    };
+    let (mut of, mut counted) = (Vec::new(), 1);
+    for (at, item) in each(&list_path, list(&list_path, members.get(member))?)? {
+        let (inner, count) = within(&at, item, deeper)?;
+        counted += count;
+        of.push(inner);
     }
+    Ok((Constraint::Logical { at: place(path), operator, of }, counted))
+}
 
-    fn rows(self) -> Result<View> {
-        absent(&self.dimensions, "`perron:dimensions` belongs to a policy with `perron:measures`")?;
-        absent(&self.floor, "`perron:floor` belongs to a policy with `perron:measures`")?;
-        self.protecting.absent()?;
-        let given = self.columns.map(|s| s.value).unwrap_or_default();
-        let (hashed, null) = (masked(&given, self.keyed_hash)?, masked(&given, self.null)?);
-        if let Some(twice) = hashed.value.iter().find(|c| null.value.contains(c)) {
-            return Err(invalid(&null.path, &format!("column `{}` is masked twice", clip(twice))));
+/// A list, plain or as JSON-LD's `{"@list": […]}`.
+fn list<'a>(path: &str, json: Option<&'a Json>) -> Result<&'a Json> {
+    match json {
+        Some(Json::Object(members)) => {
+            only(path, members, &["@list"])?;
+            members.get("@list").ok_or_else(|| invalid(path, "not a list of at least one"))
         }
-        let columns = given.into_iter().map(|column| {
-            let mask = if hashed.value.contains(&column) {
-                Some(Mask::KeyedHash)
-            } else if null.value.contains(&column) {
-                Some(Mask::Null)
-            } else {
-                None
-            };
-            ViewColumn { name: column, mask }
-        });
-        Ok(View::Rows(RowView {
-            columns: columns.collect(),
-            filter: self.filter.into_iter().map(|s| s.value).collect(),
-            rows_max: self.rows_max.map(|s| s.value),
-        }))
-    }
-
-    fn aggregates(self, path: &str) -> Result<View> {
-        if let Some(filter) = self.filter.first() {
-            return Err(invalid(&filter.path, "a row filter belongs to a policy with `perron:columns`"));
-        }
-        absent(&self.keyed_hash, "a mask belongs to a policy with `perron:columns`")?;
-        absent(&self.null, "a mask belongs to a policy with `perron:columns`")?;
-        absent(&self.rows_max, "`perron:maximumRows` belongs to a policy with `perron:columns`")?;
-        let missing = |what: &str| invalid(path, &format!("`perron:{what}` is missing beside `perron:measures`"));
-        let dimensions = self.dimensions.ok_or_else(|| missing("dimensions"))?.value;
-        let floor = self.floor.ok_or_else(|| missing("floor"))?.value;
-        let measures = self.measures.ok_or_else(|| missing("measures"))?;
-        if dimensions.len() + measures.value.len() > POLICY_TERMS_MAX {
-            return Err(invalid(path, &format!("more than {POLICY_TERMS_MAX} dimensions and measures")));
-        }
-        let mut names = BTreeSet::new();
-        for column in dimensions.iter().map(|d| &d.column).chain(measures.value.iter().map(|m| &m.name)) {
-            if !names.insert(column.as_str()) {
-                return Err(invalid(&measures.path, &format!("the table has two columns `{}`", clip(column))));
-            }
-        }
-        let protection = self.protecting.finish(self.set, path, &dimensions, &measures.value)?;
-        Ok(View::Aggregates(ReleaseSpec { dimensions, measures: measures.value, floor, protection }))
+        Some(json) => Ok(json),
+        None => Err(invalid(path, "missing")),
     }
 }
 
-fn is_known(local: &str) -> bool {
-    let known =
-        ["legalBasis", "columns", "keyedHash", "null", "maximumRows", "dimensions", "measures", "floor"].as_slice();
-    known.contains(&local)
+/// The place in the signed document, as refusals name it.
+pub(super) fn place(path: &str) -> String {
+    path.strip_prefix("$.").unwrap_or(path).to_owned()
 }
 
-fn once<T>(place: &mut Option<Stated<T>>, path: &str, term: &str, value: T) -> Result<()> {
-    if let Some(first) = place {
-        return Err(invalid(path, &format!("`{}` is stated already at `{}`", clip(term), first.path)));
+/// The test of an atomic constraint: each left operand with the operators that have a meaning.
+pub(super) fn test(path: &str, atomic: &Atomic<'_>) -> Result<Constraint> {
+    let at = format!("{path}.rightOperand");
+    let (op, right) = (atomic.op, atomic.right);
+    let wrong = || unsupported(&format!("{path}.operator"), atomic.operator);
+    let operator = comparison(op);
+    let numbers = |allowed: &[&str]| operator.filter(|_| allowed.contains(&op)).ok_or_else(wrong);
+    let number = |operator, number: i64| {
+        Test::number(operator, number).ok_or_else(|| invalid(&at, "the number is over 2^53 - 1"))
+    };
+    let bound = ["lt", "lteq", "gt", "gteq"].as_slice();
+    let whole = |least| count(&at, right, least).map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+    let (left, test) = match name(atomic.left) {
+        Name::Odrl("dateTime") => {
+            let operator = numbers(&["eq", "neq", "lt", "lteq", "gt", "gteq"])?;
+            (Left::DateTime, number(operator, time(&at, right)?.millis())?)
+        }
+        Name::Odrl("count") => (Left::Count, number(numbers(bound)?, whole(1)?)?),
+        Name::Perron("rate") => (Left::Rate, number(numbers(bound)?, whole(1)?)?),
+        Name::Perron("volume") => (Left::Volume, number(numbers(bound)?, whole(1)?)?),
+        Name::Odrl("elapsedTime") => (Left::ElapsedTime, number(numbers(bound)?, duration_ms(&at, right)?)?),
+        Name::Odrl("purpose") => (Left::Purpose, texts(&at, op, right, iri)?.ok_or_else(wrong)?),
+        Name::Perron("legalBasis") if matches!(op, "eq" | "isAnyOf") => {
+            (Left::LegalBasis, texts(&at, op, right, iri)?.ok_or_else(wrong)?)
+        }
+        Name::Odrl("spatial") => (Left::Spatial, texts(&at, op, right, country)?.ok_or_else(wrong)?),
+        Name::Odrl("recipient") => (Left::Recipient, texts(&at, op, right, participant)?.ok_or_else(wrong)?),
+        Name::Perron("userRole") if op == "isAllOf" => (Left::UserRole, Test::Every(set(&at, right, role)?)),
+        Name::Perron("userRole") => (Left::UserRole, texts(&at, op, right, role)?.ok_or_else(wrong)?),
+        Name::Odrl("event") if matches!(op, "eq" | "neq") => {
+            let event = fact_name(&at, right.as_str().unwrap_or_default())?;
+            let going_on = Scalar::Boolean(true);
+            (Left::Fact(event), Test::one_of(numbers(&["eq", "neq"])?, vec![going_on]).ok_or_else(wrong)?)
+        }
+        Name::Perron(local) if local.starts_with("fact/") => {
+            let fact = fact_name(&format!("{path}.leftOperand"), local.trim_start_matches("fact/"))?;
+            (Left::Fact(fact), scalars(&at, op, right)?.ok_or_else(wrong)?)
+        }
+        Name::Perron("legalBasis") | Name::Odrl("event") => return Err(wrong()),
+        _ => return Err(unsupported(&format!("{path}.leftOperand"), atomic.left)),
+    };
+    Ok(Constraint::Test { at: place(path), left, test })
+}
+
+fn comparison(op: &str) -> Option<Operator> {
+    Some(match op {
+        "eq" => Operator::Eq,
+        "neq" => Operator::Neq,
+        "lt" => Operator::Lt,
+        "lteq" => Operator::Lteq,
+        "gt" => Operator::Gt,
+        "gteq" => Operator::Gteq,
+        "isAnyOf" => Operator::IsAnyOf,
+        "isNoneOf" => Operator::IsNoneOf,
+        _ => return None,
+    })
+}
+
+/// A comparison with one value or, for `isAnyOf` and `isNoneOf`, with a list; nothing for other
+/// operators.
+fn texts(path: &str, op: &str, right: &Json, read: fn(&str, &Json) -> Result<String>) -> Result<Option<Test>> {
+    let values = match op {
+        "eq" | "neq" => vec![Scalar::Text(read(path, right)?)],
+        "isAnyOf" | "isNoneOf" => set(path, right, read)?,
+        _ => return Ok(None),
+    };
+    Ok(comparison(op).and_then(|operator| Test::one_of(operator, values)))
+}
+
+/// A list of values, each once, in their order as texts.
+fn set(path: &str, right: &Json, read: fn(&str, &Json) -> Result<String>) -> Result<Vec<Scalar>> {
+    let mut seen = BTreeSet::new();
+    for (at, item) in each(path, right)? {
+        if !seen.insert(Scalar::Text(read(&at, item)?)) {
+            return Err(invalid(&at, "a value is named twice"));
+        }
     }
-    *place = Some(Stated { path: path.to_owned(), value });
-    Ok(())
+    Ok(seen.into_iter().collect())
 }
 
-fn absent<T>(stated: &Option<Stated<T>>, why: &str) -> Result<()> {
-    stated.as_ref().map_or(Ok(()), |s| Err(invalid(&s.path, why)))
+/// A comparison of a fact with truth values or texts.
+fn scalars(path: &str, op: &str, right: &Json) -> Result<Option<Test>> {
+    let scalar = |path: &str, json: &Json| match json {
+        Json::String(text) if text.len() <= ID_BYTES_MAX => Ok(Scalar::Text(text.clone())),
+        other => boolean(path, other)
+            .map(Scalar::Boolean)
+            .map_err(|_| invalid(path, "a fact is true, false or a text of at most 63 bytes")),
+    };
+    let values = match op {
+        "eq" | "neq" => vec![scalar(path, right)?],
+        "isAnyOf" | "isNoneOf" => each(path, right)?.map(|(at, item)| scalar(&at, item)).collect::<Result<_>>()?,
+        _ => return Ok(None),
+    };
+    Ok(comparison(op).and_then(|operator| Test::one_of(operator, values)))
 }
 
-/// Columns to mask, all of which the view gives.
-fn masked(given: &[String], stated: Option<Stated<Vec<String>>>) -> Result<Stated<Vec<String>>> {
-    let stated = stated.unwrap_or(Stated { path: String::new(), value: Vec::new() });
-    match stated.value.iter().find(|c| !given.contains(c)) {
-        Some(other) => Err(invalid(&stated.path, &format!("column `{}` is not given", clip(other)))),
-        None => Ok(stated),
+/// The name of a fact: 1 to 63 of a-z, 0-9, `-` and `_`, a letter first.
+pub fn is_fact_name(text: &str) -> bool {
+    text.len() <= ID_BYTES_MAX
+        && text.bytes().next().is_some_and(|b| b.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+}
+
+fn fact_name(path: &str, text: &str) -> Result<String> {
+    if is_fact_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err(invalid(path, "the name of a fact is 1 to 63 of a-z, 0-9, - and _, a letter first"))
+}
+
+fn country(path: &str, json: &Json) -> Result<String> {
+    match json {
+        Json::String(text) if text.len() == 2 && text.bytes().all(|b| b.is_ascii_uppercase()) => Ok(text.clone()),
+        _ => Err(invalid(path, "not a country code of two letters, like BE (ISO 3166-1 alpha-2)")),
+    }
+}
+
+fn participant(path: &str, json: &Json) -> Result<String> {
+    let text = json.as_str().ok_or_else(|| invalid(path, "not the name of a participant"))?;
+    ParticipantId::parse(text).map(|id| id.to_string()).map_err(|e| invalid(path, &e.detail))
+}
+
+fn role(path: &str, json: &Json) -> Result<String> {
+    match json {
+        Json::String(text) if is_fact_name(text) => Ok(text.clone()),
+        _ => Err(invalid(path, "a role is 1 to 63 of a-z, 0-9, - and _, a letter first")),
     }
 }
 
@@ -230,18 +232,4 @@ fn iri(path: &str, json: &Json) -> Result<String> {
         }
     };
     dpv(text).ok_or_else(|| invalid(path, &format!("`{}` is not a term of the DPV", clip(text))))
-}
-
-fn purposes(path: &str, op: &str, right: &Json) -> Result<Vec<String>> {
-    if op == "eq" {
-        return Ok(vec![iri(path, right)?]);
-    }
-    let mut seen = BTreeSet::new();
-    for (at, item) in each(path, right)? {
-        let purpose = iri(&at, item)?;
-        if !seen.insert(purpose) {
-            return Err(invalid(&at, "a purpose is named twice"));
-        }
-    }
-    Ok(seen.into_iter().collect())
 }

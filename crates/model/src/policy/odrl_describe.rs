@@ -1,6 +1,8 @@
 //! The clauses of a policy as data: what a screen or the command line explains.
 
+use crate::policy::rule::{ANY, Duty, NUMBER_MAX, Rule};
 use crate::policy::terms::{Dimension, Measure, Predicate, Protection, Terms, Value, View, ViewColumn};
+use crate::time::Timestamp;
 use chrono::{Duration, NaiveDate};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -22,7 +24,8 @@ pub enum Trust {
 /// One clause: where it stands in the terms, which term it is, and with what parameters.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Clause {
-    /// Stable path in the terms (`purposes`, `view.filter[0]`…), as refusals name it.
+    /// Place in the signed policy (`permission[0].constraint[2]`), or in the view
+    /// (`view.filter[0]`), as refusals name it.
     pub path: String,
     /// Term of ODRL or of Perron's profile.
     pub term: &'static str,
@@ -34,22 +37,17 @@ pub struct Clause {
 
 /// The clauses of `terms`, in their order.
 pub fn describe(terms: &Terms) -> Vec<Clause> {
-    let mut clauses = vec![
-        clause("actions", "odrl:action", json!({"actions": terms.actions}), Trust::PreventedByProvider),
-        clause("purposes", "odrl:purpose", json!({"purposes": terms.purposes}), Trust::Recorded),
-    ];
-    if let Some(basis) = &terms.legal_basis {
-        clauses.push(clause("legal_basis", "perron:legalBasis", json!({"basis": basis}), Trust::Recorded));
+    let mut clauses = Vec::new();
+    for permission in &terms.rules.permissions {
+        clauses.push(rule("odrl:permission", permission));
+        clauses.extend(nodes(permission));
+        clauses.extend(permission.duties.iter().map(|d| duty("odrl:duty", d)));
     }
-    if let Some(time) = terms.not_before {
-        clauses.push(clause("not_before", "odrl:dateTime", json!({"from": time}), Trust::PreventedByProvider));
+    for prohibition in &terms.rules.prohibitions {
+        clauses.push(rule("odrl:prohibition", prohibition));
+        clauses.extend(nodes(prohibition));
     }
-    if let Some(time) = terms.not_after {
-        clauses.push(clause("not_after", "odrl:dateTime", json!({"before": time}), Trust::PreventedByProvider));
-    }
-    if let Some(uses) = terms.uses_max {
-        clauses.push(clause("uses_max", "odrl:count", json!({"uses": uses}), Trust::PreventedByProvider));
-    }
+    clauses.extend(terms.rules.obligations.iter().map(|d| duty("odrl:obligation", d)));
     match &terms.view {
         View::Rows(view) => {
             clauses.extend(view.filter.iter().enumerate().map(|(i, p)| filter(i, p)));
@@ -72,6 +70,96 @@ const PREVENTED: Trust = Trust::PreventedByProvider;
 
 fn clause(path: impl Into<String>, term: &'static str, parameters: Json, trust: Trust) -> Clause {
     Clause { path: path.into(), term, parameters, trust }
+}
+
+fn rule(term: &'static str, rule: &Rule) -> Clause {
+    let mut parameters = json!({"action": rule.action});
+    for (name, value) in [("assignee", &rule.assignee), ("target", &rule.target)] {
+        if value != ANY {
+            set(&mut parameters, name, json!(value));
+        }
+    }
+    clause(&rule.at, term, parameters, PREVENTED)
+}
+
+/// The nodes of a rule, in the order of their numbers: what is combined stands before it.
+fn nodes(rule: &Rule) -> Vec<Clause> {
+    let nodes = &rule.nodes;
+    let mut found: Vec<(u32, Clause)> = Vec::new();
+    for node in &nodes.ranges {
+        let mut parameters = json!({});
+        let time = node.left == "dateTime";
+        if node.min > -NUMBER_MAX {
+            set(&mut parameters, "from", number(time, node.min));
+        }
+        if node.max < NUMBER_MAX {
+            let (name, bound) = if time { ("before", node.max.saturating_add(1)) } else { ("max", node.max) };
+            set(&mut parameters, name, number(time, bound));
+        }
+        found.push((node.id, test(&node.at, &node.left, parameters)));
+    }
+    for node in &nodes.differs {
+        let value = number(node.left == "dateTime", node.value);
+        found.push((node.id, test(&node.at, &node.left, json!({"other than": value}))));
+    }
+    for (name, list) in [("any of", &nodes.any), ("none of", &nodes.none), ("all of", &nodes.every)] {
+        found.extend(list.iter().map(|n| (n.id, test(&n.at, &n.left, json!({name: n.values})))));
+    }
+    for node in nodes.logic.iter().flatten() {
+        let of: Vec<u32> = node.of.clone();
+        let parameters = json!({"operator": node.operator, "of": of.len()});
+        found.push((node.id, clause(&node.at, "odrl:LogicalConstraint", parameters, PREVENTED)));
+    }
+    found.sort_by_key(|(id, _)| *id);
+    found.into_iter().map(|(_, clause)| clause).collect()
+}
+
+fn set(parameters: &mut Json, name: &str, value: Json) {
+    if let Some(members) = parameters.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
+}
+
+fn number(time: bool, value: i64) -> Json {
+    match Timestamp::from_millis(value) {
+        Ok(value) if time => json!(value),
+        _ => json!(value),
+    }
+}
+
+/// A test by its left operand, with what must be trusted for it.
+fn test(at: &str, left: &str, mut parameters: Json) -> Clause {
+    let (term, trust) = match left {
+        "dateTime" => ("odrl:dateTime", PREVENTED),
+        "purpose" => ("odrl:purpose", Trust::Recorded),
+        "legalBasis" => ("perron:legalBasis", Trust::Recorded),
+        "count" => ("odrl:count", PREVENTED),
+        "elapsedTime" => ("odrl:elapsedTime", PREVENTED),
+        "spatial" => ("odrl:spatial", PREVENTED),
+        "recipient" => ("odrl:recipient", PREVENTED),
+        "userRole" => ("perron:userRole", Trust::CarriedOutByConsumer),
+        "volume" => ("perron:volume", PREVENTED),
+        "rate" => ("perron:rate", PREVENTED),
+        fact => {
+            set(&mut parameters, "fact", json!(fact.trim_start_matches("fact/")));
+            ("perron:fact", PREVENTED)
+        }
+    };
+    clause(at, term, parameters, trust)
+}
+
+fn duty(term: &'static str, duty: &Duty) -> Clause {
+    let mut parameters = json!({"action": duty.action});
+    if let Some(assignee) = &duty.assignee {
+        set(&mut parameters, "assignee", json!(assignee));
+    }
+    if let Some(before) = duty.before_ms {
+        set(&mut parameters, "before", number(true, before));
+    }
+    if let Some(within) = duty.within_ms {
+        set(&mut parameters, "within_ms", json!(within));
+    }
+    clause(&duty.at, term, parameters, Trust::Detected)
 }
 
 fn filter(index: usize, predicate: &Predicate) -> Clause {

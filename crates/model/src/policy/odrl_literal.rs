@@ -67,6 +67,40 @@ pub(super) fn time(path: &str, json: &Json) -> Result<Timestamp> {
     Timestamp::parse(text).map_err(|_| wrong())
 }
 
+/// A length of time in milliseconds: an `xsd:duration` of days, hours, minutes and seconds. Years and
+/// months have no fixed length, so they are refused.
+pub(super) fn duration_ms(path: &str, json: &Json) -> Result<i64> {
+    let wrong = || invalid(path, "not a duration like P30D or PT12H (xsd:duration in days, hours, minutes, seconds)");
+    let literal = literal(path, json)?;
+    let (None | Some("duration" | "dayTimeDuration"), Json::String(text)) = (literal.stated, literal.value) else {
+        return Err(wrong());
+    };
+    let (days, time) = match text.strip_prefix('P').ok_or_else(wrong)?.split_once('T') {
+        Some((days, time)) if !time.is_empty() => (days, time),
+        Some(_) => return Err(wrong()),
+        None => (text.strip_prefix('P').unwrap_or_default(), ""),
+    };
+    let (mut total, mut parts) = (0_i64, 0);
+    let units: [(&str, &[(char, i64)]); 2] =
+        [(days, &[('D', 86_400_000)]), (time, &[('H', 3_600_000), ('M', 60_000), ('S', 1_000)])];
+    for (mut rest, units) in units {
+        for (letter, ms) in units {
+            let Some((digits, after)) = rest.split_once(*letter) else { continue };
+            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+                return Err(wrong());
+            }
+            let number = digits.parse::<i64>().map_err(|_| wrong())?;
+            total = number.checked_mul(*ms).and_then(|ms| total.checked_add(ms)).ok_or_else(wrong)?;
+            parts += 1;
+            rest = after;
+        }
+        if !rest.is_empty() {
+            return Err(wrong());
+        }
+    }
+    if parts == 0 { Err(wrong()) } else { Ok(total) }
+}
+
 fn text(path: &str, json: &Json) -> Result<String> {
     let literal = literal(path, json)?;
     match (literal.stated, literal.value) {
@@ -95,7 +129,7 @@ fn number(path: &str, json: &Json) -> Result<f64> {
     number.filter(|n| n.is_finite()).ok_or_else(|| invalid(path, "not a finite number (xsd:decimal or xsd:double)"))
 }
 
-fn boolean(path: &str, json: &Json) -> Result<bool> {
+pub(super) fn boolean(path: &str, json: &Json) -> Result<bool> {
     let literal = literal(path, json)?;
     match (literal.stated, literal.value) {
         (None | Some("boolean"), Json::Bool(value)) => Ok(*value),
@@ -147,6 +181,34 @@ mod tests {
         }
         assert_eq!(of(ColumnType::Date, json!("1970-01-02")), Some(Value::Date(1)));
         assert_eq!(of(ColumnType::Number, json!(2)), Some(Value::Number(2.0)));
+    }
+
+    #[test]
+    fn durations_are_of_fixed_length() {
+        let ms = |text: &str| duration_ms("$", &json!({"@type": "xsd:duration", "@value": text})).ok();
+        assert_eq!(ms("P30D"), Some(30 * 86_400_000));
+        assert_eq!(ms("PT12H"), Some(12 * 3_600_000));
+        assert_eq!(ms("P1DT1H1M1S"), Some(86_400_000 + 3_600_000 + 61_000));
+        assert_eq!(duration_ms("$", &json!("PT1S")).ok(), Some(1_000));
+        for text in [
+            "",
+            "P",
+            "PT",
+            "P1DT",
+            "P1Y",
+            "P2M",
+            "P1W",
+            "PT1.5S",
+            "-P1D",
+            "P1D1H",
+            "1D",
+            "PT1S1H",
+            "P99999999999999999999D",
+            "P9223372036854775D",
+        ] {
+            assert_eq!(ms(text), None, "{text}");
+        }
+        assert!(duration_ms("$", &json!(5)).is_err());
     }
 
     #[test]

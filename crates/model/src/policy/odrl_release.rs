@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 pub(super) const TERMS: &[&str] = &["dominance", "totals", "rounding", "noise", "budget"];
 
 /// What was read so far, and where each term stands.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Protecting {
     read: Protection,
     places: BTreeMap<&'static str, String>,

@@ -3,9 +3,12 @@
 //! An ODRL policy (`policy::odrl`) is parsed into `Terms` once, when it is published; a term
 //! that has no place here is refused then, by name.
 
+use super::constraint::Scalar;
+use super::rule::{NUMBER_MAX, Rule, Rules};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Comparison of a column with a literal (ODRL 2.2 operators that a row filter may use).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,26 +230,38 @@ pub enum View {
     Aggregates(ReleaseSpec),
 }
 
-/// The normalised policy.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The normalised policy: the rules that the gate evaluates, and the one view that it gives.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Terms {
-    /// Action IRIs allowed: `odrl:use`, `odrl:read`, `odrl:aggregate` in full.
-    pub actions: Vec<String>,
-    /// Purposes allowed (DPV IRIs), at least one.
-    pub purposes: Vec<String>,
-    /// Legal basis (DPV IRI), if the policy constrains it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub legal_basis: Option<String>,
-    /// Reads before this are refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_before: Option<Timestamp>,
-    /// Reads at or after this are refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_after: Option<Timestamp>,
-    /// Number of uses (permitted executions) in all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uses_max: Option<u64>,
-    /// What may be seen.
+    /// Rules, shared with each decision's input.
+    pub rules: Arc<Rules>,
+    /// What may be seen, whichever permission is active.
     pub view: View,
+}
+
+impl Terms {
+    /// Does every permission ask for exactly this legal basis, or for none? `Err` is the place and
+    /// the values of the first that asks for another.
+    pub fn legal_basis_fits(&self, named: &str) -> std::result::Result<(), (&str, &[Scalar])> {
+        let asked = self.rules.permissions.iter().flat_map(|rule| {
+            rule.nodes.any.iter().filter(|node| node.left == "legalBasis" && rule.all.contains(&node.id))
+        });
+        for node in asked {
+            if !node.values.iter().any(|v| matches!(v, Scalar::Text(text) if text == named)) {
+                return Err((&node.at, &node.values));
+            }
+        }
+        Ok(())
+    }
+
+    /// The first moment at which no permission can be active any more, if every permission has an
+    /// end: from then on nothing more leaves, whatever runs.
+    pub fn until(&self) -> Option<Timestamp> {
+        let end = |rule: &Rule| {
+            let bounds = rule.nodes.ranges.iter().filter(|n| n.left == "dateTime" && rule.all.contains(&n.id));
+            bounds.map(|n| n.max).min().filter(|max| *max < NUMBER_MAX)
+        };
+        let ends = self.rules.permissions.iter().map(end).collect::<Option<Vec<i64>>>()?;
+        ends.into_iter().max().and_then(|last| Timestamp::from_millis(last.saturating_add(1)).ok())
+    }
 }

@@ -71,14 +71,31 @@ impl Reading<'_> {
             && body.counterparty == other.as_str()
             && body.dataset == payload.offer.dataset.as_str()
             && body.legal_basis == payload.offer.legal_basis.term
+            && body.amends == payload.offer.amends
             && regime.as_ref().and_then(serde_json::Value::as_str) == Some(body.regime.as_str());
         self.require(fits, FindingKind::DocumentBytes, "the entry says other than the agreement in the envelope");
+        self.carried_on(body, &provider, &consumer);
+        self.lives(&body.agreement, body.amends.as_ref(), side);
         if has_room(&self.agreements, &body.agreement) {
             let known = Known { side, provider, consumer, envelope: body.envelope };
             self.agreements.insert(body.agreement, known);
         } else {
             self.beyond = self.beyond.saturating_add(1);
         }
+    }
+
+    /// An amendment is between the same two, and what was charged before counts on.
+    fn carried_on(&mut self, body: &Agreement, provider: &Participant, consumer: &Participant) {
+        let before = body.amends.map(|amends| self.chains.get(&amends).map_or(0, |c| c.uses));
+        if body.uses != before {
+            self.wrong(FindingKind::Order, "what was charged to the agreement that it amends doesn't count on");
+        }
+        if let Some(chain) = self.chains.get_mut(&body.agreement) {
+            chain.uses = body.uses.unwrap_or(0);
+        }
+        let amended = body.amends.and_then(|amends| self.agreements.get(&amends));
+        let same = amended.is_none_or(|k| k.provider.id == provider.id && k.consumer.id == consumer.id);
+        self.require(same, FindingKind::Order, "it amends an agreement of others");
     }
 
     /// A register version was taken into use: never an older one, nor two of one number.

@@ -35,5 +35,6 @@ pub(super) const fn name(kind: AttachmentKind) -> &'static str {
         AttachmentKind::Register => "register version",
         AttachmentKind::Receipt => "receipt",
         AttachmentKind::Beside => "proof beside the request",
+        AttachmentKind::Notice => "notice",
     }
 }

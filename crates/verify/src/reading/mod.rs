@@ -6,6 +6,7 @@
 mod agreements;
 mod attached;
 mod negotiations;
+mod notices;
 mod reads;
 mod receipts;
 mod witness;
@@ -19,6 +20,7 @@ use attached::Attached;
 use negotiations::Negotiated;
 use perron_log::{Finding, FindingKind, LeafView};
 use perron_model::entry::{AttachmentKind, Body, ChainPosition, Entry};
+use perron_model::life::Life;
 use perron_model::limits::LEDGER_QUEUE_MAX;
 use perron_model::participant::Participant;
 use perron_model::{Digest, Timestamp};
@@ -38,6 +40,9 @@ pub(crate) struct Reading<'a> {
     chains: HashMap<Digest, Chain>,
     agreements: HashMap<Digest, Known>,
     negotiations: HashMap<String, Negotiated>,
+    // Lives of agreements by the one with which they began; that one for each version.
+    lives: HashMap<Digest, Life>,
+    firsts: HashMap<Digest, Digest>,
     // Agreements that both sides signed and that are not in force yet: digest of the signed JWS.
     verified: HashMap<Digest, Digest>,
     // Permitted decisions without an outcome, by leaf hash, with their agreement.
@@ -126,6 +131,8 @@ impl<'a> Reading<'a> {
             chains: HashMap::new(),
             agreements: HashMap::new(),
             negotiations: HashMap::new(),
+            lives: HashMap::new(),
+            firsts: HashMap::new(),
             verified: HashMap::new(),
             open_reads: HashMap::new(),
             intents: HashSet::new(),
@@ -228,6 +235,7 @@ impl<'a> Reading<'a> {
     fn chain(&mut self, entry: &Entry, leaf: Digest) {
         let belongs = match &entry.body {
             Body::Agreement(_)
+            | Body::Notice(_)
             | Body::Outcome(_)
             | Body::Intent(_)
             | Body::Received(_)
@@ -283,6 +291,10 @@ impl<'a> Reading<'a> {
             Body::Agreement(agreement) => {
                 self.agreement(entry, agreement, attached);
                 "agreement"
+            }
+            Body::Notice(notice) => {
+                self.notice(entry, notice, attached);
+                "notice"
             }
             Body::Intent(intent) => {
                 self.intent(entry, intent, attached);

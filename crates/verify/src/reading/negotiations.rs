@@ -85,7 +85,10 @@ impl Reading<'_> {
             Side::Consumer => (&message.consumer, &message.provider, Some(message.consumer_pid.as_str())),
         };
         let name = serde_json::to_value(message.message).ok();
-        let first = message.message == perron_model::negotiation::Message::Request;
+        use perron_model::negotiation::Message;
+        // Who begins doesn't know the other side's number.
+        let first = message.message == Message::Request
+            || (message.message == Message::Offer && side == Side::Consumer && message.consumer_pid.is_empty());
         *me == self.owner.id
             && other.as_str() == step.counterparty
             && name.as_ref().and_then(serde_json::Value::as_str) == Some(step.message.as_str())

@@ -10,7 +10,7 @@ use perron_model::limits::{MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX};
 use perron_model::negotiation::Side;
 use perron_model::participant::{KeyUse, PublicKey};
 use perron_model::request::{REQUEST_TYP, ReadRequest};
-use perron_model::{Digest, Timestamp, canonical};
+use perron_model::{Digest, ParticipantId, Timestamp, canonical};
 use serde_json::Value as Json;
 
 impl Reading<'_> {
@@ -48,6 +48,10 @@ impl Reading<'_> {
         let by_party = known.is_none_or(|k| !body.permitted || k.consumer.id.as_str() == body.consumer);
         self.require(of_provider, FindingKind::Order, "it decides under an agreement whose provider is another");
         self.require(by_party, FindingKind::Order, "it permits a read to another than the agreement's consumer");
+        let ended = self.standing(&agreement).filter(|s| body.permitted && s.refusal().is_some());
+        if let Some(standing) = ended {
+            self.wrong(FindingKind::Order, format!("it permits a read under an agreement that is {standing}"));
+        }
         if body.permitted {
             if has_room(&self.open_reads, &leaf) {
                 self.open_reads.insert(leaf, agreement);
@@ -96,7 +100,9 @@ impl Reading<'_> {
             }
         };
         let text = |pointer: &str| input.pointer(pointer).and_then(Json::as_str);
-        let time = text("/now").and_then(|t| Timestamp::parse(t).ok());
+        // Inputs of the first version told the time as a text.
+        let in_ms = input.pointer("/now_ms").and_then(Json::as_i64).and_then(|ms| Timestamp::from_millis(ms).ok());
+        let time = in_ms.or_else(|| text("/now").and_then(|t| Timestamp::parse(t).ok()));
         // A clock that went back between evaluation and entry proves nothing.
         let in_time = |t: Timestamp| self.jumped_lately() || t <= entry.time.plus_millis(CLOCK_TOLERANCE_MS);
         let mut fits = time.is_some_and(in_time) && input.pointer("/state/uses").and_then(Json::as_u64) == Some(before);
@@ -106,6 +112,7 @@ impl Reading<'_> {
                 && text("/request/provider") == Some(claims.provider.as_str())
                 && text("/request/action") == Some(claims.action.as_str())
                 && text("/request/purpose") == Some(claims.purpose.as_str())
+                && input.pointer("/request/roles") == claims.roles.as_ref().map(|r| Json::from(r.clone())).as_ref()
                 && text("/agreement/id") == Some(claims.agreement.to_string().as_str());
         }
         self.require(
@@ -203,11 +210,23 @@ impl Reading<'_> {
 
     /// The issuer's request key, by the register, or by the envelope of the agreement.
     fn request_key(&self, claims: &ReadRequest, kid: &Digest, at: Timestamp) -> Option<PublicKey> {
-        let known = self.agreements.get(&claims.agreement);
-        let parties = known.into_iter().flat_map(|k| [&k.provider, &k.consumer]).filter(|p| p.id == claims.issuer);
-        let mut candidates = self.register.participant(claims.issuer.as_str()).into_iter().chain(parties);
+        self.key_of(&claims.agreement, &claims.issuer, KeyUse::Request, kid, at)
+    }
+
+    /// A participant's key, by the register, or by the envelope of an agreement.
+    pub(super) fn key_of(
+        &self,
+        agreement: &Digest,
+        issuer: &ParticipantId,
+        key_use: KeyUse,
+        kid: &Digest,
+        at: Timestamp,
+    ) -> Option<PublicKey> {
+        let known = self.agreements.get(agreement);
+        let parties = known.into_iter().flat_map(|k| [&k.provider, &k.consumer]).filter(|p| p.id == *issuer);
+        let mut candidates = self.register.participant(issuer.as_str()).into_iter().chain(parties);
         candidates.find_map(|participant| {
-            let key = |at| participant.key_at(KeyUse::Request, kid, at);
+            let key = |at| participant.key_at(key_use, kid, at);
             let apart = [0, -CLOCKS_APART_MS_MAX, CLOCKS_APART_MS_MAX];
             apart.into_iter().find_map(|ms| key(at.plus_millis(ms))).map(|k| k.key)
         })

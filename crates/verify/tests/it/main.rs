@@ -4,6 +4,7 @@ mod cli;
 mod files;
 mod honest;
 mod kept;
+mod notices;
 mod page;
 mod semantics;
 mod support;

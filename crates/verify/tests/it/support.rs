@@ -163,17 +163,22 @@ pub fn offer() -> Offer {
         policy: serde_json::json!({"@type": "Offer"}),
         legal_basis: LegalBasis { term: "https://w3id.org/dpv#PublicTask".to_owned(), text: "décret".to_owned() },
         regime: Regime::PublicTask,
+        amends: None,
     }
 }
 
 pub fn deal(space_: &Space, provider: &Party, consumer: &Party, negotiation: &str) -> Deal {
+    deal_over(offer(), space_, provider, consumer, negotiation)
+}
+
+pub fn deal_over(offer: Offer, space_: &Space, provider: &Party, consumer: &Party, negotiation: &str) -> Deal {
     let payload = AgreementPayload {
         kind: AgreementKind::V1,
         space: space(),
         negotiation: negotiation.to_owned(),
         provider: provider.id(),
         consumer: consumer.id(),
-        offer: offer(),
+        offer,
         timestamp: time(10),
     };
     let bytes = payload.bytes().unwrap();

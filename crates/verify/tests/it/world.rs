@@ -55,6 +55,7 @@ pub fn ask(by: &Party, provider: &Party, agreement: Digest, number: u64) -> Aske
         grant: "grant".to_owned(),
         nonce: format!("n-{number}"),
         time: time(50),
+        roles: None,
         seen: None,
         acknowledged: Vec::new(),
     };
@@ -65,7 +66,7 @@ pub fn ask(by: &Party, provider: &Party, agreement: Digest, number: u64) -> Aske
 pub fn input_of(asked: &Asked, uses: u64) -> Vec<u8> {
     let claims = &asked.claims;
     let input = serde_json::json!({
-        "now": time(60),
+        "now_ms": time(60).millis(),
         "request": {"issuer": claims.issuer, "provider": claims.provider, "action": claims.action, "purpose": claims.purpose},
         "agreement": {"id": claims.agreement},
         "state": {"uses": uses},
@@ -189,6 +190,8 @@ pub fn negotiate(book: &mut Book, parties: &Parties<'_>, side: &str) {
         dataset: "water".to_owned(),
         legal_basis: offer().legal_basis.term,
         regime: "public-task".to_owned(),
+        amends: None,
+        uses: None,
     });
     book.push(body, Some(parties.deal.id), vec![(AttachmentKind::Envelope, parties.deal.envelope.clone())]);
     step(book, parties, side, "provider", Message::Finalize, "FINALIZED");

@@ -1,0 +1,233 @@
+use super::*;
+
+fn name(text: &str) -> Digest {
+    Digest::of(text.as_bytes())
+}
+
+fn told(what: &str, by: Side, act: Act) -> Told {
+    Told { name: name(what), agreement: name("agreement"), by, time: Timestamp::EPOCH, act }
+}
+
+fn reason() -> String {
+    "parce que".to_owned()
+}
+
+fn suspend(what: &str, by: Side) -> Told {
+    told(what, by, Act::Suspend { reason: reason() })
+}
+
+fn resume(what: &str, by: Side, lifts: &[&str]) -> Told {
+    told(what, by, Act::Resume { lifts: lifts.iter().map(|l| name(l)).collect() })
+}
+
+fn confirm(what: &str, by: Side, proposal: &str) -> Told {
+    told(what, by, Act::Confirm { proposal: name(proposal) })
+}
+
+fn refuse(what: &str, by: Side, proposal: &str) -> Told {
+    told(what, by, Act::Refuse { proposal: name(proposal), reason: reason() })
+}
+
+fn revoke(what: &str, by: Side) -> Told {
+    told(what, by, Act::Revoke { reason: reason() })
+}
+
+fn life() -> Life {
+    Life::new(name("agreement"))
+}
+
+use Side::{Consumer, Provider};
+
+#[test]
+fn a_suspension_ends_by_both_sides() {
+    let mut life = life();
+    life.take(suspend("s", Provider)).unwrap();
+    assert_eq!(life.standing(), Standing::Suspended);
+    life.take(resume("r", Provider, &["s"])).unwrap();
+    assert_eq!(life.standing(), Standing::Suspended, "one side alone doesn't resume");
+    assert_eq!(life.take(confirm("own", Provider, "r")).unwrap_err().code, ErrorCode::NotFound);
+    assert_eq!(life.proposal_of(Provider).map(|t| t.name), Some(name("r")));
+    life.take(refuse("no", Consumer, "r")).unwrap();
+    assert_eq!(life.standing(), Standing::Suspended);
+    assert!(life.proposal_of(Provider).is_none());
+    assert_eq!(life.take(confirm("late", Consumer, "r")).unwrap_err().code, ErrorCode::TransitionIllegal);
+    life.take(resume("r2", Consumer, &["s"])).unwrap();
+    life.take(confirm("yes", Provider, "r2")).unwrap();
+    assert_eq!(life.standing(), Standing::InForce);
+    life.take(suspend("again", Consumer)).unwrap();
+    assert_eq!(life.standing(), Standing::Suspended);
+    assert!(life.proposal_of(Consumer).is_none());
+}
+
+#[test]
+fn a_revocation_is_for_ever_and_of_all_versions() {
+    let mut life = life();
+    life.amend(&name("agreement"), name("second")).unwrap();
+    assert_eq!(life.standing_of(&name("agreement")), Standing::Amended);
+    assert_eq!(life.standing_of(&name("second")), Standing::InForce);
+    assert_eq!(life.amend(&name("agreement"), name("third")).unwrap_err().code, ErrorCode::AgreementAmended);
+    life.take(revoke("v", Consumer)).unwrap();
+    for version in ["agreement", "second"] {
+        assert_eq!(life.standing_of(&name(version)), Standing::Revoked);
+    }
+    life.take(suspend("s", Provider)).unwrap();
+    life.take(resume("r", Provider, &["s"])).unwrap();
+    life.take(confirm("c", Consumer, "r")).unwrap();
+    assert_eq!(life.standing(), Standing::Revoked);
+    assert_eq!(life.require_amendable(&name("second")).unwrap_err().code, ErrorCode::AgreementRevoked);
+    // The other side finalized before it knew: what was revoked stays revoked.
+    life.amend(&name("second"), name("third")).unwrap();
+    assert_eq!(life.standing_of(&name("third")), Standing::Revoked);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_changes_nothing() {
+    let mut life = life();
+    life.take(suspend("s", Provider)).unwrap();
+    let before = life.clone();
+    assert_eq!(life.take(resume("r", Consumer, &["s", "unknown"])).unwrap_err().code, ErrorCode::NotFound);
+    assert_eq!(life.take(confirm("c", Consumer, "s")).unwrap_err().code, ErrorCode::NotFound);
+    assert_eq!(life.take(refuse("c", Consumer, "unknown")).unwrap_err().code, ErrorCode::NotFound);
+    life.take(suspend("s", Provider)).unwrap();
+    assert_eq!(life, before);
+}
+
+#[test]
+fn notices_are_bounded_and_a_revocation_passes_the_bound() {
+    let mut life = life();
+    for number in 0..NOTICES_MAX {
+        life.take(suspend(&number.to_string(), Provider)).unwrap();
+    }
+    assert_eq!(life.take(suspend("more", Consumer)).unwrap_err().code, ErrorCode::Overloaded);
+    life.take(revoke("v", Consumer)).unwrap();
+    life.take(revoke("v2", Provider)).unwrap();
+    assert_eq!(life.take(revoke("v3", Provider)).unwrap_err().code, ErrorCode::Overloaded);
+    assert_eq!(life.standing(), Standing::Revoked);
+}
+
+/// All orders in which two sides' notices can become known, each side's own in their order.
+fn interleavings(a: &[Told], b: &[Told]) -> Vec<Vec<Told>> {
+    match (a.split_first(), b.split_first()) {
+        (None, _) => vec![b.to_vec()],
+        (_, None) => vec![a.to_vec()],
+        (Some((first_a, rest_a)), Some((first_b, rest_b))) => {
+            let begin = |first: &Told, rest: Vec<Vec<Told>>| {
+                rest.into_iter().map(|r| [vec![first.clone()], r].concat()).collect::<Vec<_>>()
+            };
+            [begin(first_a, interleavings(rest_a, b)), begin(first_b, interleavings(a, rest_b))].concat()
+        }
+    }
+}
+
+#[test]
+fn notices_that_cross_lead_to_one_state() {
+    let provider = [
+        suspend("s1", Provider),
+        resume("r1", Provider, &["s1"]),
+        suspend("s3", Provider),
+        confirm("c2", Provider, "r2"),
+    ];
+    let consumer = [suspend("s2", Consumer), confirm("c1", Consumer, "r1"), resume("r2", Consumer, &["s2"])];
+    let mut played = 0;
+    for order in interleavings(&provider, &consumer) {
+        let mut life = life();
+        // What answers comes after what it answers: the other orders can't happen.
+        if order.into_iter().any(|t| life.take(t).is_err()) {
+            continue;
+        }
+        played += 1;
+        assert_eq!(life.standing(), Standing::Suspended, "only `s3` is left");
+        assert_eq!(life.suspensions().into_iter().map(|t| t.name).collect::<Vec<_>>(), [name("s3")]);
+    }
+    assert!(played >= 3, "{played} orders");
+}
+
+fn fact(what: &str, ms: i64, by: Side, value: bool) -> Told {
+    let act = Act::Fact { name: FactName::parse("crisis").unwrap(), value: FactValue::Boolean(value) };
+    Told { time: Timestamp::from_millis(ms).unwrap(), ..told(what, by, act) }
+}
+
+#[test]
+fn the_newest_of_a_fact_holds_in_whatever_order_it_is_told() {
+    let [old, new] = [fact("f1", 1, Provider, true), fact("f2", 2, Provider, false)];
+    for order in [[&old, &new, &old], [&new, &old, &new]] {
+        let mut life = life();
+        order.into_iter().for_each(|t| life.take(t.clone()).unwrap());
+        assert_eq!(life.facts().values().map(|t| t.name).collect::<Vec<_>>(), [new.name]);
+        assert!(!life.is_news(&old) && !life.is_news(&new));
+        assert_eq!(life.standing(), Standing::InForce);
+        assert_eq!(life.take(fact("f3", 3, Consumer, true)).unwrap_err().code, ErrorCode::TransitionIllegal);
+    }
+    for (text, value) in
+        [("true", Some(FactValue::Boolean(true))), ("rouge", Some(FactValue::Text("rouge".to_owned()))), ("", None)]
+    {
+        assert_eq!(FactValue::parse(text).ok(), value, "{text}");
+    }
+}
+
+#[test]
+fn a_duty_is_fulfilled_once() {
+    let fulfil = |what: &str, duty: &str| {
+        told(what, Consumer, Act::Fulfil { duty: duty.to_owned(), evidence: "fait".to_owned(), file: None })
+    };
+    let mut life = life();
+    life.take(fulfil("a", "permission[0].duty[0]")).unwrap();
+    life.take(fulfil("a", "permission[0].duty[0]")).unwrap();
+    assert_eq!(life.take(fulfil("b", "permission[0].duty[0]")).unwrap_err().code, ErrorCode::TransitionIllegal);
+    life.take(fulfil("c", "obligation[0]")).unwrap();
+    assert_eq!(life.fulfilments().count(), 2);
+    assert!(life.fulfilled(&name("agreement"), "obligation[0]").is_some());
+    // An amended policy has duties of its own.
+    assert!(life.fulfilled(&name("second"), "obligation[0]").is_none());
+    assert_eq!(life.told().len(), 0);
+}
+
+fn notice(act: Act) -> Notice {
+    Notice {
+        kind: NoticeKind::V1,
+        space: SpaceId::parse("eau").unwrap(),
+        id: "0190".to_owned(),
+        agreement: name("agreement"),
+        from: ParticipantId::parse("commune").unwrap(),
+        to: ParticipantId::parse("inter").unwrap(),
+        time: Timestamp::EPOCH,
+        act,
+    }
+}
+
+#[test]
+fn a_notice_reads_back_in_one_spelling_and_within_its_bounds() {
+    let good = notice(Act::Suspend { reason: reason() });
+    let bytes = good.bytes().unwrap();
+    assert_eq!(Notice::parse(&bytes).unwrap(), good);
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(text.contains(r#""act":{"kind":"suspend","reason":"parce que"}"#), "{text}");
+    for other in
+        [text.replace(':', ": "), text.replace("suspend", "forget"), text.replace("\"act\":", "\"more\":1,\"act\":")]
+    {
+        assert!(Notice::parse(other.as_bytes()).is_err(), "{other}");
+    }
+    let long = "x".repeat(REASON_BYTES_MAX + 1);
+    let twice = vec![name("s"), name("s")];
+    for act in [
+        Act::Suspend { reason: long },
+        Act::Revoke { reason: " ".to_owned() },
+        Act::Resume { lifts: Vec::new() },
+        Act::Resume { lifts: twice },
+    ] {
+        assert!(notice(act.clone()).check().is_err(), "{act:?}");
+    }
+    let mut to_itself = notice(Act::Resume { lifts: vec![name("s")] });
+    to_itself.to = to_itself.from.clone();
+    assert!(to_itself.check().is_err());
+}
+
+#[test]
+fn standings_read_back() {
+    for standing in [Standing::InForce, Standing::Suspended, Standing::Amended, Standing::Revoked] {
+        assert_eq!(Standing::parse(standing.name()).unwrap(), standing);
+        assert_eq!(serde_json::to_value(standing).unwrap(), standing.name());
+        assert_eq!(standing.refusal().is_none(), standing == Standing::InForce);
+    }
+    assert!(Standing::parse("gone").is_err());
+}

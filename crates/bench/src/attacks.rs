@@ -1,211 +1,80 @@
-//! Attacks on released tables, as programs: against the Flight SQL endpoint of a connector that
-//! runs, against the same released tables given as files, and against the same groups without any
-//! protection, which shows that the attacks work.
+//! Attacks on released tables, as programs: against a provider's public endpoint, where a real
+//! process serves Flight SQL over mutual TLS; against the same released tables given as files; and
+//! against the same groups without any protection, which shows that the attacks work.
 //!
-//! Each try is about one household in one month. The attacker knows everything about everybody but
-//! water, holds all tables (so pools what several consumers got), and in the end says a number of
+//! Each try is about one household in one month. The attacker is the consumer itself, with its
+//! keys and a connector of its own making (`asking`). They know everything about everybody but
+//! water, hold all tables (so pool what several consumers got), and in the end say a number of
 //! litres. *Learned* is who comes within one per cent of the truth.
 
 use crate::failed;
-use crate::ground::{
-    Draws, Ground, Household, KINDS, MONTHS, MOVED_IN, Row, SECTORS, TABLES, Table, kind, month, sector,
-};
-use crate::link;
-use arrow_flight::sql::client::FlightSqlServiceClient;
-use futures::TryStreamExt;
-use perron::api::flight::local::{AGREEMENT_HEADER, PURPOSE_HEADER};
-use perron::query::arrow::array::{Array, AsArray};
-use perron::query::arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type};
-use perron::query::arrow::record_batch::RecordBatch;
-use perron_model::{AgreementId, Result};
+use crate::ground::{Draws, Ground, Household, KINDS, MONTHS, MOVED_IN, SECTORS, TABLES, Table};
+use crate::oracle::{Attacker, Cond, Oracle, Sums, differing, read, unprotected};
+use perron_model::Result;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
-use tonic::transport::Channel;
 
 /// How near to the truth is learned.
 const NEAR: f64 = 0.01;
 /// Questions that mean the same, of one averaging try.
 const VARIATIONS: usize = 8;
 
+/// Of whom something was learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Count {
+    /// Households.
+    pub individuals: usize,
+    /// Tries that learned something.
+    pub tries: usize,
+}
+
 /// What an attack learned, in so many tries.
 #[derive(Clone, Debug, Serialize)]
 pub struct Learned {
     pub attack: &'static str,
     pub tries: usize,
+    /// Households that the tries were about.
+    pub targets: usize,
     /// From the endpoint.
-    pub endpoint: usize,
+    pub endpoint: Count,
     /// From the released tables as files.
-    pub file: usize,
+    pub file: Count,
     /// From the same groups without protection.
-    pub unprotected: usize,
+    pub unprotected: Count,
+    /// Tries that learned from the endpoint what the same try didn't learn from the file.
+    pub beyond: usize,
+}
+
+impl Learned {
+    /// Did the endpoint teach more than the file?
+    pub fn more(&self) -> bool {
+        let Learned { endpoint, file, beyond, .. } = self;
+        *beyond > 0 || endpoint.individuals > file.individuals || endpoint.tries > file.tries
+    }
 }
 
 impl fmt::Display for Learned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Learned { attack, tries, endpoint, file, unprotected } = self;
-        write!(
-            f,
-            "{attack}: of {tries} tries, {endpoint} learned from the endpoint, {file} from the table as a file, {unprotected} from groups without protection"
-        )
+        let Learned { attack, tries, targets, endpoint, file, unprotected, .. } = self;
+        let (e, t, u) = (endpoint.individuals, file.individuals, unprotected.individuals);
+        write!(f, "{attack}: {tries} tries after {targets} individuals. Learned from the endpoint: {e} individuals")?;
+        write!(f, " ({} tries); from the table as a file: {t} ({})", endpoint.tries, file.tries)?;
+        write!(f, "; from the groups without protection: {u} ({})", unprotected.tries)
     }
 }
 
-/// A condition on the rows of a table.
-#[derive(Clone, Debug)]
-enum Cond {
-    Sector(usize),
-    /// Sectors before this one.
-    SectorBelow(usize),
-    Kind(usize),
-    Month(usize),
-    /// How many dimensions a total sums over.
-    Summed(i64),
-    /// The household itself, which no table names.
-    Name(String),
-    And(Vec<Cond>),
-    Or(Vec<Cond>),
-    Not(Box<Cond>),
-}
-
-impl Cond {
-    fn sql(&self) -> String {
-        let joined = |all: &[Cond], by: &str| format!("({})", all.iter().map(Cond::sql).collect::<Vec<_>>().join(by));
-        match self {
-            Cond::Sector(s) => format!("sector = '{}'", sector(*s)),
-            Cond::SectorBelow(s) => format!("sector < '{}'", sector(*s)),
-            Cond::Kind(k) => format!("kind = '{}'", kind(*k)),
-            Cond::Month(m) => format!("date = DATE '{}'", month(*m)),
-            Cond::Summed(n) => format!("summed = {n}"),
-            Cond::Name(name) => format!("household = '{name}'"),
-            Cond::And(all) => joined(all, " AND "),
-            Cond::Or(all) => joined(all, " OR "),
-            Cond::Not(one) => format!("NOT {}", one.sql()),
-        }
-    }
-
-    /// As SQL has it: none for what is unknown; an error for a column that isn't there.
-    fn holds(&self, row: &Row) -> Result<Option<bool>, ()> {
-        let known = |value: &Option<String>, test: &dyn Fn(&str) -> bool| value.as_deref().map(test);
-        Ok(match self {
-            Cond::Sector(s) => known(&row.sector, &|v| v == sector(*s)),
-            Cond::SectorBelow(s) => known(&row.sector, &|v| v < sector(*s).as_str()),
-            Cond::Kind(k) => known(&row.kind, &|v| v == kind(*k)),
-            Cond::Month(m) => Some(row.month == month(*m)),
-            Cond::Summed(n) => Some(row.summed == *n),
-            Cond::Name(_) => return Err(()),
-            Cond::And(all) => {
-                let all: Vec<Option<bool>> = all.iter().map(|c| c.holds(row)).collect::<Result<_, ()>>()?;
-                if all.contains(&Some(false)) { Some(false) } else { all.iter().all(Option::is_some).then_some(true) }
-            }
-            Cond::Or(all) => {
-                let all: Vec<Option<bool>> = all.iter().map(|c| c.holds(row)).collect::<Result<_, ()>>()?;
-                if all.contains(&Some(true)) { Some(true) } else { all.iter().all(Option::is_some).then_some(false) }
-            }
-            Cond::Not(one) => one.holds(row)?.map(|h| !h),
-        })
-    }
-}
-
-/// What is asked of a table, summed over the rows that a condition holds of.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sums {
-    litres: f64,
-    households: f64,
-    rows: f64,
-}
-
-impl Sums {
-    fn plus(self, other: Sums, sign: f64) -> Sums {
-        Sums {
-            litres: self.litres + sign * other.litres,
-            households: self.households + sign * other.households,
-            rows: self.rows + sign * other.rows,
-        }
-    }
-}
-
-/// A connection of the attacker to their own connector, under one agreement.
-pub struct Endpoint {
-    flight: FlightSqlServiceClient<Channel>,
-}
-
-impl Endpoint {
-    /// The attacker's tool, for the table of an agreement.
-    pub async fn of(ground: &Ground, _: Table, agreement: AgreementId) -> Result<Endpoint> {
-        let mut flight = FlightSqlServiceClient::new(link::socket(&ground.consumer).await?);
-        flight.set_header(AGREEMENT_HEADER, agreement.to_string());
-        flight.set_header(PURPOSE_HEADER, crate::space::PURPOSE);
-        flight.set_token(ground.token.clone());
-        Ok(Endpoint { flight })
-    }
-
-    /// The first question, which has the table released.
-    pub async fn first(mut self) -> Result<()> {
-        self.batches("SELECT count(*) AS n FROM data").await.map(|_| ())
-    }
-
-    async fn batches(&mut self, sql: &str) -> Result<Vec<RecordBatch>> {
-        let info = self.flight.execute(sql.to_owned(), None).await.map_err(failed)?;
-        let ticket = info.endpoint.first().and_then(|e| e.ticket.clone()).ok_or_else(|| failed("no ticket"))?;
-        let batches = self.flight.do_get(ticket).await.map_err(failed)?;
-        batches.try_collect().await.map_err(failed)
-    }
-}
-
-/// Where the attacker's questions go.
-enum Oracle {
-    Endpoint(BTreeMap<Table, Endpoint>),
-    Rows(BTreeMap<Table, Vec<Row>>),
-}
-
-/// An attacker, who keeps every answer.
-struct Attacker {
-    oracle: Oracle,
-    kept: BTreeMap<(Table, String), Option<Sums>>,
-}
-
-impl Attacker {
-    fn of(oracle: Oracle) -> Attacker {
-        Attacker { oracle, kept: BTreeMap::new() }
-    }
-
-    /// None where the question is refused.
-    async fn ask(&mut self, table: Table, condition: &Cond) -> Option<Sums> {
-        let sql = condition.sql();
-        if let Some(kept) = self.kept.get(&(table, sql.clone())) {
-            return *kept;
-        }
-        let answer = match &mut self.oracle {
-            Oracle::Endpoint(endpoints) => {
-                let select = "SELECT CAST(coalesce(sum(total), 0) AS DOUBLE) AS litres, CAST(coalesce(sum(households), 0) AS DOUBLE) AS households, CAST(count(*) AS DOUBLE) AS n FROM data WHERE";
-                match endpoints.get_mut(&table) {
-                    Some(endpoint) => endpoint.batches(&format!("{select} {sql}")).await.ok().and_then(|b| sums(&b)),
-                    None => None,
-                }
-            }
-            Oracle::Rows(rows) => rows.get(&table).and_then(|rows| summed(rows, condition)),
-        };
-        self.kept.insert((table, sql), answer);
-        answer
-    }
-}
-
-fn sums(batches: &[RecordBatch]) -> Option<Sums> {
-    let batch = batches.iter().find(|b| b.num_rows() == 1)?;
-    let value = |at: usize| Some(batch.columns().get(at)?.as_primitive_opt::<Float64Type>()?.value(0));
-    Some(Sums { litres: value(0)?, households: value(1)?, rows: value(2)? })
-}
-
-fn summed(rows: &[Row], condition: &Cond) -> Option<Sums> {
-    let mut sums = Sums::default();
-    for row in rows {
-        if condition.holds(row).ok()? == Some(true) {
-            sums = sums.plus(Sums { litres: row.litres, households: row.households, rows: 1.0 }, 1.0);
-        }
-    }
-    Some(sums)
+/// What was seen of all attacks.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub learned: Vec<Learned>,
+    /// Different questions of all attacks.
+    pub questions: usize,
+    /// How many of them the endpoint answered; the others were refused.
+    pub answered: usize,
+    /// How many it answered, or refused, otherwise than the file.
+    pub differing: usize,
 }
 
 /// One household in one month.
@@ -328,10 +197,16 @@ fn chosen<'a>(population: &'a [Household], attack: usize, draws: &mut Draws) -> 
     some.into_iter().min_by_key(|h| peers(h))
 }
 
-/// How many an attacker learns with each attack.
-async fn learned(attacker: &mut Attacker, population: &[Household], tries: usize, seed: u64) -> [usize; 3] {
-    let mut counts = [0; 3];
-    for (attack, count) in counts.iter_mut().enumerate() {
+/// Names of the attacks, in their order.
+const ATTACKS: [&str; 3] = ["tracker", "differencing", "averaging"];
+
+/// The tries of one attack, each with its household and whether it learned.
+type Tries = Vec<(String, bool)>;
+
+/// What an attacker learns with each attack.
+async fn learned(attacker: &mut Attacker, population: &[Household], tries: usize, seed: u64) -> [Tries; 3] {
+    let mut all: [Tries; 3] = Default::default();
+    for (attack, tried) in all.iter_mut().enumerate() {
         // Each attacker has the same targets and asks the same.
         let mut draws = Draws(seed ^ ((attack as u64 + 1) << 40));
         for _ in 0..tries {
@@ -342,112 +217,53 @@ async fn learned(attacker: &mut Attacker, population: &[Household], tries: usize
                 1 => differencing(attacker, &target, &mut draws).await,
                 _ => averaging(attacker, &target, &mut draws, population).await,
             };
-            *count += usize::from(target.learned(guess));
+            tried.push((household.name.clone(), target.learned(guess)));
         }
     }
-    counts
+    all
+}
+
+fn count(tries: &Tries) -> Count {
+    let learned = || tries.iter().filter(|(_, learned)| *learned);
+    let individuals: BTreeSet<&String> = learned().map(|(name, _)| name).collect();
+    Count { individuals: individuals.len(), tries: learned().count() }
 }
 
 /// Sets up the ground and runs each attack against endpoint, file, and groups without protection.
-pub async fn run(program: &Path, directory: &Path, tries: usize, seed: u64) -> Result<Vec<Learned>> {
+pub async fn run(program: &Path, directory: &Path, tries: usize, seed: u64) -> Result<Report> {
     let (program, directory) = (program.to_owned(), directory.to_owned());
     let ground = tokio::task::spawn_blocking(move || Ground::set_up(&program, &directory, seed));
-    let ground = ground.await.map_err(failed)??;
-    let mut endpoints = BTreeMap::new();
+    // The processes serve as long as this lives.
+    let Ground { processes: _processes, provider, asking, population, agreements } = ground.await.map_err(failed)??;
     let mut files = BTreeMap::new();
-    for (table, agreement) in &ground.agreements {
-        endpoints.insert(*table, Endpoint::of(&ground, *table, *agreement).await?);
-        files.insert(*table, read(&ground.provider.join("released").join(agreement.to_string()), *table)?);
+    for (table, agreement) in &agreements {
+        files.insert(*table, read(&provider.join("released").join(agreement.to_string()), *table)?);
     }
-    let raw = TABLES.iter().map(|t| (*t, unprotected(&ground.population, *t))).collect();
-    let (mut counts, mut answered) = (Vec::new(), Vec::new());
-    for oracle in [Oracle::Endpoint(endpoints), Oracle::Rows(files), Oracle::Rows(raw)] {
-        let mut attacker = Attacker::of(oracle);
-        counts.push(learned(&mut attacker, &ground.population, tries, seed).await);
-        answered.push(attacker.kept.values().flatten().count());
+    let raw = TABLES.iter().map(|t| (*t, unprotected(&population, *t))).collect();
+    let mut attackers =
+        [Oracle::Endpoint(Box::new(asking), agreements), Oracle::Rows(files), Oracle::Rows(raw)].map(Attacker::of);
+    let mut seen: Vec<[Tries; 3]> = Vec::new();
+    for attacker in &mut attackers {
+        seen.push(learned(attacker, &population, tries, seed).await);
     }
-    // An endpoint that answers nothing teaches nothing, and would say nothing.
-    if answered.first() != answered.get(1) {
-        return Err(failed(format!("endpoint, file and groups answered {answered:?} of the same questions")));
-    }
-    let of = |oracle: usize, attack: usize| counts.get(oracle).and_then(|c| c.get(attack)).copied().unwrap_or(0);
-    Ok(["tracker", "differencing", "averaging"]
-        .into_iter()
-        .enumerate()
-        .map(|(attack, name)| Learned {
+    let [endpoint, file, _] = &attackers;
+    let of = |oracle: usize, attack: usize| seen.get(oracle).and_then(|s| s.get(attack)).cloned().unwrap_or_default();
+    let told = |(attack, name): (usize, &&'static str)| {
+        let [here, there, raw] = [0, 1, 2].map(|oracle| of(oracle, attack));
+        Learned {
             attack: name,
-            tries,
-            endpoint: of(0, attack),
-            file: of(1, attack),
-            unprotected: of(2, attack),
-        })
-        .collect())
-}
-
-/// The rows of a released table, from its files.
-fn read(directory: &Path, table: Table) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_none_or(|e| e != "parquet") {
-            continue;
-        }
-        let file = std::fs::File::open(&path).map_err(failed)?;
-        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
-        for batch in reader.build().map_err(failed)? {
-            let batch = batch.map_err(failed)?;
-            for at in 0..batch.num_rows() {
-                rows.push(row(&batch, at, table).ok_or_else(|| failed("a released table of another shape"))?);
-            }
-        }
-    }
-    Ok(rows)
-}
-
-fn row(batch: &RecordBatch, at: usize, table: Table) -> Option<Row> {
-    let text = |name: &str| -> Option<Option<String>> {
-        let texts = batch.column_by_name(name)?.as_string_opt::<i32>()?;
-        Some(texts.is_valid(at).then(|| texts.value(at).to_owned()))
-    };
-    let number = |name: &str| -> Option<f64> {
-        let array = batch.column_by_name(name)?;
-        match array.data_type() {
-            DataType::Int64 => Some(array.as_primitive::<Int64Type>().value(at) as f64),
-            _ => Some(array.as_primitive_opt::<Float64Type>()?.value(at)),
+            tries: here.len(),
+            targets: here.iter().map(|(name, _)| name).collect::<BTreeSet<_>>().len(),
+            endpoint: count(&here),
+            file: count(&there),
+            unprotected: count(&raw),
+            beyond: here.iter().zip(&there).filter(|((_, here), (_, there))| *here && !there).count(),
         }
     };
-    let day = batch.column_by_name("date")?.as_primitive_opt::<Date32Type>()?.value_as_date(at)?;
-    Some(Row {
-        sector: text("sector")?,
-        kind: if table.has_kind() { text("kind")? } else { None },
-        month: day.format("%Y-%m-%d").to_string(),
-        summed: if table.has_totals() { number("summed")? as i64 } else { 0 },
-        litres: number("total")?,
-        households: number("households")?,
+    Ok(Report {
+        learned: ATTACKS.iter().enumerate().map(told).collect(),
+        questions: endpoint.kept.len(),
+        answered: endpoint.kept.values().flatten().count(),
+        differing: differing(&endpoint.kept, &file.kept),
     })
-}
-
-/// What a connector without disclosure control would give: every group, exactly, of the rows of
-/// its time.
-fn unprotected(population: &[Household], table: Table) -> Vec<Row> {
-    let (later, months) = if table == Table::Late { (true, MONTHS + 1) } else { (false, MONTHS) };
-    let mut groups: BTreeMap<(Option<String>, Option<String>, String, i64), (f64, f64)> = BTreeMap::new();
-    for household in population.iter().filter(|h| later || !h.moved_in) {
-        for (number, litres) in household.litres.iter().enumerate().take(months) {
-            for summed in 0..=i64::from(table.has_totals()) {
-                let shown = summed == 0;
-                let key = (
-                    shown.then(|| sector(household.sector)),
-                    (table.has_kind() && shown).then(|| kind(household.kind)),
-                    month(number),
-                    summed,
-                );
-                let group = groups.entry(key).or_default();
-                *group = (group.0 + *litres as f64, group.1 + 1.0);
-            }
-        }
-    }
-    let row =
-        |((sector, kind, month, summed), (litres, households))| Row { sector, kind, month, summed, litres, households };
-    groups.into_iter().map(row).collect()
 }

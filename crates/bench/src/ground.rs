@@ -1,11 +1,14 @@
 //! The ground of the attacks: a population of households with their water, a provider that gives
 //! it as released tables alone, and one consumer that holds all of them, as several who pool would.
 
+use crate::asking::Asking;
 use crate::failed;
+use crate::link::Member;
 use crate::processes::Processes;
 use crate::space::{self, CONSUMER, LEGAL_BASIS, PROVIDER, PURPOSE};
 use perron_model::{AgreementId, Result};
 use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -14,9 +17,9 @@ pub const FLOOR: usize = 5;
 /// p of the p % rule.
 pub const DOMINANCE: u32 = 10;
 /// Households; those of the last ones move in with the second snapshot.
-const HOUSEHOLDS: usize = 240;
-pub const MOVED_IN: usize = 8;
-pub const SECTORS: usize = 20;
+const HOUSEHOLDS: usize = 1_200;
+pub const MOVED_IN: usize = 40;
+pub const SECTORS: usize = 60;
 pub const KINDS: usize = 4;
 /// Months of the first snapshot; the second has one more.
 pub const MONTHS: usize = 2;
@@ -167,10 +170,10 @@ impl Table {
 pub struct Ground {
     pub processes: Processes,
     pub provider: PathBuf,
-    pub consumer: PathBuf,
+    /// The consumer, as it asks.
+    pub asking: Asking,
     pub population: Vec<Household>,
-    pub agreements: Vec<(Table, AgreementId)>,
-    pub token: String,
+    pub agreements: BTreeMap<Table, AgreementId>,
 }
 
 impl Ground {
@@ -181,18 +184,16 @@ impl Ground {
         let population = population(&mut Draws(seed));
         let [authority, provider, consumer] = ["authority", PROVIDER, CONSUMER].map(|name| directory.join(name));
         space::enrol(&mut processes, directory, [&authority, &provider, &consumer])?;
-        let mut ground =
-            Ground { processes, provider, consumer, population, agreements: Vec::new(), token: String::new() };
+        let asking = Asking::of(Member::open(&consumer)?, &directory.join("intents"))?;
+        let mut ground = Ground { processes, provider, asking, population, agreements: BTreeMap::new() };
         ground.publish(directory, "water", false)?;
         ground.publish(directory, "noisy_water", false)?;
         for table in [Table::Sectors, Table::Kinds, Table::Noisy] {
-            ground.agree(directory, table)?;
+            ground.agree(directory, &consumer, table)?;
         }
-        ground.user()?;
         ground.release()?;
         ground.publish(directory, "water", true)?;
-        ground.agree(directory, Table::Late)?;
-        ground.user()?;
+        ground.agree(directory, &consumer, Table::Late)?;
         ground.release()?;
         Ok(ground)
     }
@@ -243,7 +244,7 @@ impl Ground {
         Ok(())
     }
 
-    fn agree(&mut self, directory: &Path, table: Table) -> Result<()> {
+    fn agree(&mut self, directory: &Path, consumer: &Path, table: Table) -> Result<()> {
         let policy = directory.join(format!("{}.json", table.offer()));
         std::fs::write(&policy, table.policy().to_string()).map_err(failed)?;
         self.processes.run(&[
@@ -262,29 +263,15 @@ impl Ground {
             "A law",
             "--automatic",
         ])?;
-        self.agreements.push((table, space::negotiate(&self.processes, &self.consumer, table.offer())?));
-        Ok(())
-    }
-
-    /// The user, with all agreements so far.
-    fn user(&mut self) -> Result<()> {
-        let dir = space::path(&self.consumer)?.to_owned();
-        let ids: Vec<String> = self.agreements.iter().map(|(_, id)| id.to_string()).collect();
-        let mut args = vec!["user", "add", "--dir", &dir, "attacker", "--role", "analyst", "--purpose", PURPOSE];
-        for id in &ids {
-            args.extend(["--agreement", id.as_str()]);
-        }
-        args.push("--token");
-        self.token = space::text(&self.processes.run(&args)?, "token")?;
+        self.agreements.insert(table, space::negotiate(&self.processes, consumer, table.offer())?);
         Ok(())
     }
 
     /// The first question of each agreement has its table released.
-    fn release(&self) -> Result<()> {
+    fn release(&mut self) -> Result<()> {
         let runtime = tokio::runtime::Handle::current();
-        for (table, id) in &self.agreements {
-            let asked = crate::attacks::Endpoint::of(self, *table, *id);
-            runtime.block_on(async { asked.await?.first().await })?;
+        for agreement in self.agreements.values() {
+            runtime.block_on(self.asking.ask(*agreement, "SELECT count(*) AS n FROM data"))?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod appends;
+pub mod asking;
 pub mod attacks;
 pub mod conditions;
 pub mod decisions;
@@ -16,6 +17,7 @@ pub mod flush;
 pub mod ground;
 pub mod link;
 pub mod negotiations;
+pub mod oracle;
 pub mod plain;
 pub mod processes;
 pub mod reads;

@@ -212,15 +212,22 @@ fn end(directory: &Path, file: Option<&PathBuf>, seen: &serde_json::Value) -> Re
 
 fn attack(args: &AttackArgs) -> Result<()> {
     let (directory, runtime) = begin(&args.dir)?;
-    let learned = runtime.block_on(attacks::run(&args.perron, &directory, args.tries, args.seed))?;
-    learned.iter().for_each(|l| println!("{l}"));
-    let more: Vec<&str> = learned.iter().filter(|l| l.endpoint > l.file).map(|l| l.attack).collect();
-    end(&directory, args.json.as_ref(), &json!({"tries": args.tries, "seed": args.seed, "learned": learned}))?;
-    if more.is_empty() {
-        Ok(())
-    } else {
-        Err(failed(format!("the endpoint taught more than the file: {}", more.join(", "))))
+    let report = runtime.block_on(attacks::run(&args.perron, &directory, args.tries, args.seed))?;
+    report.learned.iter().for_each(|l| println!("{l}"));
+    let attacks::Report { questions, answered, differing, .. } = report;
+    println!(
+        "{questions} different questions: the endpoint answered {answered} and refused the others; {differing} otherwise than the file"
+    );
+    let more: Vec<&str> = report.learned.iter().filter(|l| l.more()).map(|l| l.attack).collect();
+    end(&directory, args.json.as_ref(), &json!({"tries": args.tries, "seed": args.seed, "report": report}))?;
+    if !more.is_empty() {
+        return Err(failed(format!("the endpoint taught more than the file: {}", more.join(", "))));
     }
+    // An endpoint that answers nothing teaches nothing, and would say nothing.
+    if differing > 0 {
+        return Err(failed(format!("{differing} questions have another answer from the endpoint than from the file")));
+    }
+    Ok(())
 }
 
 fn measure_release(args: &ReleaseArgs) -> Result<()> {

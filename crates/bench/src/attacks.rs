@@ -240,11 +240,16 @@ pub async fn run(program: &Path, directory: &Path, tries: usize, seed: u64) -> R
         files.insert(*table, read(&provider.join("released").join(agreement.to_string()), *table)?);
     }
     let raw = TABLES.iter().map(|t| (*t, unprotected(&population, *t))).collect();
-    let mut attackers =
-        [Oracle::Endpoint(Box::new(asking), agreements), Oracle::Rows(files), Oracle::Rows(raw)].map(Attacker::of);
+    let oracles = [Oracle::Endpoint(Box::new(asking), agreements), Oracle::Rows(files), Oracle::Rows(raw)];
+    Ok(played(oracles, &population, tries, seed).await)
+}
+
+/// Plays each attack against endpoint, file, and groups without protection.
+async fn played(oracles: [Oracle; 3], population: &[Household], tries: usize, seed: u64) -> Report {
+    let mut attackers = oracles.map(Attacker::of);
     let mut seen: Vec<[Tries; 3]> = Vec::new();
     for attacker in &mut attackers {
-        seen.push(learned(attacker, &population, tries, seed).await);
+        seen.push(learned(attacker, population, tries, seed).await);
     }
     let [endpoint, file, _] = &attackers;
     let of = |oracle: usize, attack: usize| seen.get(oracle).and_then(|s| s.get(attack)).cloned().unwrap_or_default();
@@ -260,10 +265,40 @@ pub async fn run(program: &Path, directory: &Path, tries: usize, seed: u64) -> R
             beyond: here.iter().zip(&there).filter(|((_, here), (_, there))| *here && !there).count(),
         }
     };
-    Ok(Report {
+    Report {
         learned: ATTACKS.iter().enumerate().map(told).collect(),
         questions: endpoint.kept.len(),
         answered: endpoint.kept.values().flatten().count(),
         differing: differing(&endpoint.kept, &file.kept),
-    })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ground::{FLOOR, Row, population};
+
+    /// Of a table as its raw groups are; small ones only where `small` says so.
+    fn rows(population: &[Household], small: bool) -> Oracle {
+        let given = |row: &Row| small || (row.households >= FLOOR as f64 && row.sector.is_some());
+        Oracle::Rows(TABLES.map(|t| (t, unprotected(population, t).into_iter().filter(given).collect())).into())
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_gives_more_than_the_file_is_found_out() {
+        let people = population(&mut Draws(1));
+        let found = played([true, false, true].map(|small| rows(&people, small)), &people, 60, 1).await;
+        let [tracker, differencing, _] = found.learned.as_slice() else { panic!("{found:?}") };
+        assert!(tracker.more() && tracker.beyond > 0, "{tracker}");
+        assert!(differencing.more() && differencing.beyond > 0, "{differencing}");
+        assert!(found.differing > 0 && found.differing < found.questions, "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn the_same_table_teaches_the_same() {
+        let people = population(&mut Draws(2));
+        let found = played([false, false, true].map(|small| rows(&people, small)), &people, 20, 2).await;
+        assert!(found.learned.iter().all(|l| !l.more() && l.unprotected.tries > l.file.tries), "{found:?}");
+        assert_eq!(found.differing, 0);
+    }
 }

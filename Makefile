@@ -73,8 +73,8 @@ dist:
 	cargo build --locked --profile dist --workspace --bins
 	@ls -l $(TARGET)/dist/perron $(TARGET)/dist/perron-verify
 
-# A released table over 100 million readings against DuckDB (Python, from the package index); takes
-# about 8 GiB on the disk.
+# A released table over 100 million readings against DuckDB (Python, from the package index); keeps
+# some hundred MB on the disk while it runs.
 bench-release: dist
 	tools/bench_release.sh
 

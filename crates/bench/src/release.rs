@@ -128,7 +128,9 @@ fn policy() -> Json {
 }
 
 /// The same query as somebody would write it by hand: contributions of each household first, then
-/// the groups, with floor and dominance. For each line that it reads it prints seconds and groups.
+/// the groups, with floor and dominance. The month is that of UTC, without DuckDB's calendar of time
+/// zones (`AT TIME ZONE`), with which it takes three times as long. For each line that it reads it
+/// prints seconds and groups.
 const DUCKDB: &str = r#"
 import json, sys, time, duckdb
 con = duckdb.connect()
@@ -137,7 +139,7 @@ con.execute(f"SET threads = {int(sys.argv[2])}")
 con.execute("SET TimeZone = 'UTC'")
 query = f"""
 WITH each AS (
-    SELECT sector, date_trunc('month', start AT TIME ZONE 'UTC') AS month, household,
+    SELECT sector, date_trunc('month', make_timestamp(epoch_us(start))) AS month, household,
            sum(litres) AS litres, count(litres) AS readings, sum(abs(litres)) AS part
     FROM read_parquet('{sys.argv[1]}/*.parquet')
     WHERE household IS NOT NULL GROUP BY ALL

@@ -1,19 +1,21 @@
 # The commands of the project. CARGO_TARGET_DIR of the environment is honoured.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo build test soak differential clients policies lint fmt deny proto advisories dist bench
+.PHONY: help demo build test soak differential attacks clients policies lint fmt deny proto advisories dist bench bench-release
 
 help:
 	@echo "make demo       builds, then plays the main job in front of you (LANG_DEMO=fr for French)"
 	@echo "make test       installs what the tests need, runs all of them, prints a count"
 	@echo "make soak       kills the processes under load, 200 times, and 200 times with what was not synced dropped;"
 	@echo "                and random statements over 300 random views against copies without what they hide"
+	@echo "make attacks    attacks on released tables, 1,000 tries each; part of make soak"
 	@echo "make policies   formats, tests and rebuilds the Rego modules (Go)"
 	@echo "make lint       formatting, and clippy of the whole workspace"
 	@echo "make deny       licences, bans and sources of the dependencies"
 	@echo "make proto      lint of the wire contract"
 	@echo "make dist       the optimised programs"
 	@echo "make bench      the figures of docs/PERFORMANCE.md, with the optimised programs"
+	@echo "make bench-release  a released table over 100 million readings, against DuckDB"
 
 build:
 	cargo build --locked --workspace --bins
@@ -29,6 +31,12 @@ test:
 soak: build
 	PERRON_ROWS_CASES=$(or $(PERRON_ROWS_CASES),300) cargo test --locked -p perron --lib -- --nocapture query::random_tests
 	PERRON_KILLS=$(or $(PERRON_KILLS),200) cargo test --locked -p perron --test it -- --nocapture --test-threads 1 kill::
+	$(MAKE) attacks
+
+# Attacks on released tables: 1,000 tries each, endpoint against file.
+attacks: build
+	rm -rf $(TARGET)/attacks
+	$(TARGET)/debug/perron-bench attacks --perron $(TARGET)/debug/perron --dir $(TARGET)/attacks
 
 # The policies in another evaluator of Rego: 100,000 generated cases without a difference.
 soak: differential
@@ -64,6 +72,11 @@ proto:
 dist:
 	cargo build --locked --profile dist --workspace --bins
 	@ls -l $(TARGET)/dist/perron $(TARGET)/dist/perron-verify
+
+# A released table over 100 million readings against DuckDB (Python, from the package index); keeps
+# some hundred MB on the disk while it runs.
+bench-release: dist
+	tools/bench_release.sh
 
 # On the disk of the build, for its flushes are what the figures are divided by. A run that was
 # broken off leaves its directory behind.

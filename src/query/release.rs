@@ -50,6 +50,10 @@ const ALL: &str = "all";
 /// The period of groups whose date is missing.
 const MISSING: &str = "none";
 
+/// What is found of a snapshot each time: it is not looked for again.
+const STAYS: [ErrorCode; 4] =
+    [ErrorCode::ReleaseOverlap, ErrorCode::BudgetExhausted, ErrorCode::TooLarge, ErrorCode::QueryFailed];
+
 /// One release of an agreement's table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -164,7 +168,7 @@ impl Releases {
         }
         let done = self.compute_once(wanted);
         if let Err(error) = &done
-            && matches!(error.code, ErrorCode::ReleaseOverlap | ErrorCode::BudgetExhausted)
+            && STAYS.contains(&error.code)
         {
             computing.insert(refused, error.clone());
         }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::query::testing::{Bench, Grants, agreement, dataset, households, now};
-use perron_model::dataset::ColumnType::{Date, Integer, Number, Text, Timestamp as Time};
+use perron_model::dataset::ColumnType::{Boolean, Date, Integer, Number, Text, Timestamp as Time};
 use perron_model::policy::View;
 use perron_model::policy::{Dimension, Measure, Noise, Protection};
 
@@ -430,4 +430,71 @@ async fn what_is_left_of_another_table_beside_earlier_periods_counts() {
     assert_eq!(lines(&bench, "year").len(), 1);
     released(&bench, &people(), &snapshot, &sums(Granularity::Month), "months").await.unwrap();
     assert_eq!(lines(&bench, "months"), ["a|2025-01-01|6"]);
+}
+
+/// Numbers that are the same each time.
+fn draws(seed: u64) -> impl FnMut(u64) -> u64 {
+    let mut state = seed;
+    move |bound| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % bound
+    }
+}
+
+/// The table is what a plain loop over the rows finds, over several parts, with values missing
+/// everywhere, grouped by columns of every type.
+#[tokio::test]
+async fn a_table_is_what_a_plain_loop_finds() {
+    type Groups = BTreeMap<String, (BTreeSet<u64>, BTreeSet<u64>, i64, u64)>;
+    let set = dataset("s", Some("p"), &[("p", Integer), ("z", Text), ("b", Boolean), ("t", Time), ("v", Integer)]);
+    for seed in 0..6 {
+        let (bench, mut draw) = (Bench::new(), draws(seed));
+        let mut groups: Groups = BTreeMap::new();
+        let mut snapshot = None;
+        for part in 0..3 {
+            let mut csv = "p,z,b,t,v\n".to_owned();
+            for _ in 0..60 {
+                let (subject, sector, flag) = (draw(9), draw(4), draw(3));
+                let (month, day, value) = (1 + draw(2), 1 + draw(28), draw(40) as i64 - 10);
+                let (nobody, unvalued) = (draw(12) == 0, draw(6) == 0);
+                let text = if sector == 3 { String::new() } else { format!("z{sector}") };
+                let flag = ["true", "false", ""][flag as usize];
+                let p = if nobody { String::new() } else { subject.to_string() };
+                let v = if unvalued { String::new() } else { value.to_string() };
+                csv += &format!("{p},{text},{flag},2025-0{month}-{day:02} {part}0:00,{v}\n");
+                if nobody {
+                    continue;
+                }
+                let group = groups.entry(format!("{text}|{flag}|2025-0{month}-01")).or_default();
+                group.0.insert(subject);
+                if !unvalued {
+                    group.1.insert(subject);
+                    group.2 += value;
+                    group.3 += 1;
+                }
+            }
+            snapshot = Some(match snapshot {
+                None => bench.publish(&set, &csv),
+                Some(_) => bench.sets.append(&set.id, &bench.plain(&csv), now()).unwrap(),
+            });
+        }
+        let measures = [
+            (MeasureFunction::Sum, "v", "total"),
+            (MeasureFunction::Mean, "v", "mean"),
+            (MeasureFunction::Subjects, "p", "people"),
+        ];
+        let by = [("z", Granularity::Value), ("b", Granularity::Value), ("t", Granularity::Month)];
+        let given = released(&bench, &set, &snapshot.unwrap(), &spec(&by, &measures, 4), "one").await.unwrap();
+        let all = groups.len() as u64;
+        groups.retain(|_, (_, valued, _, _)| valued.len() >= 4);
+        let expected: BTreeSet<String> = groups
+            .iter()
+            .map(|(key, (people, _, total, rows))| {
+                format!("{key}|{total}|{:?}|{}", *total as f64 / *rows as f64, people.len())
+            })
+            .collect();
+        assert_eq!(lines(&bench, "one").into_iter().collect::<BTreeSet<_>>(), expected, "{seed}");
+        assert_eq!((given.groups, given.suppressed), (expected.len() as u64, all - expected.len() as u64));
+        assert!(!expected.is_empty() && all > expected.len() as u64, "{seed}");
+    }
 }

@@ -7,16 +7,21 @@
 #![forbid(unsafe_code)]
 
 pub mod appends;
+pub mod asking;
+pub mod attacks;
 pub mod conditions;
 pub mod decisions;
 pub mod differential;
 pub mod figure;
 pub mod flush;
+pub mod ground;
 pub mod link;
 pub mod negotiations;
+pub mod oracle;
 pub mod plain;
 pub mod processes;
 pub mod reads;
+pub mod release;
 pub mod rows;
 pub mod size;
 pub mod space;

@@ -7,7 +7,9 @@ use perron_bench::figure::{Figure, Goal, Line, Round, Rounds, Seen};
 use perron_bench::flush::Probe;
 use perron_bench::size::{FULL, QUICK, Size};
 use perron_bench::space::Space;
-use perron_bench::{appends, conditions, decisions, differential, failed, negotiations, plain, reads, rows};
+use perron_bench::{
+    appends, attacks, conditions, decisions, differential, failed, negotiations, plain, reads, release, rows,
+};
 use perron_model::Result;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,11 @@ struct Cli {
 enum Verb {
     /// Takes the figures.
     Run(RunArgs),
+    /// Attacks the released tables of a connector that runs, and the same tables as files: how many
+    /// individuals each attack learns.
+    Attacks(AttackArgs),
+    /// A released table over many readings, against DuckDB running the same protected query.
+    Release(ReleaseArgs),
     /// Writes generated cases of policies with the gate's answers, for `tools/regorus`.
     Cases {
         /// How many.
@@ -74,6 +81,44 @@ struct RunArgs {
     commit: String,
 }
 
+#[derive(Debug, clap::Args)]
+struct AttackArgs {
+    /// The program that is attacked.
+    #[arg(long)]
+    perron: PathBuf,
+    /// A new directory; removed at the end, unless the run failed.
+    #[arg(long)]
+    dir: PathBuf,
+    /// Tries of each attack.
+    #[arg(long, default_value_t = 1_000)]
+    tries: usize,
+    /// From which households, targets and questions are drawn.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Writes what was learned to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct ReleaseArgs {
+    /// A new directory; removed at the end, unless the run failed.
+    #[arg(long)]
+    dir: PathBuf,
+    /// Readings.
+    #[arg(long, default_value_t = 100_000_000)]
+    rows: usize,
+    /// Times that each side is run.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// A Python that has the package `duckdb`; without it, the released table alone is measured.
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// Writes the figure to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
 /// Figures that are taken together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Group {
@@ -114,6 +159,8 @@ fn write_cases(cases: u64, seed: u64, out: &Path) -> Result<()> {
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Run(args) => run(&args),
+        Verb::Attacks(args) => attack(&args),
+        Verb::Release(args) => measure_release(&args),
         Verb::Cases { cases, seed, out } => write_cases(cases, seed, &out),
         Verb::Plain { dir, files } => plain::serve(&dir, &files),
     };
@@ -144,6 +191,50 @@ fn run(args: &RunArgs) -> Result<()> {
         std::fs::write(file, text).map_err(|e| failed(format!("`{}`: {e}", file.display())))?;
     }
     Ok(())
+}
+
+/// A new directory, and what runs in it.
+fn begin(directory: &Path) -> Result<(PathBuf, tokio::runtime::Runtime)> {
+    perron::trust::tls::install_provider();
+    std::fs::create_dir(directory).map_err(|e| failed(format!("`{}`: {e}", directory.display())))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    Ok((directory.canonicalize().map_err(failed)?, runtime))
+}
+
+/// Writes what was seen, and takes the directory away.
+fn end(directory: &Path, file: Option<&PathBuf>, seen: &serde_json::Value) -> Result<()> {
+    if let Some(file) = file {
+        std::fs::write(file, format!("{seen:#}\n")).map_err(|e| failed(format!("`{}`: {e}", file.display())))?;
+    }
+    let _ = std::fs::remove_dir_all(directory);
+    Ok(())
+}
+
+fn attack(args: &AttackArgs) -> Result<()> {
+    let (directory, runtime) = begin(&args.dir)?;
+    let report = runtime.block_on(attacks::run(&args.perron, &directory, args.tries, args.seed))?;
+    report.learned.iter().for_each(|l| println!("{l}"));
+    let attacks::Report { questions, answered, differing, .. } = report;
+    println!(
+        "{questions} different questions: the endpoint answered {answered} and refused the others; {differing} otherwise than the file"
+    );
+    let more: Vec<&str> = report.learned.iter().filter(|l| l.more()).map(|l| l.attack).collect();
+    end(&directory, args.json.as_ref(), &json!({"tries": args.tries, "seed": args.seed, "report": report}))?;
+    if !more.is_empty() {
+        return Err(failed(format!("the endpoint taught more than the file: {}", more.join(", "))));
+    }
+    // An endpoint that answers nothing teaches nothing, and would say nothing.
+    if differing > 0 {
+        return Err(failed(format!("{differing} questions have another answer from the endpoint than from the file")));
+    }
+    Ok(())
+}
+
+fn measure_release(args: &ReleaseArgs) -> Result<()> {
+    let (directory, runtime) = begin(&args.dir)?;
+    let figure = release::measure(&runtime, &directory, args.rows, args.rounds, args.python.as_deref())?;
+    figure.print();
+    end(&directory, args.json.as_ref(), &figure.json())
 }
 
 async fn take(args: &RunArgs, directory: &Path, size: &Size) -> Result<Vec<Figure>> {

@@ -2,32 +2,23 @@
 //! batches, the keyed hash, and the consumer's relay. Each stream is drained without decoding, by
 //! one client, in turns.
 
+use crate::asking::{Asking, Client, client};
 use crate::figure::{Figure, Goal, Line, Seen, quantile};
 use crate::flush::Probe;
 use crate::link::Member;
-use crate::reads::{sign, user};
+use crate::reads::user;
 use crate::size::Size;
 use crate::space::Space;
 use crate::{conditions, failed, plain};
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
-use arrow_flight::flight_service_client::FlightServiceClient;
-use arrow_flight::{FlightData, FlightDescriptor, Ticket};
+use arrow_flight::{FlightData, Ticket};
 use futures::{StreamExt, TryStreamExt};
-use perron::api::pb;
 use perron::connector::peers::rows_of;
-use perron::connector::state::State;
-use perron::ledger::{Draft, Ledger};
-use perron::store::Store;
-use perron_model::entry::{Body, Intent};
-use perron_model::limits::FLIGHT_MESSAGE_BYTES_MAX;
-use perron_model::{AgreementId, Digest, Result};
-use prost::Message;
+use perron_model::Result;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 use tonic::Streaming;
-use tonic::transport::Channel;
 
 const STATEMENT: &str = "SELECT * FROM readings";
 
@@ -50,8 +41,6 @@ const PLAIN_HASHED: usize = 2;
 const HASHED: usize = 3;
 const RELAY: usize = 4;
 
-type Client = FlightServiceClient<Channel>;
-
 struct Streams<'a> {
     space: &'a Space,
     asking: Asking,
@@ -66,7 +55,7 @@ pub async fn measure(space: &mut Space, directory: &Path, size: &Size) -> Result
     let mut asking = Asking::of(Member::open(&space.consumer)?, &directory.join("intents"))?;
     let files = ["plain.arrow", "hashed.arrow"].map(|name| directory.join(name));
     for (file, agreement) in files.iter().zip([space.terms.rows, space.terms.hashed]) {
-        let ticket = asking.ticket(agreement).await?;
+        let ticket = asking.ticket(agreement, STATEMENT).await?;
         let answer = asking.provider.do_get(ticket).await.map_err(failed)?.into_inner();
         // The last message has no header: it carries the receipt.
         let data = answer.try_filter(|m| futures::future::ready(!m.data_header.is_empty()));
@@ -98,53 +87,6 @@ pub async fn measure(space: &mut Space, directory: &Path, size: &Size) -> Result
     Ok(Figure { name: "rows", what, lines, samples, load: [load, conditions::load()] })
 }
 
-fn client(channel: Channel) -> Client {
-    FlightServiceClient::new(channel).max_decoding_message_size(FLIGHT_MESSAGE_BYTES_MAX)
-}
-
-/// A consumer's connector as far as a provider sees it: it plans, notes its intent in a log of its
-/// own and signs the request.
-struct Asking {
-    consumer: Member,
-    provider: Client,
-    intents: Ledger,
-}
-
-impl Asking {
-    fn of(consumer: Member, directory: &Path) -> Result<Asking> {
-        std::fs::create_dir_all(directory).map_err(failed)?;
-        let state = Arc::new(State::open(Store::open(&directory.join("state"))?)?);
-        let intents = consumer.ledger(directory, state)?;
-        Ok(Asking { provider: client(consumer.dial_provider(None)?), consumer, intents })
-    }
-
-    /// What is sent to execute the statement.
-    async fn ticket(&mut self, agreement: AgreementId) -> Result<Ticket> {
-        let plan = pb::PlanRead { agreement: agreement.to_string(), statement: STATEMENT.to_owned() };
-        let planned = self.provider.get_flight_info(FlightDescriptor::new_cmd(plan.encode_to_vec())).await;
-        let ticket = planned.map_err(failed)?.into_inner().endpoint.first().and_then(|e| e.ticket.clone());
-        let nonce = pb::ReadNonce::decode(ticket.ok_or_else(|| failed("no ticket"))?.ticket).map_err(failed)?;
-        let signed = sign(&self.consumer, agreement, STATEMENT, &nonce.nonce, Vec::new())?;
-        let intent = Body::Intent(Intent {
-            request: Digest::of(signed.request.as_bytes()),
-            user: signed.claims.user,
-            purpose: signed.claims.purpose,
-            provider: signed.claims.provider.to_string(),
-        });
-        let recorded = self.intents.append(Draft::plain(intent)).await?;
-        let reader = self.intents.reader();
-        let read = pb::Read {
-            request: signed.request,
-            statement: STATEMENT.to_owned(),
-            salt: signed.salt.to_vec(),
-            intent: reader.leaf(recorded.index).map_err(failed)?,
-            intent_proof: reader.receipt(recorded.index, None).map_err(failed)?.to_string().into_bytes(),
-            held_size: 0,
-        };
-        Ok(Ticket::new(read.encode_to_vec()))
-    }
-}
-
 impl Streams<'_> {
     /// Asks and drains; the time begins once all is ready to execute.
     async fn answer(&mut self, kind: usize) -> Result<Drained> {
@@ -154,11 +96,11 @@ impl Streams<'_> {
         let terms = self.space.terms;
         let (client, ticket) = match kind {
             PROVIDER => {
-                let ticket = self.asking.ticket(terms.rows).await?;
+                let ticket = self.asking.ticket(terms.rows, STATEMENT).await?;
                 (&mut self.asking.provider, ticket)
             }
             HASHED => {
-                let ticket = self.asking.ticket(terms.hashed).await?;
+                let ticket = self.asking.ticket(terms.hashed, STATEMENT).await?;
                 (&mut self.asking.provider, ticket)
             }
             _ => (&mut self.plain, Ticket::new(if kind == PLAIN_HASHED { "1" } else { "0" })),

@@ -17,7 +17,7 @@ pub const PROVIDER: &str = "provider";
 pub const CONSUMER: &str = "consumer";
 /// Purpose that all policies allow.
 pub const PURPOSE: &str = "https://w3id.org/dpv#ImprovePublicServices";
-const LEGAL_BASIS: &str = "https://w3id.org/dpv#PublicInterest";
+pub(crate) const LEGAL_BASIS: &str = "https://w3id.org/dpv#PublicInterest";
 /// The set.
 pub const SET: &str = "readings";
 /// One row in so many is of a commune that the policies leave out.
@@ -65,11 +65,11 @@ impl Space {
     }
 }
 
-fn path(path: &Path) -> Result<&str> {
+pub(crate) fn path(path: &Path) -> Result<&str> {
     path.to_str().ok_or_else(|| failed("the directory's name is not UTF-8"))
 }
 
-fn text(value: &Json, name: &str) -> Result<String> {
+pub(crate) fn text(value: &Json, name: &str) -> Result<String> {
     value.get(name).and_then(Json::as_str).map(str::to_owned).ok_or_else(|| failed(format!("no `{name}`: {value}")))
 }
 
@@ -79,7 +79,7 @@ pub fn free_address() -> Result<SocketAddr> {
     free.map_err(|e| failed(format!("no loopback port is free: {e}")))
 }
 
-fn enrol(processes: &mut Processes, directory: &Path, members: [&Path; 3]) -> Result<()> {
+pub(crate) fn enrol(processes: &mut Processes, directory: &Path, members: [&Path; 3]) -> Result<()> {
     let [authority, provider, consumer] = members;
     let listen = free_address()?.to_string();
     let made = processes.run(&[
@@ -232,7 +232,7 @@ fn description() -> Result<String> {
 }
 
 /// A JSON value as TOML writes it inline.
-fn toml(value: &Json) -> String {
+pub(crate) fn toml(value: &Json) -> String {
     let joined = |parts: Vec<String>| parts.join(", ");
     match value {
         Json::Object(members) => {
@@ -267,7 +267,7 @@ pub fn policy_of(hashed: bool) -> Json {
     })
 }
 
-fn negotiate(processes: &Processes, consumer: &Path, offer: &str) -> Result<AgreementId> {
+pub(crate) fn negotiate(processes: &Processes, consumer: &Path, offer: &str) -> Result<AgreementId> {
     let dir = path(consumer)?;
     let asked = processes.run(&["negotiation", "request", "--dir", dir, PROVIDER, offer])?;
     let pid = text(&asked, "negotiation")?;

@@ -1,9 +1,9 @@
 //! From rows to contributions: what each data subject brings into each unit.
 
+use crate::pairs::{Crossing, Pairs, Small};
 use perron_model::limits::RELEASE_PAIRS_MAX;
 use perron_model::{Error, ErrorCode, Result};
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 /// Stands for a data subject in rows that name none: they are left out.
 pub const NOBODY: u32 = u32::MAX;
@@ -118,32 +118,6 @@ pub struct Contributions {
     pub columns: Vec<Column>,
 }
 
-/// A hash for small keys of our own making: two rounds of multiply and shift.
-#[derive(Default)]
-pub(crate) struct Mix(u64);
-
-impl Hasher for Mix {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-    fn write_u32(&mut self, value: u32) {
-        self.write_u64(u64::from(value));
-    }
-    fn write_u64(&mut self, value: u64) {
-        let mut mixed = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed ^= mixed >> 32;
-        mixed = mixed.wrapping_mul(0xd6e8_feb8_6659_fd93);
-        self.0 = mixed ^ (mixed >> 29);
-    }
-}
-
-pub(crate) type Small<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
-
 /// Gives each value that comes a small number.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
@@ -204,35 +178,6 @@ impl Names {
     }
 }
 
-/// Pairs of numbers and the number of each pair, with the last one kept: rows that belong
-/// together often follow each other.
-#[derive(Clone, Debug, Default)]
-struct Pairs {
-    numbers: Small<u64, u32>,
-    pairs: Vec<(u32, u32)>,
-    last: Option<(u64, u32)>,
-}
-
-impl Pairs {
-    #[inline]
-    fn number(&mut self, left: u32, right: u32) -> (u32, bool) {
-        let key = (u64::from(left) << 32) | u64::from(right);
-        if let Some((last, number)) = self.last
-            && last == key
-        {
-            return (number, false);
-        }
-        let next = u32::try_from(self.pairs.len()).unwrap_or(NOBODY);
-        let number = *self.numbers.entry(key).or_insert(next);
-        let new = number == next;
-        if new {
-            self.pairs.push((left, right));
-        }
-        self.last = Some((key, number));
-        (number, new)
-    }
-}
-
 /// Gathers rows.
 #[derive(Clone, Debug, Default)]
 pub struct Gathering {
@@ -241,7 +186,7 @@ pub struct Gathering {
     /// Data subjects.
     subjects: Names,
     /// Crossing of the first dimensions with the next one.
-    crossings: Vec<Pairs>,
+    crossings: Vec<Crossing>,
     pairs: Pairs,
     rows: Vec<u64>,
     columns: Vec<Column>,
@@ -257,7 +202,7 @@ impl Gathering {
         };
         Gathering {
             dimensions: vec![Names::default(); dimensions],
-            crossings: vec![Pairs::default(); dimensions],
+            crossings: vec![Crossing::default(); dimensions],
             columns: kinds.iter().map(column).collect(),
             ..Gathering::default()
         }
@@ -287,7 +232,7 @@ impl Gathering {
                 return Err(broken());
             }
             for (unit, number) in units.iter_mut().zip(numbers) {
-                *unit = crossing.number(*unit, *number).0;
+                *unit = crossing.number(*unit, *number);
             }
         }
         for (unit, subject) in units.iter_mut().zip(subjects) {
@@ -338,10 +283,10 @@ impl Gathering {
         let subjects: Vec<u32> = other.subjects.keys.into_iter().map(|k| self.subjects.number(k)).collect();
         let mut units = vec![0];
         for ((mine, theirs), numbers) in self.crossings.iter_mut().zip(other.crossings).zip(&numbers) {
-            let mut next = Vec::with_capacity(theirs.pairs.len());
-            for (left, right) in theirs.pairs {
+            let mut next = Vec::with_capacity(theirs.pairs.pairs.len());
+            for (left, right) in theirs.pairs.pairs {
                 let left = *units.get(left as usize).ok_or_else(broken)?;
-                next.push(mine.number(left, *numbers.get(right as usize).ok_or_else(broken)?).0);
+                next.push(mine.number(left, *numbers.get(right as usize).ok_or_else(broken)?));
             }
             units = next;
         }
@@ -370,7 +315,7 @@ impl Gathering {
     pub fn finish(self) -> (Vec<Vec<Key>>, Contributions) {
         let mut units: Vec<Vec<Key>> = vec![Vec::new()];
         for (crossing, names) in self.crossings.iter().zip(&self.dimensions) {
-            let next = crossing.pairs.iter().map(|(left, right)| {
+            let next = crossing.pairs.pairs.iter().map(|(left, right)| {
                 let mut keys = units.get(*left as usize).cloned().unwrap_or_default();
                 keys.push(names.keys.get(*right as usize).cloned().unwrap_or(Key::Missing));
                 keys

@@ -10,6 +10,7 @@
 
 mod gather;
 mod noise;
+mod pairs;
 mod protect;
 mod values;
 

@@ -16,7 +16,8 @@
 //! Distinct subjects don't add up over rows (a household is in many months), so where tables give
 //! numbers of subjects each two cells that share rows must differ by no subject or by enough.
 
-use crate::gather::{Contributions, Small, broken};
+use crate::gather::{Contributions, broken};
+use crate::pairs::Small;
 use perron_model::limits::RELEASE_ROUNDS_MAX;
 use perron_model::{Error, ErrorCode, Result};
 use std::collections::{BTreeMap, BTreeSet};

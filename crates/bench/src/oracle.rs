@@ -200,11 +200,14 @@ fn row(batch: &RecordBatch, at: usize, table: Table) -> Option<Row> {
     })
 }
 
+/// Sector, kind, month and how many dimensions are summed: what a row of the table is about.
+type Group = (Option<String>, Option<String>, String, i64);
+
 /// What a connector without disclosure control would give: every group, exactly, of the rows of
 /// its time.
 pub fn unprotected(population: &[Household], table: Table) -> Vec<Row> {
     let (later, months) = if table == Table::Late { (true, MONTHS + 1) } else { (false, MONTHS) };
-    let mut groups: BTreeMap<(Option<String>, Option<String>, String, i64), (f64, f64)> = BTreeMap::new();
+    let mut groups: BTreeMap<Group, (f64, f64)> = BTreeMap::new();
     for household in population.iter().filter(|h| later || !h.moved_in) {
         for (number, litres) in household.litres.iter().enumerate().take(months) {
             for summed in 0..=i64::from(table.has_totals()) {

@@ -61,7 +61,7 @@ fn write_source(file: &Path, rows: usize) -> Result<()> {
     let properties = WriterProperties::builder().set_compression(parquet::basic::Compression::SNAPPY).build();
     let mut writer = ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(failed)?;
     let names: Vec<String> = (0..HOUSEHOLDS).map(|h| format!("household-{h:06}")).collect();
-    let sector = |h: usize| if h % 97 == 0 { SECTORS + h / 97 % 25 } else { h % SECTORS };
+    let sector = |h: usize| if h.is_multiple_of(97) { SECTORS + h / 97 % 25 } else { h % SECTORS };
     let sectors: Vec<String> = (0..HOUSEHOLDS).map(|h| format!("sector-{:03}", sector(h))).collect();
     let mut hour = 0usize;
     let mut left = rows;

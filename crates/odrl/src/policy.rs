@@ -83,7 +83,7 @@ impl Unfolding<'_> {
                     let why = format!("{} has another `odrl:uid`", shown(node));
                     return Err(Error::new(ErrorCode::TermInvalid, why));
                 }
-            } else if !is_annotation(predicate) && !(predicate == TYPE && implied(place, object)) {
+            } else if !(is_annotation(predicate) || predicate == TYPE && implied(place, object)) {
                 let member = member(predicate);
                 let value = self.value(&member, object, depth)?;
                 add(&mut members, &member, value);

@@ -78,11 +78,7 @@ dist:
 bench-release: dist
 	tools/bench_release.sh
 
-# On the disk of the build, for its flushes are what the figures are divided by. A run that was
-# broken off leaves its directory behind.
+# On the disk of the build, for its flushes are what the figures are divided by.
 bench: dist
-	mkdir -p $(TARGET)/bench
-	rm -rf $(TARGET)/bench/run
-	$(TARGET)/dist/perron-bench run --perron $(TARGET)/dist/perron --dir $(TARGET)/bench/run \
-		--commit "$$(git describe --always --dirty)" --json $(TARGET)/bench/report.json
+	tools/bench.sh
 	cargo bench --locked --profile dist -p perron-bench

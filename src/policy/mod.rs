@@ -133,6 +133,8 @@ fn unusable(cause: &dyn Display) -> Error {
 }
 
 #[cfg(test)]
+mod suite_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod variants_tests;

@@ -1,4 +1,5 @@
-//! Each module matters: with one deleted, or with its deny rules emptied, the gate notices.
+//! Each module matters: with one deleted, or with its deny rules emptied, the gate notices, and the
+//! cases of the ODRL test suite fail.
 //!
 //! `policies/variants.sh DIRECTORY` builds them (it needs OPA), and shows that the modules' own tests
 //! fail with each; `make test` does, and hands the directory over in `PERRON_POLICY_VARIANTS`.
@@ -80,6 +81,16 @@ async fn the_gate_notices_a_module_that_is_gone_or_denies_nothing() {
     assert!(right.iter().skip(1).all(|verdict| *verdict != Verdict::Permit));
     for (name, wasm) in &found {
         compare(name, &right, &answers(wasm, ACCESS_ENTRYPOINTS, &inputs).await);
+    }
+    let Some(cases) = suite_tests::inputs() else { return };
+    let engine = engine(None).unwrap();
+    let right = Pool::new(&engine, "access", ACCESS_ENTRYPOINTS, ACCESS, Bounds::default()).unwrap();
+    for (name, wasm) in &found {
+        // What can't be loaded fails every case.
+        let Ok(pool) = Pool::new(&engine, "variant", ACCESS_ENTRYPOINTS, wasm, Bounds::default()) else { continue };
+        let failed = suite_tests::failures(&right, &pool, &cases).await;
+        assert!(!failed.is_empty(), "the suite doesn't notice `{name}`");
+        println!("{name}: {} of {} requests of the suite fail", failed.len(), cases.len());
     }
 }
 

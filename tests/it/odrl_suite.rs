@@ -7,16 +7,18 @@
 //! should stand in the expected report instead, and why; where it contradicts *deny by default*, the
 //! case is listed as one of the suite mode. A listed case that no longer deviates fails.
 
+mod cases;
+
+pub use cases::conformance;
+use cases::{Case, cases, rdf, triples};
 use oxrdf::graph::CanonicalizationAlgorithm;
 use oxrdf::{BlankNode, Graph, NamedOrBlankNode, Term, Triple};
 use perron::policy::Policies;
 use perron_odrl::{Evaluation, Mode, Policy, REPORT, Rdf, Request, World};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const EX: &str = "http://example.org/";
 const CREATED: &str = "http://purl.org/dc/terms/created";
 const TYPE: &str = "http://www.w3.org/1999/02/22-rdf-syntax-ns#type";
 
@@ -38,60 +40,6 @@ struct Deviation {
     remove: String,
     /// Triples that should.
     add: String,
-}
-
-/// The folder of other people's cases; a missing one fails where CI is set, and is said elsewhere.
-pub fn conformance(part: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("PERRON_CONFORMANCE")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/conformance"), PathBuf::from);
-    let folder = root.join(part);
-    if folder.try_exists().unwrap() {
-        return Some(folder);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "the conformance cases are not at {}", folder.display());
-    println!("not run: no conformance cases at {}", folder.display());
-    None
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
-    paths.sort();
-    paths
-}
-
-fn triples(text: &str) -> Vec<Triple> {
-    Rdf::read(text.as_bytes()).unwrap_or_else(|e| panic!("{e}: {text}")).triples().to_vec()
-}
-
-/// One case, with the files that its nodes stand for.
-struct Case {
-    number: String,
-    policy: PathBuf,
-    request: PathBuf,
-    sotw: PathBuf,
-    expected: Vec<Triple>,
-}
-
-fn cases(folder: &Path) -> Vec<Case> {
-    let mut by_node: HashMap<Term, PathBuf> = HashMap::new();
-    for part in ["policies", "requests", "sotw"] {
-        for path in files(&folder.join(part)) {
-            let first = triples(&std::fs::read_to_string(&path).unwrap())[0].subject.clone();
-            assert!(by_node.insert(first.into(), path).is_none());
-        }
-    }
-    let read = |path: PathBuf| {
-        let all = triples(&std::fs::read_to_string(&path).unwrap());
-        let test = all.iter().find(|t| t.object.to_string() == format!("<{EX}TestCase>")).unwrap().subject.clone();
-        let of = |name: &str| {
-            let node = all.iter().find(|t| t.subject == test && t.predicate.as_str() == format!("{EX}{name}"));
-            by_node[&node.unwrap().object].clone()
-        };
-        let number = path.file_name().unwrap().to_string_lossy().split('-').nth(1).unwrap().to_owned();
-        let (policy, request, sotw) = (of("policy"), of("request"), of("sotw"));
-        Case { number, policy, request, sotw, expected: all.into_iter().filter(|t| t.subject != test).collect() }
-    };
-    files(&folder.join("test_cases")).into_iter().map(read).collect()
 }
 
 /// The graph of a report: its own nodes blank, without the time at which it was made. Nodes that
@@ -124,10 +72,6 @@ fn graph(triples: &[Triple], known: &Rdf) -> Graph {
     }
     graph.canonicalize(CanonicalizationAlgorithm::Unstable);
     graph
-}
-
-fn rdf(path: &Path) -> Rdf {
-    Rdf::read(&std::fs::read(path).unwrap()).unwrap()
 }
 
 async fn report(policies: &Policies, case: &Case, mode: Mode) -> Vec<Triple> {

@@ -13,19 +13,17 @@ use perron::trust::{jws, keys};
 use perron_bench::appends;
 use perron_bench::figure::quantile;
 use perron_bench::flush::Probe;
+use perron_bench::open::Open;
 use perron_bench::space::{DESCRIBED, PURPOSE, format, policy_of, write_readings};
-use perron_gate::{
-    AgreementInForce, Agreements, Clock, DecisionRecord, Gate, Ledger, Policy, Recorded, Register, Standing,
-    VerifiedRequest,
-};
+use perron_gate::{Clock, Policy};
 use perron_log::merkle::{Frontier, leaf_hash};
 use perron_model::dataset::{Dataset, Snapshot};
 use perron_model::decision::{AccessInput, AgreementFacts, PartyFacts, RequestFacts, StateFacts};
 use perron_model::entry::{ENTRY_VERSION, Entry};
 use perron_model::participant::{KeyUse, Status};
 use perron_model::policy::{Terms, odrl};
-use perron_model::request::{Acknowledgement, REQUEST_TYP, ReadRequest};
-use perron_model::{AgreementId, Digest, ErrorCode, ParticipantId, Result, Timestamp, canonical};
+use perron_model::request::REQUEST_TYP;
+use perron_model::{Digest, ParticipantId, Timestamp, canonical};
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
@@ -163,69 +161,6 @@ fn signatures(c: &mut Criterion) {
     });
 }
 
-/// Ports of a gate that lets one agreement's reads through: the view is measured, not the gate.
-struct Open(AgreementInForce);
-
-impl Register for &Open {
-    fn standing(&self, _: &ParticipantId, _: Timestamp) -> Standing {
-        Standing { status: Status::Active, version: 1, fresh: true, clock_behind: false }
-    }
-    fn jurisdiction(&self, _: &ParticipantId) -> Option<String> {
-        None
-    }
-}
-impl Agreements for &Open {
-    fn agreement(&self, _: &AgreementId) -> Option<AgreementInForce> {
-        Some(self.0.clone())
-    }
-}
-impl Policy for &Open {
-    async fn access(&self, _: &AccessInput) -> Result<perron_gate::Evaluated> {
-        let verdict = perron_model::decision::Verdict::Permit;
-        Ok(perron_gate::Evaluated { verdict, module: Digest::of(b"") })
-    }
-}
-impl Ledger for &Open {
-    type Turn = ();
-    async fn turn(&self, _: &AgreementId) {}
-    fn state(&self, _: &AgreementId, _: Timestamp, _: &[Acknowledgement]) -> StateFacts {
-        StateFacts::default()
-    }
-    async fn record(&self, (): (), _: DecisionRecord) -> Result<Recorded> {
-        Ok(Recorded { index: 0, leaf: Digest::of(b"leaf") })
-    }
-    fn refusal_rate_ok(&self, _: &ParticipantId, _: &str, _: Timestamp) -> bool {
-        true
-    }
-    fn summarise(&self, _: &ParticipantId, _: ErrorCode, _: Digest, _: Timestamp) {}
-}
-impl Clock for &Open {
-    fn now(&self) -> Timestamp {
-        SystemClock.now()
-    }
-}
-
-fn request() -> VerifiedRequest {
-    let (provider, issuer) = parties();
-    let request = ReadRequest {
-        id: String::new(),
-        issuer,
-        provider,
-        agreement: Digest::of(b"agreement"),
-        action: String::new(),
-        purpose: PURPOSE.to_owned(),
-        statement: Digest::of(b""),
-        user: String::new(),
-        grant: String::new(),
-        nonce: String::new(),
-        time: SystemClock.now(),
-        roles: None,
-        seen: None,
-        acknowledged: Vec::new(),
-    };
-    VerifiedRequest { request, jws: String::new(), beside: None }
-}
-
 fn published(directory: &Path) -> (Arc<Sets>, Snapshot) {
     let file = directory.join("readings.csv");
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/data/building_water_hours_2015.csv");
@@ -239,31 +174,15 @@ fn published(directory: &Path) -> (Arc<Sets>, Snapshot) {
 fn view(c: &mut Criterion) {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let (sets, snapshot) = published(directory.path());
-    let (provider, consumer) = parties();
     for (name, hashed) in [("view of 100,000 rows, filtered", false), ("the same with a keyed hash", true)] {
-        let agreement = AgreementInForce {
-            id: Digest::of(b"agreement"),
-            provider: provider.clone(),
-            consumer: consumer.clone(),
-            finalized: true,
-            revoked: false,
-            suspended: false,
-            amended: false,
-            agreed_at: Timestamp::EPOCH,
-            known: perron_gate::Known::default(),
-            legal_basis: String::new(),
-            terms: Arc::new(odrl::parse(&policy_of(hashed), &dataset(), None).expect("a policy")),
-            dataset: Arc::new(dataset()),
-            snapshot: Some(snapshot.clone()),
-        };
-        let open = Open(agreement);
-        let gate = Gate::new(provider.clone(), &open, &open, &open, &open, &open);
+        let open = Open::agreement(dataset(), &snapshot, &policy_of(hashed)).expect("a policy");
+        let gate = open.gate();
         let releases = Arc::new(Releases::open(&directory.path().join("released")).expect("releases"));
         let engine = QueryEngine::new(sets.clone(), releases, QuerySettings::default()).expect("an engine");
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         beside_flushes(c, name, || {
             let rows = runtime.block_on(async {
-                let grant = gate.admit(request()).await.expect("a grant");
+                let grant = gate.admit(open.request()).await.expect("a grant");
                 let mut rows = engine.run(&grant, "SELECT * FROM readings", |_| [7; 32]).await.expect("rows");
                 let mut count = 0;
                 while let Some(batch) = rows.next().await {

@@ -8,7 +8,8 @@ use perron_bench::flush::Probe;
 use perron_bench::size::{FULL, QUICK, Size};
 use perron_bench::space::Space;
 use perron_bench::{
-    appends, attacks, conditions, decisions, differential, failed, negotiations, plain, reads, release, rows,
+    appends, attacks, conditions, decisions, differential, evaluators, failed, many, negotiations, neighbours, plain,
+    reads, release, rows, views,
 };
 use perron_model::Result;
 use serde_json::json;
@@ -76,6 +77,8 @@ struct RunArgs {
     /// Writes the figures to this file.
     #[arg(long)]
     json: Option<PathBuf>,
+    #[command(flatten)]
+    others: evaluators::Others,
     /// The commit that is measured, as it stands in the report.
     #[arg(long, default_value = "unknown")]
     commit: String,
@@ -123,11 +126,16 @@ struct ReleaseArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Group {
     Appends,
+    Views,
     Reads,
+    Neighbours,
     Negotiations,
     Rows,
     Starts,
     Decisions,
+    /// With `--regorus` and `--opa` alone.
+    Evaluators,
+    Agreements,
 }
 
 /// Least part of the cases that are permits, and that are refusals, in percent.
@@ -247,9 +255,15 @@ async fn take(args: &RunArgs, directory: &Path, size: &Size) -> Result<Vec<Figur
     if asked(Group::Appends) {
         appends::measure(directory, size).await?.into_iter().for_each(&mut tell);
     }
+    if asked(Group::Views) {
+        tell(views::measure(directory, &args.data, size).await?);
+    }
     let mut space = Space::set_up(&args.perron, directory, &args.data, size.rows)?;
     if asked(Group::Reads) {
         tell(reads::measure(&space, size).await?);
+    }
+    if asked(Group::Neighbours) {
+        tell(neighbours::measure(&space, size).await?);
     }
     if asked(Group::Negotiations) {
         tell(negotiations::measure(&space, size).await?);
@@ -260,10 +274,17 @@ async fn take(args: &RunArgs, directory: &Path, size: &Size) -> Result<Vec<Figur
     if asked(Group::Starts) {
         starts(&mut space, size).await?.into_iter().for_each(&mut tell);
     }
+    // The gate is opened on the provider's own directory.
+    space.processes.stop(&space.provider)?;
     if asked(Group::Decisions) {
-        // The gate is opened on the provider's own directory.
-        space.processes.stop(&space.provider)?;
         decisions::measure(&space, size).await?.into_iter().for_each(&mut tell);
+    }
+    if asked(Group::Evaluators) {
+        let input = decisions::input(&space, space.terms.twenty).await?;
+        evaluators::measure(&input, &args.others, size).await?.into_iter().for_each(&mut tell);
+    }
+    if asked(Group::Agreements) {
+        tell(many::measure(&mut space, size).await?);
     }
     Ok(figures)
 }

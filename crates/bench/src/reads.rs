@@ -100,7 +100,7 @@ pub fn bounded(name: &'static str, rounds: &Rounds, flushes: f64, time: f64) -> 
 }
 
 /// What it took until the first batch was there, in microseconds; the rest is taken too.
-async fn read(user: &mut FlightSqlServiceClient<Channel>) -> Result<f64> {
+pub async fn read(user: &mut FlightSqlServiceClient<Channel>) -> Result<f64> {
     let statement = "SELECT meter, start, litres FROM readings LIMIT 100".to_owned();
     let begun = Instant::now();
     let info = user.execute(statement, None).await.map_err(failed)?;

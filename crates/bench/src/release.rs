@@ -2,6 +2,7 @@
 //! over the same Parquet parts, turn by turn in one run.
 
 use crate::figure::{Figure, Goal, Line, Seen};
+use crate::open::Open;
 use crate::space::{LEGAL_BASIS, PURPOSE};
 use crate::{conditions, failed, micros};
 use parquet::arrow::ArrowWriter;
@@ -13,16 +14,9 @@ use perron::query::arrow::datatypes::{DataType, Date32Type, Field, Float64Type, 
 use perron::query::arrow::record_batch::RecordBatch;
 use perron::query::{QueryEngine, QuerySettings, Releases};
 use perron::source::{Sets, SourceFile, SourceFormat};
-use perron_gate::{
-    AgreementInForce, Agreements, Clock, DecisionRecord, Evaluated, Gate, Known, Ledger, Policy, Recorded, Register,
-    Standing,
-};
+use perron_gate::Clock;
+use perron_model::Result;
 use perron_model::dataset::{Dataset, Snapshot};
-use perron_model::decision::{AccessInput, StateFacts, Verdict};
-use perron_model::participant::Status;
-use perron_model::policy::odrl;
-use perron_model::request::Acknowledgement;
-use perron_model::{AgreementId, Digest, ErrorCode, ParticipantId, Result, Timestamp};
 use serde_json::{Value as Json, json};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -161,47 +155,6 @@ for _ in sys.stdin:
     print(json.dumps([taken, rows]), flush=True)
 "#;
 
-/// Ports of a gate that gives leave to release one agreement's table: the release is measured.
-struct Open(AgreementInForce);
-
-impl Register for &Open {
-    fn standing(&self, _: &ParticipantId, _: Timestamp) -> Standing {
-        Standing { status: Status::Active, version: 1, fresh: true, clock_behind: false }
-    }
-    fn jurisdiction(&self, _: &ParticipantId) -> Option<String> {
-        None
-    }
-}
-impl Agreements for &Open {
-    fn agreement(&self, _: &AgreementId) -> Option<AgreementInForce> {
-        Some(self.0.clone())
-    }
-}
-impl Policy for &Open {
-    async fn access(&self, _: &AccessInput) -> Result<Evaluated> {
-        Ok(Evaluated { verdict: Verdict::Permit, module: Digest::of(b"") })
-    }
-}
-impl Ledger for &Open {
-    type Turn = ();
-    async fn turn(&self, _: &AgreementId) {}
-    fn state(&self, _: &AgreementId, _: Timestamp, _: &[Acknowledgement]) -> StateFacts {
-        StateFacts::default()
-    }
-    async fn record(&self, (): (), _: DecisionRecord) -> Result<Recorded> {
-        Ok(Recorded { index: 0, leaf: Digest::of(b"leaf") })
-    }
-    fn refusal_rate_ok(&self, _: &ParticipantId, _: &str, _: Timestamp) -> bool {
-        true
-    }
-    fn summarise(&self, _: &ParticipantId, _: ErrorCode, _: Digest, _: Timestamp) {}
-}
-impl Clock for &Open {
-    fn now(&self) -> Timestamp {
-        SystemClock.now()
-    }
-}
-
 /// A group that is given: sector, day since 1970-01-01 on which its month begins, sum and mean of
 /// the litres, households.
 type Group = (String, i32, f64, f64, i64);
@@ -237,24 +190,8 @@ fn same(ours: &[Group], theirs: &[Group]) -> bool {
 
 /// One release, into a directory of its own; its time in seconds, and the table.
 fn release(runtime: &Runtime, sets: &Arc<Sets>, snapshot: &Snapshot, directory: &Path) -> Result<(f64, Vec<Group>)> {
-    let (dataset, agreement) = (dataset()?, Digest::of(b"agreement"));
-    let provider = ParticipantId::parse("provider")?;
-    let open = Open(AgreementInForce {
-        id: agreement,
-        provider: provider.clone(),
-        consumer: ParticipantId::parse("consumer")?,
-        finalized: true,
-        revoked: false,
-        suspended: false,
-        amended: false,
-        agreed_at: SystemClock.now(),
-        known: Known::default(),
-        legal_basis: String::new(),
-        terms: Arc::new(odrl::parse(&policy(), &dataset, None)?),
-        dataset: Arc::new(dataset),
-        snapshot: Some(snapshot.clone()),
-    });
-    let gate = Gate::new(provider, &open, &open, &open, &open, &open);
+    let open = Open::agreement(dataset()?, snapshot, &policy())?;
+    let (gate, agreement) = (open.gate(), open.id());
     let releases = Arc::new(Releases::open(directory)?);
     let settings = QuerySettings { query_ms_max: 3_600_000, ..QuerySettings::default() };
     let engine = QueryEngine::new(sets.clone(), releases, settings)?;

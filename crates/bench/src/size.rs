@@ -22,6 +22,8 @@ pub struct Size {
     pub rows: usize,
     /// Starts of a process.
     pub starts: usize,
+    /// Agreements that a provider has beside those of the space.
+    pub agreements: usize,
 }
 
 /// What `make bench` measures.
@@ -35,6 +37,7 @@ pub const FULL: Size = Size {
     answers: 3,
     rows: 1_000_000,
     starts: 3,
+    agreements: 100_000,
 };
 
 /// What shows that each figure is produced, in seconds and without optimisation.
@@ -48,4 +51,5 @@ pub const QUICK: Size = Size {
     answers: 1,
     rows: 20_000,
     starts: 1,
+    agreements: 40,
 };

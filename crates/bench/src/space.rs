@@ -32,6 +32,8 @@ pub struct Terms {
     pub hashed: AgreementId,
     /// The same rows, for the consumer's own users.
     pub relayed: AgreementId,
+    /// The same rows, under a policy of twenty rules.
+    pub twenty: AgreementId,
 }
 
 /// A space that runs.
@@ -57,9 +59,9 @@ impl Space {
         let [authority, provider, consumer] = ["authority", PROVIDER, CONSUMER].map(|name| directory.join(name));
         enrol(&mut processes, directory, [&authority, &provider, &consumer])?;
         publish(&processes, directory, &provider, data, rows)?;
-        let [rows, hashed, relayed] =
-            ["plain", "hashed", "relayed"].map(|offer| negotiate(&processes, &consumer, offer));
-        let terms = Terms { rows: rows?, hashed: hashed?, relayed: relayed? };
+        let [rows, hashed, relayed, twenty] =
+            ["plain", "hashed", "relayed", "twenty"].map(|offer| negotiate(&processes, &consumer, offer));
+        let terms = Terms { rows: rows?, hashed: hashed?, relayed: relayed?, twenty: twenty? };
         let token = user(&processes, &consumer, &terms)?;
         Ok(Space { processes, authority, provider, consumer, terms, token })
     }
@@ -143,9 +145,11 @@ fn publish(processes: &Processes, directory: &Path, provider: &Path, data: &Path
     write_readings(&data.join("data/building_water_hours_2015.csv"), &readings, rows).map_err(wrong)?;
     let dir = path(provider)?;
     processes.run(&["dataset", "add", "--dir", dir, "--description", path(&description)?, path(&readings)?])?;
-    for (offer, hashed) in [("plain", false), ("hashed", true), ("relayed", false)] {
+    let offers =
+        [("plain", policy_of(false)), ("hashed", policy_of(true)), ("relayed", policy_of(false)), ("twenty", twenty())];
+    for (offer, terms) in offers {
         let policy = directory.join(format!("{offer}.json"));
-        std::fs::write(&policy, policy_of(hashed).to_string()).map_err(wrong)?;
+        std::fs::write(&policy, terms.to_string()).map_err(wrong)?;
         processes.run(&[
             "offer",
             "add",
@@ -244,27 +248,68 @@ pub(crate) fn toml(value: &Json) -> String {
     }
 }
 
-/// A filter on `nis`, without the column `minutes`; `meter` as a keyed hash if asked.
-pub fn policy_of(hashed: bool) -> Json {
-    let term = |left: &str, operator: &str, right: Json| json!({"leftOperand": left, "operator": operator, "rightOperand": right});
-    let mut constraint = vec![
-        term("purpose", "isAnyOf", json!([PURPOSE])),
+fn term(left: &str, operator: &str, right: Json) -> Json {
+    json!({"leftOperand": left, "operator": operator, "rightOperand": right})
+}
+
+/// A filter on `nis`, without the column `minutes`.
+fn view() -> Vec<Json> {
+    vec![
         term("perron:legalBasis", "eq", json!(LEGAL_BASIS)),
         term("perron:column/nis", "eq", json!("63049")),
         term("perron:columns", "isAnyOf", json!(["nis", "meter", "start", "litres"])),
-    ];
+    ]
+}
+
+/// A policy that gives that view; `meter` as a keyed hash if asked.
+pub fn policy_of(hashed: bool) -> Json {
+    let mut constraint = view();
+    constraint.push(term("purpose", "isAnyOf", json!([PURPOSE])));
     if hashed {
         constraint.push(term("perron:keyedHash", "isAllOf", json!(["meter"])));
     }
-    json!({
+    document(vec![json!({"action": "read", "constraint": constraint})], Vec::new())
+}
+
+/// The same view under twenty rules: fourteen permissions, each for another purpose and time, of
+/// which the last one permits a read for [`PURPOSE`], and six prohibitions that are set aside.
+pub fn twenty() -> Json {
+    let at = |year: i32| json!({"@value": format!("{year}-01-01T00:00:00Z"), "@type": "xsd:dateTime"});
+    let permission = (0..14).map(|number| {
+        let purpose = if number == 13 { PURPOSE.to_owned() } else { format!("https://w3id.org/dpv#Purpose{number}") };
+        let mut constraint = view();
+        constraint.push(term("purpose", "isAnyOf", json!([purpose])));
+        constraint.push(term("dateTime", "gteq", at(2000 + number)));
+        constraint.push(term("dateTime", "lt", at(2100 + number)));
+        constraint.push(term("count", "lteq", json!(1_000_000_000)));
+        json!({"action": "read", "constraint": constraint})
+    });
+    let prohibition = (0..6).map(|number| {
+        let constraint = [
+            term("purpose", "isAnyOf", json!([format!("https://w3id.org/dpv#Unwanted{number}")])),
+            term("dateTime", "gteq", at(2020 + number)),
+        ];
+        json!({"action": "read", "constraint": constraint})
+    });
+    document(permission.collect(), prohibition.collect())
+}
+
+fn document(permission: Vec<Json>, prohibition: Vec<Json>) -> Json {
+    let mut policy = json!({
         "@context": [
             "https://w3id.org/dspace/2025/1/context.jsonld",
             {"perron": "https://w3id.org/perron/odrl/v1/", "xsd": "http://www.w3.org/2001/XMLSchema#"}
         ],
         "@type": "Offer",
         "profile": "https://w3id.org/perron/odrl/v1/",
-        "permission": [{"action": "read", "constraint": constraint}]
-    })
+        "permission": permission
+    });
+    if !prohibition.is_empty()
+        && let Some(members) = policy.as_object_mut()
+    {
+        members.insert("prohibition".to_owned(), Json::Array(prohibition));
+    }
+    policy
 }
 
 pub(crate) fn negotiate(processes: &Processes, consumer: &Path, offer: &str) -> Result<AgreementId> {

@@ -10,13 +10,17 @@ const FIGURES: &[&str] = &[
     "appends-64",
     "appends-1024",
     "appends-1024-bare",
+    "views",
     "read",
+    "neighbours",
     "negotiation",
     "rows",
     "start",
     "idle",
     "decisions",
+    "decisions-20",
     "decisions-logged",
+    "agreements",
 ];
 
 fn text<'a>(value: &'a Json, name: &str) -> &'a str {

@@ -40,16 +40,16 @@ impl Node {
     }
 
     /// Negotiations; or those that wait for a person here.
-    pub fn negotiation_list(&self, waiting: bool) -> Vec<Negotiation> {
-        if waiting { self.inbox() } else { self.state.negotiations() }
+    pub fn negotiation_list(&self, waiting: bool) -> Result<Vec<Negotiation>> {
+        if waiting { Ok(self.inbox()) } else { self.state.negotiations() }
     }
 
     /// A negotiation, and whether it waits for a person here.
-    pub fn negotiation_found(&self, pid: &str) -> Option<(Negotiation, bool)> {
-        self.state.negotiation(pid).map(|n| {
+    pub fn negotiation_found(&self, pid: &str) -> Result<Option<(Negotiation, bool)>> {
+        Ok(self.state.negotiation(pid)?.map(|n| {
             let waits = self.waits_for_a_person(&n);
             (n, waits)
-        })
+        }))
     }
 
     /// Told at each change of what is known here.
@@ -58,7 +58,7 @@ impl Node {
     }
 
     /// Agreements with their state, in short.
-    pub fn agreement_list(&self) -> Json {
+    pub fn agreement_list(&self) -> Result<Json> {
         let shown = |a: crate::connector::state::KeptAgreement| {
             let state = self.ledger.state_of(&a.id);
             let life = self.state.life(&a.id);
@@ -67,7 +67,7 @@ impl Node {
             let waiting = is_current && life.as_ref().is_some_and(|k| k.life.proposal_of(k.side.other()).is_some());
             json!({"agreement": a.id, "side": a.side, "provider": a.payload.provider, "consumer": a.payload.consumer, "dataset": a.payload.offer.dataset, "since": a.payload.timestamp, "uses": state.uses, "volume": state.volume_bytes, "standing": standing, "amends": a.payload.offer.amends, "waiting": waiting})
         };
-        Json::Array(self.state.agreements().into_iter().map(shown).collect())
+        Ok(Json::Array(self.state.agreements()?.into_iter().map(shown).collect()))
     }
 
     /// What became of an agreement: its state, its versions, and what was told of it.
@@ -99,7 +99,7 @@ impl Node {
     pub fn envelope(&self, id: &AgreementId) -> Result<Envelope> {
         self.state
             .agreement(id)
-            .map(|a| a.envelope)
+            .map(|a| a.envelope.clone())
             .ok_or_else(|| Error::new(ErrorCode::NotFound, "no agreement of this name"))
     }
 

@@ -122,7 +122,7 @@ impl Node {
         let View::Aggregates(spec) = &terms.view else { return Ok(()) };
         let Some((described, _)) = self.sets.current(dataset) else { return Ok(()) };
         let open = self.state.offers().into_iter().filter(|o| o.open).map(|o| o.offer);
-        let agreed = self.state.agreements().into_iter().filter(|a| a.side == Side::Provider).map(|a| a.payload.offer);
+        let agreed = self.state.agreements()?.into_iter().filter(|a| a.side == Side::Provider).map(|a| a.payload.offer);
         let mut others: Vec<ReleaseSpec> = Vec::new();
         for offer in open.chain(agreed).filter(|o| o.dataset == *dataset) {
             // A policy that no longer fits the set isn't read either.

@@ -136,7 +136,7 @@ impl Node {
         }
     }
 
-    fn consumed(&self, agreement: &AgreementId) -> Result<KeptAgreement> {
+    fn consumed(&self, agreement: &AgreementId) -> Result<Arc<KeptAgreement>> {
         let kept = self
             .state
             .agreement(agreement)

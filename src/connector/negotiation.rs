@@ -46,7 +46,7 @@ impl Node {
         self.in_force(peer)?;
         let _guard = self.negotiating.lock().await;
         let _phase = crate::phases::open(crate::phases::Phase::Negotiation);
-        let existing = self.find(peer, side, &message);
+        let existing = self.find(peer, side, &message)?;
         if let Some(found) = &existing
             && let Some(state) = found.taken.get(&message.message_id)
         {
@@ -70,14 +70,14 @@ impl Node {
         }
         self.write_step(&pid, peer, side, side.other(), state, &message, None).await?;
         let found =
-            self.state.negotiation(&pid).ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation was lost"))?;
+            self.state.negotiation(&pid)?.ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation was lost"))?;
         Ok(remote(&found, state))
     }
 
     /// Does what follows by itself: called for each negotiation after each change.
     pub async fn react(&self, pid: &str) -> Result<()> {
         let _guard = self.negotiating.lock().await;
-        let Some(found) = self.state.negotiation(pid) else { return Ok(()) };
+        let Some(found) = self.state.negotiation(pid)? else { return Ok(()) };
         if found.outgoing.is_some() || found.state.waits_for() != Some(found.side) {
             return Ok(());
         }
@@ -123,7 +123,7 @@ impl Node {
         let _guard = self.negotiating.lock().await;
         let found = self
             .state
-            .negotiation(pid)
+            .negotiation(pid)?
             .ok_or_else(|| Error::new(ErrorCode::NotFound, "no negotiation of this number"))?;
         self.move_on(&found, Message::Terminate, None, None, Some(reason), Some(who)).await
     }
@@ -147,12 +147,13 @@ impl Node {
 
     /// Is this side the consumer of the negotiation of this consumer's number?
     pub fn is_consumer_of(&self, peer: &ParticipantId, consumer_pid: &str) -> bool {
-        self.state.negotiation(consumer_pid).is_some_and(|n| n.counterparty == *peer && n.side == Side::Consumer)
+        let found = self.state.negotiation(consumer_pid).ok().flatten();
+        found.is_some_and(|n| n.counterparty == *peer && n.side == Side::Consumer)
     }
 
     /// The state of a negotiation, for the other side of it.
     pub fn negotiation_for(&self, peer: &ParticipantId, pid: &str) -> Result<RemoteState> {
-        let found = self.state.negotiation(pid).filter(|n| n.counterparty == *peer);
+        let found = self.state.negotiation(pid)?.filter(|n| n.counterparty == *peer);
         found
             .map(|n| remote(&n, n.state))
             .ok_or_else(|| Error::new(ErrorCode::NotFound, "no negotiation of this number"))
@@ -188,7 +189,7 @@ impl Node {
     fn waiting(&self, pid: &str) -> Result<Negotiation> {
         let found = self
             .state
-            .negotiation(pid)
+            .negotiation(pid)?
             .ok_or_else(|| Error::new(ErrorCode::NotFound, "no negotiation of this number"))?;
         if found.state.waits_for() != Some(found.side) {
             return Err(Error::new(
@@ -209,7 +210,7 @@ impl Node {
         }
     }
 
-    fn find(&self, peer: &ParticipantId, side: Side, message: &NegotiationMessage) -> Option<Negotiation> {
+    fn find(&self, peer: &ParticipantId, side: Side, message: &NegotiationMessage) -> Result<Option<Negotiation>> {
         let mine = match side {
             Side::Provider => message.provider_pid.as_deref(),
             // A provider that begins doesn't know our number.
@@ -220,11 +221,11 @@ impl Node {
             Side::Consumer => message.provider_pid.as_deref(),
         };
         let found = match (mine, theirs) {
-            (Some(pid), _) => self.state.negotiation(pid),
-            (None, Some(pid)) => self.state.negotiation_of(peer, pid),
+            (Some(pid), _) => self.state.negotiation(pid)?,
+            (None, Some(pid)) => self.state.negotiation_of(side, peer, pid)?,
             (None, None) => None,
         };
-        found.filter(|n| n.counterparty == *peer && n.side == side)
+        Ok(found.filter(|n| n.counterparty == *peer && n.side == side))
     }
 
     async fn agree(&self, found: &Negotiation, who: Option<&str>) -> Result<()> {
@@ -319,7 +320,7 @@ impl Node {
     pub fn restore_documents(&self) -> Result<()> {
         let directory = self.data.join(DOCUMENTS);
         crate::files::remove_temporary(&directory);
-        for KeptAgreement { id, envelope, .. } in self.state.agreements() {
+        for KeptAgreement { id, envelope, .. } in self.state.agreements()? {
             if !directory.join(format!("{id}.json")).exists() {
                 write_document(&directory, &id, &canonical::to_bytes(&envelope)?)?;
             }
@@ -428,7 +429,7 @@ impl Node {
     /// is told so (the fold of the state makes that message).
     pub(crate) async fn rejected(&self, pid: &str, error: &Error) -> Result<()> {
         let _guard = self.negotiating.lock().await;
-        let Some(found) = self.state.negotiation(pid) else { return Ok(()) };
+        let Some(found) = self.state.negotiation(pid)? else { return Ok(()) };
         let Ok(state) = next(Some(found.state), found.side.other(), Message::Terminate) else {
             // In an end state, or where the other side may not end it, there is nothing left to
             // send: the message is dropped, the state stays.

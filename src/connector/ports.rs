@@ -1,21 +1,21 @@
 //! The gate's ports over what this organisation has.
 
-use crate::connector::state::{KeptAgreement, State};
+use crate::connector::state::State;
 use crate::policy::Policies;
 use crate::source::Sets;
 use crate::trust::register::RegisterHandle;
 use perron_gate::{AgreementInForce, Clock, Evaluated, Known, Standing};
+use perron_model::dataset::{Dataset, Snapshot};
 use perron_model::decision::{AccessInput, DutyState};
+use perron_model::id::DatasetId;
 use perron_model::life::{FactValue, Standing as Life};
+use perron_model::limits::TERMS_AT_HAND_MAX;
 use perron_model::negotiation::Side;
 use perron_model::participant::Status;
-use perron_model::policy::{Rules, Scalar, Terms, odrl};
+use perron_model::policy::{Scalar, Terms, odrl};
 use perron_model::{AgreementId, ParticipantId, Result, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-
-/// Most agreements whose normalised terms are kept at hand.
-const TERMS_CACHED_MAX: usize = 10_000;
 
 /// The register as the gate sees it.
 #[derive(Clone)]
@@ -41,56 +41,85 @@ impl perron_gate::Register for RegisterPort {
     }
 }
 
+/// What the gate decides by of an agreement: what was agreed doesn't change, and its policy was read
+/// for a description of the set.
+struct Agreed {
+    id: AgreementId,
+    provider: ParticipantId,
+    consumer: ParticipantId,
+    set: DatasetId,
+    at: Timestamp,
+    legal_basis: String,
+    terms: Arc<Terms>,
+    described: Arc<Dataset>,
+}
+
 /// Agreements of which this organisation is the provider.
 pub struct AgreementsPort {
     state: Arc<State>,
     sets: Arc<Sets>,
     clock: Arc<dyn Clock>,
-    terms: RwLock<HashMap<AgreementId, Arc<Terms>>>,
+    agreed: RwLock<HashMap<AgreementId, Arc<Agreed>>>,
 }
 
 impl AgreementsPort {
     /// Over the state and the published sets.
     pub fn new(state: Arc<State>, sets: Arc<Sets>, clock: Arc<dyn Clock>) -> AgreementsPort {
-        AgreementsPort { state, sets, clock, terms: RwLock::default() }
+        AgreementsPort { state, sets, clock, agreed: RwLock::default() }
+    }
+
+    /// What was agreed, with the newest snapshot of its set.
+    fn agreed(&self, id: &AgreementId) -> Option<(Arc<Agreed>, Snapshot)> {
+        let at_hand = self.agreed.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        if let Some(agreed) = at_hand {
+            let (described, snapshot) = self.sets.current(&agreed.set)?;
+            if Arc::ptr_eq(&described, &agreed.described) {
+                return Some((agreed, snapshot));
+            }
+        }
+        let kept = self.state.agreement(id).filter(|a| a.side == Side::Provider)?;
+        let offer = &kept.payload.offer;
+        let (described, snapshot) = self.sets.current(&offer.dataset)?;
+        // What was agreed was parsed before it was signed; a set described anew since may not fit
+        // any more, and then there is no agreement to go by.
+        let terms = Arc::new(odrl::parse(&offer.policy, &described, Some(&kept.payload.consumer)).ok()?);
+        let agreed = Arc::new(Agreed {
+            id: *id,
+            provider: kept.payload.provider.clone(),
+            consumer: kept.payload.consumer.clone(),
+            set: offer.dataset.clone(),
+            at: kept.payload.timestamp,
+            legal_basis: offer.legal_basis.term.clone(),
+            terms,
+            described,
+        });
+        let mut at_hand = self.agreed.write().unwrap_or_else(PoisonError::into_inner);
+        if at_hand.len() >= TERMS_AT_HAND_MAX {
+            at_hand.clear();
+        }
+        at_hand.insert(*id, agreed.clone());
+        Some((agreed, snapshot))
     }
 }
 
 impl perron_gate::Agreements for AgreementsPort {
     fn agreement(&self, id: &AgreementId) -> Option<AgreementInForce> {
-        let kept = self.state.agreement(id).filter(|a| a.side == Side::Provider)?;
+        let (agreed, snapshot) = self.agreed(id)?;
         let standing = self.state.standing_of(id)?;
-        let (dataset, snapshot) = self.sets.current(&kept.payload.offer.dataset)?;
-        let cached = self.terms.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
-        let terms = match cached {
-            Some(terms) => terms,
-            None => {
-                // What was agreed was parsed before it was signed; a set described anew since
-                // may not fit any more, and then there is no agreement to go by.
-                let terms =
-                    Arc::new(odrl::parse(&kept.payload.offer.policy, &dataset, Some(&kept.payload.consumer)).ok()?);
-                let mut cache = self.terms.write().unwrap_or_else(PoisonError::into_inner);
-                if cache.len() >= TERMS_CACHED_MAX {
-                    cache.clear();
-                }
-                cache.insert(*id, terms.clone());
-                terms
-            }
-        };
-        let known = known(&self.state, &kept, &terms.rules, self.clock.now());
+        let known = known(&self.state, &agreed, self.clock.now());
         Some(AgreementInForce {
             id: *id,
-            provider: kept.payload.provider,
-            consumer: kept.payload.consumer,
+            provider: agreed.provider.clone(),
+            consumer: agreed.consumer.clone(),
             finalized: true,
             revoked: standing == Life::Revoked,
             suspended: standing == Life::Suspended,
             amended: standing == Life::Amended,
-            agreed_at: kept.payload.timestamp,
+            agreed_at: agreed.at,
             known,
-            legal_basis: kept.payload.offer.legal_basis.term,
-            terms,
-            dataset,
+            legal_basis: agreed.legal_basis.clone(),
+            terms: agreed.terms.clone(),
+            dataset: agreed.described.clone(),
             snapshot: Some(snapshot),
         })
     }
@@ -98,8 +127,8 @@ impl perron_gate::Agreements for AgreementsPort {
 
 /// What the policy may ask of the world: its duties, one that is late being violated, declared
 /// facts, and who and what belongs to declared collections.
-fn known(state: &State, agreement: &KeptAgreement, rules: &Rules, now: Timestamp) -> Known {
-    let (id, agreed_at) = (&agreement.id, agreement.payload.timestamp);
+fn known(state: &State, agreement: &Agreed, now: Timestamp) -> Known {
+    let (id, agreed_at, rules) = (&agreement.id, agreement.at, &agreement.terms.rules);
     let mut known = Known::default();
     if rules.duties().next().is_some() {
         let kept = state.life(id);
@@ -119,10 +148,10 @@ fn known(state: &State, agreement: &KeptAgreement, rules: &Rules, now: Timestamp
     }
     for collection in state.collections_named(&rules.collections()) {
         let name = collection.name.to_string();
-        if collection.has_party(&agreement.payload.consumer) {
+        if collection.has_party(&agreement.consumer) {
             known.consumer_of.push(name.clone());
         }
-        if collection.has_set(&agreement.payload.offer.dataset) {
+        if collection.has_set(&agreement.set) {
             known.dataset_of.push(name.clone());
         }
         known.collections.push(name);

@@ -3,26 +3,30 @@
 //! Each change is an entry first; this observer takes it up. sled keeps the fold between two
 //! starts, memory serves it.
 
+mod agreements;
 mod lives;
+mod negotiations;
 mod records;
 
 use crate::ledger::Observer;
 use crate::store::{Change, Store};
+pub use agreements::KeptAgreement;
 pub use lives::{Declared, KeptLife, OutgoingNotice, ToTell};
-use perron_model::agreement::{AgreementPayload, Envelope, JwsJson, Offer};
+pub use negotiations::{Negotiation, REFUSED};
+use perron_model::agreement::{Envelope, Offer};
 use perron_model::collection::{Collection, CollectionName};
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::id::{DatasetId, FactName};
 use perron_model::limits::LEDGER_BATCH_MAX;
-use perron_model::negotiation::{Message, NegotiationMessage, Side, State as Phase};
+use perron_model::negotiation::NegotiationMessage;
 use perron_model::partner::{LimitedPartner, PartnerLimits};
 use perron_model::request::{Acknowledgement, Receipt, Seen};
-use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result};
 pub use records::payload_of;
 use records::{document, document_text, load, newest_position, permits, position, put, release_key, snapshot_of};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 /// How requests for an offer are decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,62 +53,6 @@ pub struct PublishedOffer {
     pub open: bool,
 }
 
-/// A negotiation, from this side.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Negotiation {
-    /// This side's number.
-    pub pid: String,
-    /// The other side's number, once known.
-    pub their_pid: Option<String>,
-    /// Which side this is.
-    pub side: Side,
-    /// The other side.
-    pub counterparty: ParticipantId,
-    /// State.
-    pub state: Phase,
-    /// The offer on the table.
-    pub offer: Option<Offer>,
-    /// Who put it there.
-    pub offered_by: Option<Side>,
-    /// The agreement, once one side signed.
-    pub agreement: Option<JwsJson>,
-    /// Messages taken, by id, with the state after: the same message gets the same answer.
-    pub taken: BTreeMap<String, Phase>,
-    /// Our own message that the other side has not taken yet.
-    pub outgoing: Option<NegotiationMessage>,
-    /// Why it ended, if it was terminated.
-    pub reason: Option<String>,
-    /// When it last moved.
-    pub changed: Timestamp,
-}
-
-/// An agreement in force here.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeptAgreement {
-    /// Its name.
-    pub id: AgreementId,
-    /// The envelope as signed.
-    pub envelope: Envelope,
-    /// What was agreed.
-    pub payload: AgreementPayload,
-    /// Which side this is.
-    pub side: Side,
-    /// Position of its entry in the log.
-    pub index: u64,
-}
-
-impl KeptAgreement {
-    /// The other side.
-    pub fn counterparty(&self) -> ParticipantId {
-        match self.side {
-            Side::Provider => self.payload.consumer.clone(),
-            Side::Consumer => self.payload.provider.clone(),
-        }
-    }
-}
-
 /// What a consumer holds of a provider's chain, and has yet to acknowledge.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -118,8 +66,9 @@ pub struct Held {
 #[derive(Debug, Default)]
 struct Memory {
     offers: BTreeMap<DatasetId, PublishedOffer>,
-    negotiations: BTreeMap<String, Negotiation>,
-    agreements: BTreeMap<AgreementId, KeptAgreement>,
+    // Negotiations that have not ended, or whose last message is on its way. The others, and all
+    // agreements, are in the store: there may be very many.
+    moving: BTreeMap<String, Negotiation>,
     held: BTreeMap<AgreementId, Held>,
     // Lives by the agreement with which they began; that one for each version; those with a notice
     // that is yet to be told.
@@ -136,19 +85,18 @@ struct Memory {
 pub struct State {
     store: Store,
     memory: RwLock<Memory>,
+    /// Agreements that were asked for lately.
+    at_hand: Mutex<HashMap<AgreementId, Arc<KeptAgreement>>>,
     /// Places of entries that the store gets at the end of their batch, in one step: whoever waits
     /// for an entry is answered after it. What is read back meanwhile isn't among them.
     places: Mutex<Vec<Change>>,
     changed: tokio::sync::watch::Sender<u64>,
 }
 
-/// Begins the id of a step that stands for the other side's refusal of our message.
-pub const REFUSED: &str = "refused-";
-/// Begins the id of the message that tells the other side of the end that followed.
-const ENDED: &str = "ended-";
-
 const OFFERS: &str = "offers";
 const NEGOTIATIONS: &str = "negotiations";
+const MOVING: &str = "negotiations-moving";
+const THEIRS: &str = "negotiations-by-theirs";
 const AGREEMENTS: &str = "agreements";
 const LIVES: &str = "lives";
 const FACTS: &str = "facts";
@@ -168,12 +116,7 @@ impl State {
         for offer in load::<PublishedOffer>(&store, OFFERS)? {
             memory.offers.insert(offer.offer.id.clone(), offer);
         }
-        for negotiation in load::<Negotiation>(&store, NEGOTIATIONS)? {
-            memory.negotiations.insert(negotiation.pid.clone(), negotiation);
-        }
-        for agreement in load::<KeptAgreement>(&store, AGREEMENTS)? {
-            memory.agreements.insert(agreement.id, agreement);
-        }
+        memory.moving = negotiations::moving(&store)?;
         for declared in load::<Declared>(&store, FACTS)? {
             memory.facts.insert(declared.name.clone(), declared);
         }
@@ -196,6 +139,7 @@ impl State {
         let state = State {
             store,
             memory: RwLock::new(memory),
+            at_hand: Mutex::default(),
             places: Mutex::default(),
             changed: tokio::sync::watch::Sender::new(0),
         };
@@ -222,40 +166,6 @@ impl State {
     /// An offer.
     pub fn offer(&self, id: &DatasetId) -> Option<PublishedOffer> {
         self.read().offers.get(id).cloned()
-    }
-    /// All negotiations.
-    pub fn negotiations(&self) -> Vec<Negotiation> {
-        self.read().negotiations.values().cloned().collect()
-    }
-    /// Negotiations in which this side has something to send, or is the one to move.
-    pub fn negotiations_to_move(&self) -> Vec<Negotiation> {
-        let moves = |n: &&Negotiation| n.outgoing.is_some() || n.state.waits_for() == Some(n.side);
-        self.read().negotiations.values().filter(moves).cloned().collect()
-    }
-    /// Participants with whom a negotiation is open.
-    pub fn in_negotiation(&self) -> HashSet<ParticipantId> {
-        let open = |n: &&Negotiation| !n.state.is_terminal();
-        self.read().negotiations.values().filter(open).map(|n| n.counterparty.clone()).collect()
-    }
-    /// A negotiation by this side's number.
-    pub fn negotiation(&self, pid: &str) -> Option<Negotiation> {
-        self.read().negotiations.get(pid).cloned()
-    }
-    /// A negotiation by the other side's number.
-    pub fn negotiation_of(&self, counterparty: &ParticipantId, their_pid: &str) -> Option<Negotiation> {
-        self.read()
-            .negotiations
-            .values()
-            .find(|n| n.counterparty == *counterparty && n.their_pid.as_deref() == Some(their_pid))
-            .cloned()
-    }
-    /// All agreements.
-    pub fn agreements(&self) -> Vec<KeptAgreement> {
-        self.read().agreements.values().cloned().collect()
-    }
-    /// An agreement.
-    pub fn agreement(&self, id: &AgreementId) -> Option<KeptAgreement> {
-        self.read().agreements.get(id).cloned()
     }
     /// What is held of a provider's chain, as consumer.
     pub fn held(&self, agreement: &AgreementId) -> Held {
@@ -315,23 +225,6 @@ impl State {
     /// Is this read of ours still without an entry of its end?
     pub fn is_open_read(&self, request: &Digest) -> Result<bool> {
         Ok(self.store.get(OPEN_READS, request.as_bytes())?.is_some())
-    }
-
-    /// Notes that the other side took our message, and its number of the negotiation.
-    pub fn delivered(&self, pid: &str, message_id: &str, their_pid: &str) -> Result<()> {
-        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(negotiation) = memory.negotiations.get_mut(pid) {
-            if negotiation.outgoing.as_ref().is_some_and(|m| m.message_id == message_id) {
-                negotiation.outgoing = None;
-            }
-            if negotiation.their_pid.is_none() && !their_pid.is_empty() {
-                negotiation.their_pid = Some(their_pid.to_owned());
-            }
-            self.store.apply(vec![put(NEGOTIATIONS, pid.as_bytes(), negotiation)?])?;
-        }
-        drop(memory);
-        self.touch();
-        Ok(())
     }
 
     /// Notes a place for the end of the batch; a long replay writes some of them before.
@@ -438,77 +331,6 @@ impl State {
         }
         self.store.apply(vec![put(HELD, position.agreement.as_bytes(), held)?])
     }
-
-    fn take_step(
-        &self,
-        step: &perron_model::entry::Negotiation,
-        message: NegotiationMessage,
-        time: Timestamp,
-    ) -> Result<()> {
-        let side = if step.side == "provider" { Side::Provider } else { Side::Consumer };
-        let by = if step.by == "provider" { Side::Provider } else { Side::Consumer };
-        let state: Phase = serde_json::from_value(serde_json::Value::String(step.state.clone()))
-            .map_err(|_| Error::new(ErrorCode::LogDamaged, "a step of a negotiation has an unknown state"))?;
-        let counterparty = ParticipantId::parse(&step.counterparty)?;
-        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
-        let negotiation = memory.negotiations.entry(step.id.clone()).or_insert_with(|| Negotiation {
-            pid: step.id.clone(),
-            their_pid: None,
-            side,
-            counterparty,
-            state,
-            offer: None,
-            offered_by: None,
-            agreement: None,
-            taken: BTreeMap::new(),
-            outgoing: None,
-            reason: None,
-            changed: time,
-        });
-        negotiation.state = state;
-        negotiation.changed = time;
-        if let Some(offer) = &message.offer {
-            negotiation.offer = Some(offer.clone());
-            negotiation.offered_by = Some(by);
-        }
-        if let Some(agreement) = &message.agreement {
-            negotiation.agreement = Some(agreement.clone());
-        }
-        if message.message == Message::Terminate {
-            negotiation.reason.clone_from(&message.reason);
-        }
-        let theirs = match side {
-            // In a provider's first offer the consumer has no number yet.
-            Side::Provider => Some(message.consumer_pid.clone()).filter(|pid| !pid.is_empty()),
-            Side::Consumer => message.provider_pid.clone(),
-        };
-        if theirs.is_some() {
-            negotiation.their_pid = theirs;
-        }
-        if by == side {
-            negotiation.outgoing = Some(message);
-        } else {
-            let refused = message.message_id.strip_prefix(REFUSED).filter(|_| negotiation.outgoing.is_some());
-            // A message of the other side shows that it took ours; one that stands for its refusal
-            // is answered, or it would go on waiting. A first request left nothing there.
-            negotiation.outgoing = refused
-                .filter(|_| negotiation.their_pid.is_some())
-                .map(|id| NegotiationMessage { message_id: format!("{ENDED}{id}"), ..message.clone() });
-            negotiation.taken.insert(message.message_id, state);
-        }
-        self.store.apply(vec![put(NEGOTIATIONS, step.id.as_bytes(), negotiation)?])
-    }
-
-    fn take_agreement(&self, entry: &Entry, envelope: Envelope) -> Result<()> {
-        let Body::Agreement(body) = &entry.body else { return Ok(()) };
-        let payload = payload_of(&envelope.agreement)?;
-        let side = if body.side == "provider" { Side::Provider } else { Side::Consumer };
-        let kept = KeptAgreement { id: body.agreement, envelope, payload, side, index: entry.index };
-        self.store.apply(vec![put(AGREEMENTS, kept.id.as_bytes(), &kept)?])?;
-        self.begin_life(kept.id, body.amends, side, kept.counterparty())?;
-        self.memory.write().unwrap_or_else(PoisonError::into_inner).agreements.insert(kept.id, kept);
-        Ok(())
-    }
 }
 
 impl Observer for State {
@@ -528,3 +350,7 @@ impl Observer for State {
         self.store.applied().unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

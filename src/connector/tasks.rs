@@ -90,7 +90,7 @@ async fn negotiate(node: Arc<Node>) {
                 busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
                 // A change that came while this was busy woke nobody for it: also one from before it
                 // began, for what it was begun with may have been old. So now, with what there is now.
-                if moved || node.state.negotiation(&pid).is_some_and(|now| standing(&now) != before) {
+                if moved || node.state.negotiation(&pid).ok().flatten().is_some_and(|now| standing(&now) != before) {
                     node.state.touch();
                 }
             });

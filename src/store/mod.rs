@@ -75,6 +75,18 @@ impl Store {
         tree.scan_prefix(prefix).map(|r| r.map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(failed("read"))).collect()
     }
 
+    /// All keys of a tree, in their order.
+    pub fn keys(&self, tree: &'static str) -> Result<Vec<Vec<u8>>> {
+        let tree = self.db.open_tree(tree).map_err(failed("read"))?;
+        tree.iter().keys().map(|key| key.map(|k| k.to_vec()).map_err(failed("read"))).collect()
+    }
+
+    /// Has a tree no keys?
+    pub fn is_empty(&self, tree: &'static str) -> Result<bool> {
+        let tree = self.db.open_tree(tree).map_err(failed("read"))?;
+        tree.first().map(|first| first.is_none()).map_err(failed("read"))
+    }
+
     /// Makes changes, those of one tree in their order and at once; together with `applied` they
     /// may be made again.
     pub fn apply(&self, changes: Vec<Change>) -> Result<()> {

@@ -34,7 +34,7 @@ pub async fn measure(space: &mut Space, size: &Size) -> Result<Figure> {
     rooms.policies.warm().await?;
     let of = (&*space, &*consumer, space.terms.twenty);
     let few = rooms.alone("few", "", of, size).await?;
-    let template = rooms.state.agreement(&space.terms.rows).ok_or_else(|| failed("no agreement"))?.payload;
+    let template = rooms.state.agreement(&space.terms.rows).ok_or_else(|| failed("no agreement"))?.payload.clone();
     conclude(&rooms, &consumer, &template, size.agreements).await?;
     let of = (&*space, &*consumer, space.terms.twenty);
     let many = rooms.alone("many", "", of, size).await?;

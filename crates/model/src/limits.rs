@@ -228,6 +228,10 @@ pub const RELEASE_BASE_MAX: u64 = 1_000_000_000_000;
 pub const EPSILON_MICRO_MIN: u64 = 1_000;
 /// Largest ε of a measure with noise, and largest budget of a set, in millionths.
 pub const EPSILON_MICRO_MAX: u64 = 1_000_000_000;
+/// Most agreements that are kept at hand beside the store.
+pub const AGREEMENTS_AT_HAND_MAX: usize = 1_000;
+/// Most agreements of which the gate keeps at hand what it decides by.
+pub const TERMS_AT_HAND_MAX: usize = 10_000;
 /// Rows that a printed answer shows of a table at the most.
 pub const PRINTED_ROWS_MAX: usize = 10_000;
 

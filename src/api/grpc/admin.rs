@@ -226,13 +226,13 @@ impl Admin {
             Command::Catalogue { of, filter } => node.catalogue_of(&of, &filter).await.and_then(to_json),
             Command::NegotiationRequest { provider, offer, policy } => self.request(&provider, &offer, policy).await,
             Command::NegotiationList { waiting } => {
-                Ok(Json::Array(node.negotiation_list(waiting).iter().map(negotiation).collect()))
+                Ok(Json::Array(node.negotiation_list(waiting)?.iter().map(negotiation).collect()))
             }
             Command::NegotiationWait { pid, seconds } => self.wait(&pid, seconds).await,
             Command::NegotiationApprove { pid, shown } => node.approve(&pid, shown, actor).await.map(|()| json!({})),
             Command::NegotiationRefuse { pid, reason } => node.refuse(&pid, reason, actor).await.map(|()| json!({})),
             Command::NegotiationCounter { pid, policy } => node.counter(&pid, policy, actor).await.map(|()| json!({})),
-            Command::AgreementList {} => Ok(node.agreement_list()),
+            Command::AgreementList {} => node.agreement_list(),
             Command::AgreementShow { id } => node.envelope(&id).and_then(to_json),
             Command::AgreementHistory { id } => node.agreement_history(&id),
             Command::AgreementDuties { id } => node.duty_list(&id),
@@ -319,7 +319,7 @@ impl Admin {
             changes.borrow_and_update();
             let (found, waiting) = self
                 .node
-                .negotiation_found(pid)
+                .negotiation_found(pid)?
                 .ok_or_else(|| Error::new(ErrorCode::NotFound, "no negotiation of this number"))?;
             let settled = found.state.is_terminal()
                 && (found.outgoing.is_none() || found.state == perron_model::negotiation::State::Finalized);

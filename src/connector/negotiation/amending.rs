@@ -14,6 +14,7 @@ use perron_model::negotiation::{Message, Side};
 use perron_model::policy::odrl;
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, canonical};
 use serde_json::Value as Json;
+use std::sync::Arc;
 
 impl Node {
     /// Puts another policy of an agreement in force on the table; the other side consents or
@@ -67,7 +68,7 @@ impl Node {
 
     /// The agreement that an offer amends: of these two, and may be amended, with the same set, legal
     /// basis and regime.
-    fn amended(&self, offer: &Offer, other: &ParticipantId, side: Side) -> Result<KeptAgreement> {
+    fn amended(&self, offer: &Offer, other: &ParticipantId, side: Side) -> Result<Arc<KeptAgreement>> {
         let unknown = || Error::new(ErrorCode::NotFound, "no agreement of this name with this participant");
         let amends = offer.amends.ok_or_else(unknown)?;
         let kept = self

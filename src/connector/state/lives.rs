@@ -2,7 +2,7 @@
 //! this organisation declares for their policies, facts and collections.
 
 use super::records::{document, document_text, put};
-use super::{COLLECTIONS, FACTS, KeptAgreement, LIVES, Memory, State};
+use super::{COLLECTIONS, FACTS, LIVES, Memory, State};
 use perron_model::collection::Collection;
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::id::FactName;
@@ -156,8 +156,8 @@ impl State {
         let memory = self.read();
         let ready = |first: &AgreementId| {
             let kept = memory.lives.get(first)?;
-            let made = kept.life.versions().iter().filter_map(|v| memory.agreements.get(v));
-            let mut made_in = made.filter_map(|a| memory.negotiations.get(&a.payload.negotiation));
+            let made = kept.life.versions().iter().filter_map(|v| self.agreement(v));
+            let mut made_in = made.filter_map(|a| memory.moving.get(&a.payload.negotiation));
             if made_in.any(|n| n.outgoing.is_some()) {
                 return None;
             }
@@ -190,10 +190,14 @@ impl State {
 
     /// Begins the lives of agreements in a store of before there were any.
     pub(super) fn begin_missing_lives(&self) -> Result<()> {
-        let missing: Vec<KeptAgreement> = {
+        let mut missing = self.agreement_names()?;
+        {
             let memory = self.read();
-            memory.agreements.values().filter(|a| !memory.firsts.contains_key(&a.id)).cloned().collect()
-        };
+            missing.retain(|id| !memory.firsts.contains_key(id));
+        }
+        // As they were made: what is amended comes before what amends it.
+        let mut missing: Vec<_> = missing.iter().filter_map(|id| self.agreement(id)).collect();
+        missing.sort_by_key(|kept| kept.index);
         missing.into_iter().try_for_each(|kept| {
             let other = kept.counterparty();
             self.begin_life(kept.id, kept.payload.offer.amends, kept.side, other)

@@ -23,6 +23,11 @@ pub(super) fn put<T: Serialize>(tree: &'static str, key: &[u8], value: &T) -> Re
     Ok(Change::Put { tree, key: key.to_vec(), value })
 }
 
+/// A record that isn't what the fold writes.
+pub(super) fn unreadable() -> Error {
+    Error::new(ErrorCode::Internal, "a record of the store can't be read; `perron store rebuild` makes it anew")
+}
+
 /// A key's place in the log.
 pub(super) fn position(tree: &'static str, key: Vec<u8>, index: u64) -> Change {
     Change::Put { tree, key, value: index.to_be_bytes().to_vec() }
@@ -32,14 +37,7 @@ pub(super) fn load<T: DeserializeOwned>(store: &Store, tree: &'static str) -> Re
     store
         .scan(tree, b"")?
         .into_iter()
-        .map(|(_, value)| {
-            serde_json::from_slice(&value).map_err(|_| {
-                Error::new(
-                    ErrorCode::Internal,
-                    "a record of the store can't be read; `perron store rebuild` makes it anew",
-                )
-            })
-        })
+        .map(|(_, value)| serde_json::from_slice(&value).map_err(|_| unreadable()))
         .collect()
 }
 

@@ -12,7 +12,6 @@ const FIGURES: &[&str] = &[
     "appends-1024-bare",
     "views",
     "read",
-    "neighbours",
     "negotiation",
     "rows",
     "start",

@@ -26,3 +26,7 @@ if [ ! -e "$PYTHON_ENVIRONMENT/complete" ]; then
     "$PYTHON_ENVIRONMENT/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: -r tests/clients/requirements.txt
     touch "$PYTHON_ENVIRONMENT/complete"
 fi
+
+if [ ! -x "$PERRON_FSCK" ]; then
+    GOBIN="$(dirname "$PERRON_FSCK")" CGO_ENABLED=0 GOFLAGS=-trimpath go install "github.com/transparency-dev/tessera/cmd/fsck@$TESSERA_VERSION"
+fi

@@ -4,6 +4,7 @@
 //! random bytes, for proofs hand out neighbours' hashes and a plain entry would be guessable.
 
 mod bodies;
+mod by_name;
 
 pub use bodies::*;
 

@@ -14,6 +14,9 @@ pub struct Report {
     pub space: String,
     /// Origin of the log; empty where the register doesn't tell it.
     pub origin: String,
+    /// Keys of the log, past and present, as verifier keys (C2SP signed-note): for other programs
+    /// that verify logs.
+    pub log_keys: Vec<String>,
     /// Entries that were read.
     pub size: u64,
     /// RFC 6962 root of those entries, base64.

@@ -66,6 +66,7 @@ fn empty(whose: &Whose, key: PublicKey, from: AuthoritySource) -> Report {
         participant: whose.participant.to_string(),
         space: whose.space.to_string(),
         origin: String::new(),
+        log_keys: Vec::new(),
         size: 0,
         root: empty_root().to_base64(),
         outcome: Outcome::Ok.name(),
@@ -131,6 +132,7 @@ fn verify_log(
         keys: log_verifiers(owner),
         kept: heads.list.iter().map(|h| h.note.clone()).collect(),
     };
+    report.log_keys = log_options.keys.iter().map(perron_log::Verifier::to_vkey).collect();
     let mut reading = Reading::new(register, owner);
     let mut visitor = |view: &LeafView<'_>| reading.entry(view);
     let log = match perron_log::verify_log_dir(&directory.join("log"), &log_options, &mut visitor) {

@@ -3,6 +3,7 @@
 use crate::id::Digest;
 use crate::time::Timestamp;
 use minicbor::{Decode, Encode};
+use std::collections::BTreeMap;
 
 /// See [`super::Body::Start`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -15,8 +16,8 @@ pub struct Start {
     #[n(1)]
     pub origin: String,
     /// Digests of the policy modules, by name.
-    #[n(2)]
-    pub modules: std::collections::BTreeMap<String, Digest>,
+    #[cbor(n(2), with = "super::by_name")]
+    pub modules: BTreeMap<String, Digest>,
 }
 
 /// See [`super::Body::Stop`].

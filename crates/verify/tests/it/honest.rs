@@ -1,8 +1,9 @@
 //! What is as it was written verifies, and only what may be said is said.
 
+use crate::second::{verify, verify_with};
 use crate::world::World;
 use perron_verify::words::Lang;
-use perron_verify::{AuthoritySource, Options, verify, verify_with};
+use perron_verify::{AuthoritySource, Options};
 
 const ALONE: &str = "Nobody without this log's key changed it; its owner could have.";
 

@@ -1,10 +1,11 @@
 //! What convicts an owner: the heads that others kept.
 
+use crate::second::verify;
 use crate::support::{Line, time};
 use crate::world::{World, checkpoint_of};
 use perron_log::{Checkpoint, Hash};
 use perron_model::entry::{Body, OutcomeStatus};
-use perron_verify::{Report, verify};
+use perron_verify::Report;
 use std::path::{Path, PathBuf};
 
 /// The provider's log with one read rewritten, whole and signed by its owner.

@@ -6,6 +6,8 @@ mod honest;
 mod kept;
 mod notices;
 mod page;
+mod second;
 mod semantics;
 mod support;
+mod tessera;
 mod world;

@@ -1,5 +1,6 @@
 //! Lives of agreements: what an owner with its key can't say about a suspension or a revocation.
 
+use crate::second::verify;
 use crate::support::{Book, Party, compact, space, time};
 use crate::world::{World, ask, decide};
 use perron_model::agreement::Offer;
@@ -8,7 +9,6 @@ use perron_model::life::{Act, NOTICE_TYP, Notice, NoticeKind};
 use perron_model::negotiation::{Message, NegotiationMessage};
 use perron_model::participant::KeyUse;
 use perron_model::{Digest, canonical};
-use perron_verify::verify;
 
 /// A notice of `from` about the agreement, as the provider's log has it.
 fn tell(world: &World, from: &Party, act: Act, standing: &str) -> (Body, Notice, Vec<u8>) {

@@ -1,11 +1,11 @@
 //! What an owner with its key can't do either: each leaf against those before it and against what
 //! it binds. The logs here are signed anew by the owner's own key.
 
+use crate::second::verify;
 use crate::support::{Book, Line, time};
 use crate::world::World;
 use perron_model::Digest;
 use perron_model::entry::{AttachmentKind, Body, OutcomeStatus};
-use perron_verify::verify;
 
 fn kinds_of(world: &World, lines: &[Line]) -> Vec<&'static str> {
     verify(&world.provider_with(lines), &[]).unwrap().kinds()

@@ -33,7 +33,7 @@ for crate in perron-gate perron-model; do
     "$mutants" mutants --package "$crate" --output "$out/$crate" --colors never "$@" || status=$?
     # 2: some survive; 3: some don't end, and are caught by that. Both are judged below.
     case $status in 0 | 2 | 3) ;; *) exit "$status" ;; esac
-    count() { wc -l < "$out/$crate/mutants.out/$1.txt"; }
+    count() { { cat "$out/$crate/mutants.out/$1.txt" 2> /dev/null || true; } | wc -l; }
     caught=$(count caught) missed=$(count missed) timeout=$(count timeout) unviable=$(count unviable)
     tried=$((caught + timeout + missed))
     if [ "$tried" -eq 0 ]; then

@@ -290,6 +290,10 @@ mod tests {
         for good in ["0000000097", "0000009797", "0000000196", "1000000021"] {
             assert!(EnterpriseNumber::parse(good).is_ok(), "{good}");
         }
+        // Right check digits don't make up for another length or another first digit.
+        for bad in ["097", "00000000097", "2000000042"] {
+            assert!(EnterpriseNumber::parse(bad).is_err(), "{bad}");
+        }
         for bad in ["0000000000", "0000000096", "0000000197", "BE", "BE BE0202239951", "0202-239-951", "02022399510"] {
             assert!(EnterpriseNumber::parse(bad).is_err(), "{bad}");
         }

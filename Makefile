@@ -1,13 +1,14 @@
 # The commands of the project. CARGO_TARGET_DIR of the environment is honoured.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo build test soak differential attacks clients policies lint fmt deny proto advisories dist bench bench-release
+.PHONY: help demo build test soak differential mutants attacks clients policies lint fmt deny proto advisories dist bench bench-release
 
 help:
 	@echo "make demo       builds, then plays the main job in front of you (LANG_DEMO=fr for French)"
 	@echo "make test       installs what the tests need, runs all of them, prints a count"
 	@echo "make soak       kills the processes under load, 200 times, and 200 times with what was not synced dropped;"
 	@echo "                and random statements over 300 random views against copies without what they hide"
+	@echo "make mutants    the mutation score of crates/model and crates/gate; part of make soak"
 	@echo "make attacks    attacks on released tables, 1,000 tries each; part of make soak"
 	@echo "make policies   formats, tests and rebuilds the Rego modules (Go)"
 	@echo "make lint       formatting, and clippy of the whole workspace"
@@ -43,6 +44,13 @@ soak: differential
 
 differential: build
 	tools/regorus/compare.sh $(or $(CASES),100000) $(or $(SEED),1)
+
+# The code of the crates that must be trusted most, changed at one place at a time: a test has to
+# fail. MUTANTS goes to cargo-mutants, such as MUTANTS="--shard 0/8".
+soak: mutants
+
+mutants:
+	tools/mutants.sh $(MUTANTS)
 
 # The clients of other makes alone, against the programs as built.
 clients: build

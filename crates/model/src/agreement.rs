@@ -125,3 +125,44 @@ pub struct Envelope {
     /// The consumer's register entry in force at signing.
     pub consumer_entry: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(consumer: &str) -> AgreementPayload {
+        let policy = serde_json::json!({"permission": []});
+        AgreementPayload {
+            kind: AgreementKind::V1,
+            space: SpaceId::parse("eau").unwrap(),
+            negotiation: "0190".to_owned(),
+            provider: ParticipantId::parse("commune").unwrap(),
+            consumer: ParticipantId::parse(consumer).unwrap(),
+            offer: Offer {
+                id: DatasetId::parse("offer").unwrap(),
+                dataset: DatasetId::parse("water").unwrap(),
+                description: Digest::of(b"description"),
+                policy,
+                legal_basis: LegalBasis { term: "https://w3id.org/dpv#Consent".to_owned(), text: String::new() },
+                regime: Regime::Contract,
+                amends: None,
+            },
+            timestamp: Timestamp::EPOCH,
+        }
+    }
+
+    #[test]
+    fn an_agreement_is_named_by_the_bytes_that_are_signed() {
+        let agreement = payload("intercommunale");
+        let bytes = agreement.bytes().unwrap();
+        assert!(bytes.starts_with(br#"{"consumer":"intercommunale","negotiation":"0190","#));
+        assert_eq!(agreement.id().unwrap(), Digest::of(&bytes));
+        assert_eq!(AgreementPayload::parse(&bytes).unwrap(), agreement);
+    }
+
+    #[test]
+    fn an_agreement_is_between_two_organisations() {
+        let bytes = payload("commune").bytes().unwrap();
+        assert_eq!(AgreementPayload::parse(&bytes).unwrap_err().code, ErrorCode::Malformed);
+    }
+}

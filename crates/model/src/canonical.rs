@@ -26,3 +26,24 @@ pub fn from_bytes<T: Serialize + DeserializeOwned>(bytes: &[u8], bytes_max: usiz
         Err(Error::malformed("the JSON is not in its canonical form (RFC 8785)"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorCode;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_document_has_one_spelling_and_at_most_so_many_bytes() {
+        let value = BTreeMap::from([("b".to_owned(), 2), ("a".to_owned(), 1)]);
+        let bytes = to_bytes(&value).unwrap();
+        assert_eq!(bytes, br#"{"a":1,"b":2}"#);
+        let read = |bytes: &[u8], bytes_max| from_bytes::<BTreeMap<String, i32>>(bytes, bytes_max);
+        assert_eq!(read(&bytes, bytes.len()), Ok(value.clone()));
+        assert_eq!(read(&bytes, bytes.len() + 1), Ok(value));
+        assert_eq!(read(&bytes, bytes.len() - 1).unwrap_err().code, ErrorCode::TooLarge);
+        for other in [br#"{"b":2,"a":1}"#.as_slice(), br#"{"a":1, "b":2}"#, br#"{"a":1"#] {
+            assert_eq!(read(other, 100).unwrap_err().code, ErrorCode::Malformed);
+        }
+    }
+}

@@ -84,3 +84,50 @@ impl Collection {
         matches!(&self.members, Members::Sets(sets) if sets.contains(set))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_an_iri_within_its_bound() {
+        let long = |bytes: usize| format!("urn:{}", "x".repeat(bytes - 4));
+        for good in ["urn:water", ":", &long(IRI_BYTES_MAX)] {
+            assert_eq!(CollectionName::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "water", "urn:a b", "urn:é", &long(IRI_BYTES_MAX + 1)] {
+            assert!(CollectionName::parse(bad).is_err(), "{bad}");
+        }
+        let name = CollectionName::parse("urn:water").unwrap();
+        assert_eq!(name.to_string(), "urn:water");
+        assert_eq!(serde_json::to_value(&name).unwrap(), "urn:water");
+        assert!(serde_json::from_str::<CollectionName>("\"water\"").is_err());
+    }
+
+    fn collection(members: Members) -> Collection {
+        Collection { name: CollectionName::parse("urn:x").unwrap(), members, since: Timestamp::EPOCH }
+    }
+
+    #[test]
+    fn members_are_known_by_kind_and_name() {
+        let (here, there) = (ParticipantId::parse("here").unwrap(), ParticipantId::parse("there").unwrap());
+        let (set, other) = (DatasetId::parse("here").unwrap(), DatasetId::parse("other").unwrap());
+        let parties = collection(Members::Parties([here.clone()].into()));
+        let sets = collection(Members::Sets([set.clone()].into()));
+        assert!(parties.has_party(&here) && sets.has_set(&set));
+        assert!(!parties.has_party(&there) && !sets.has_set(&other));
+        assert!(!parties.has_set(&set) && !sets.has_party(&here));
+    }
+
+    #[test]
+    fn members_are_bounded() {
+        let parties = |count: usize| {
+            let names = (0..count).map(|n| ParticipantId::parse(&format!("p{n}")).unwrap());
+            collection(Members::Parties(names.collect()))
+        };
+        for count in [0, COLLECTION_MEMBERS_MAX] {
+            assert_eq!(parties(count).check(), Ok(parties(count)));
+        }
+        assert_eq!(parties(COLLECTION_MEMBERS_MAX + 1).check().unwrap_err().code, ErrorCode::TooLarge);
+    }
+}

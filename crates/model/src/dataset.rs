@@ -210,3 +210,100 @@ impl Snapshot {
         Snapshot { dataset, digest: Digest::of(&bytes), parts, rows, created }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str) -> Column {
+        Column {
+            name: name.to_owned(),
+            column_type: ColumnType::Text,
+            meaning: "as named".to_owned(),
+            unit: String::new(),
+            protection: ProtectionClass::None,
+        }
+    }
+
+    fn described(columns: Vec<Column>) -> Dataset {
+        Dataset {
+            id: DatasetId::parse("water").unwrap(),
+            title: "Water".to_owned(),
+            description: "Readings".to_owned(),
+            theme: "ENVI".to_owned(),
+            owner: "Commune".to_owned(),
+            subject_key: SubjectKey::None,
+            regime: Regime::Open,
+            visibility: Visibility::Members,
+            columns,
+        }
+    }
+
+    #[test]
+    fn a_set_is_seen_by_those_it_is_for() {
+        let (one, other) = (ParticipantId::parse("one").unwrap(), ParticipantId::parse("other").unwrap());
+        assert!(Visibility::Members.allows(&one));
+        assert!(!Visibility::Nobody.allows(&one));
+        let named = Visibility::Named(vec![one.clone()]);
+        assert!(named.allows(&one) && !named.allows(&other));
+    }
+
+    #[test]
+    fn a_complete_description_is_taken_as_it_is() {
+        let good = described(vec![column("litres"), column("n_2")]);
+        assert_eq!(good.clone().check(), Ok(good.clone()));
+        assert_eq!(good.column("n_2"), good.columns.get(1));
+        assert_eq!(good.column("absent"), None);
+        let long = "x".repeat(crate::limits::ID_BYTES_MAX);
+        assert!(described(vec![column(&long)]).check().is_ok());
+        let many: Vec<Column> = (0..COLUMNS_MAX).map(|n| column(&format!("c{n}"))).collect();
+        assert!(described(many).check().is_ok());
+        let personal = Column { protection: ProtectionClass::Personal, ..column("household") };
+        let keyed = SubjectKey::Column("household".to_owned());
+        assert!(Dataset { subject_key: keyed, ..described(vec![personal]) }.check().is_ok());
+    }
+
+    #[test]
+    fn all_that_a_description_lacks_is_named() {
+        let good = || described(vec![column("litres")]);
+        let many = (0..=COLUMNS_MAX).map(|n| column(&format!("c{n}"))).collect();
+        let personal = Column { protection: ProtectionClass::Personal, ..column("household") };
+        let long = "x".repeat(crate::limits::ID_BYTES_MAX + 1);
+        let cases = [
+            (Dataset { title: " ".to_owned(), theme: String::new(), ..good() }, "lacks title, theme"),
+            (Dataset { description: String::new(), owner: String::new(), ..good() }, "lacks description, owner"),
+            (described(Vec::new()), "lacks between 1 and 512 columns"),
+            (described(many), "lacks between 1 and 512 columns"),
+            (described(vec![column("")]), "lacks a name of a-z, 0-9 and _ for column ``"),
+            (described(vec![column(&long)]), "lacks a name of a-z"),
+            (described(vec![column("a-b")]), "for column `a-b`"),
+            (described(vec![column("aB")]), "for column `aB`"),
+            (described(vec![column("1a")]), "for column `1a`"),
+            (described(vec![column("_a")]), "for column `_a`"),
+            (described(vec![column("a"), column("a")]), "lacks a single column `a`"),
+            (described(vec![Column { meaning: " ".to_owned(), ..column("a") }]), "lacks the meaning of column `a`"),
+            (Dataset { subject_key: SubjectKey::Column("b".to_owned()), ..good() }, "lacks column `b`, which"),
+            (described(vec![personal]), "lacks a data-subject key: a column is declared personal"),
+        ];
+        for (set, expected) in cases {
+            let error = set.check().unwrap_err();
+            assert_eq!(error.code, ErrorCode::DescriptionIncomplete);
+            assert!(error.detail.contains(expected), "{error} lacks {expected}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_is_named_by_its_set_and_its_parts_in_order() {
+        let of = |set: &str, parts: &[&[u8]]| {
+            let parts = parts.iter().map(|p| Digest::of(p)).collect();
+            Snapshot::of(DatasetId::parse(set).unwrap(), parts, 1, Timestamp::EPOCH)
+        };
+        let snapshot = of("water", &[b"a", b"b"]);
+        let mut bytes = b"perron snapshot v1\nwater\n".to_vec();
+        bytes.extend([Digest::of(b"a"), Digest::of(b"b")].iter().flat_map(|d| *d.as_bytes()));
+        assert_eq!(snapshot.digest, Digest::of(&bytes));
+        for other in [of("water", &[b"b", b"a"]), of("wate", &[b"a", b"b"]), of("water", &[b"a"])] {
+            assert_ne!(other.digest, snapshot.digest);
+        }
+    }
+}

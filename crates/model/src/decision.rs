@@ -186,3 +186,15 @@ pub struct StaffInput {
 
 /// Digest of each policy module that a decision was made with, by name.
 pub type ModuleDigests = BTreeMap<String, Digest>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_that_no_table_has_is_an_evaluation_that_failed() {
+        let refused = |code: &str| Refused { code: code.to_owned(), clause: String::new() }.error_code();
+        assert_eq!(refused("prohibited"), ErrorCode::Prohibited);
+        assert_eq!(refused("sunshine"), ErrorCode::EvaluationFailed);
+    }
+}

@@ -228,4 +228,45 @@ mod tests {
         longer.push(0);
         assert!(Entry::from_bytes(&longer).is_err());
     }
+
+    #[test]
+    fn an_entry_of_another_version_is_refused() {
+        let body = Body::Stop(Stop { reason: "signal".into() });
+        let entry = Entry {
+            version: ENTRY_VERSION + 1,
+            index: 0,
+            time: Timestamp::EPOCH,
+            previous: None,
+            blind: [0; 16].into(),
+            chain: None,
+            trace: None,
+            on_behalf_of: None,
+            processing_activity: None,
+            body,
+        };
+        let error = Entry::from_bytes(&entry.to_bytes().unwrap()).unwrap_err();
+        assert!(error.detail.contains("version 2 is not known"), "{error}");
+    }
+
+    /// The numbers lie on disks: they are for ever.
+    #[test]
+    fn attachments_keep_their_numbers() {
+        use AttachmentKind as K;
+        let kinds = [
+            K::Request,
+            K::Envelope,
+            K::EvaluationInput,
+            K::Checkpoint,
+            K::NegotiationMessage,
+            K::Document,
+            K::Register,
+            K::Receipt,
+            K::Beside,
+            K::Notice,
+        ];
+        for (number, kind) in (1_u16..).zip(kinds) {
+            assert_eq!((AttachmentKind::from_u16(number), kind as u16), (Some(kind), number));
+        }
+        assert_eq!([0, 11, u16::MAX].map(AttachmentKind::from_u16), [None; 3]);
+    }
 }

@@ -220,4 +220,11 @@ mod tests {
             assert!((400..=504).contains(&code.http()));
         }
     }
+
+    #[test]
+    fn an_error_is_told_by_its_code_and_its_detail() {
+        assert_eq!(ErrorCode::LogForked.to_string(), "log_forked");
+        assert_eq!(Error::malformed("no JSON").to_string(), "malformed: no JSON");
+        assert_eq!(ErrorCode::parse("sunshine"), None);
+    }
 }

@@ -190,4 +190,38 @@ mod tests {
         other.push((last + 1) as char);
         assert!(Digest::parse(&other).is_err());
     }
+
+    #[test]
+    fn names_have_all_their_letters_and_at_most_63_of_them() {
+        let longest = "a".repeat(ID_BYTES_MAX);
+        for good in ["a", "7", "a-b", "a_b", "0-_9", longest.as_str()] {
+            assert_eq!(DatasetId::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["_a", "a:b", "aB", "a,b"] {
+            assert!(DatasetId::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_its_32_bytes_in_whatever_form() {
+        // FIPS 180-2, appendix B.1.
+        let digest = Digest::of(b"abc");
+        assert_eq!(digest.to_string(), "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0");
+        assert_eq!(digest.short(), "ungWv48Bz-");
+        assert_eq!(format!("{digest:?}"), "Digest(ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0)");
+        assert_eq!(String::from(digest), digest.to_string());
+        assert_eq!(serde_json::to_value(digest).unwrap(), digest.to_string());
+        assert_eq!(Digest::from_bytes(*digest.as_bytes()), digest);
+        assert_eq!(digest.as_bytes()[..2], [0xba, 0x78]);
+        assert_eq!(Digest::salted(b"0123456789abcdef", b"abc"), Digest::of(b"0123456789abcdefabc"));
+    }
+
+    #[test]
+    fn a_digest_in_cbor_is_a_string_of_32_bytes() {
+        let digest = Digest::of(b"abc");
+        let bytes = minicbor::to_vec(digest).unwrap();
+        assert_eq!(bytes, [[0x58, 32].as_slice(), digest.as_bytes()].concat());
+        assert_eq!(minicbor::decode::<Digest>(&bytes).unwrap(), digest);
+        assert!(minicbor::decode::<Digest>(&[[0x58, 31].as_slice(), &[0; 31]].concat()).is_err());
+    }
 }

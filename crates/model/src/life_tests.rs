@@ -231,3 +231,186 @@ fn standings_read_back() {
     }
     assert!(Standing::parse("gone").is_err());
 }
+
+fn text_fact(text: &str) -> Act {
+    Act::Fact { name: FactName::parse("crisis").unwrap(), value: FactValue::Text(text.to_owned()) }
+}
+
+fn fulfil(what: &str, duty: &str) -> Told {
+    told(what, Consumer, Act::Fulfil { duty: duty.to_owned(), evidence: "fait".to_owned(), file: None })
+}
+
+#[test]
+fn each_part_of_a_notice_may_be_as_long_as_its_bound() {
+    let x = |bytes: usize| "x".repeat(bytes);
+    let lifts = |count: usize| Act::Resume { lifts: (0..count).map(|n| name(&n.to_string())).collect() };
+    let duty = |duty: String| Act::Fulfil { duty, evidence: reason(), file: None };
+    let evidence = |evidence: String| Act::Fulfil { duty: "obligation[0]".to_owned(), evidence, file: None };
+    let cases = [
+        (Act::Suspend { reason: x(REASON_BYTES_MAX) }, Act::Suspend { reason: x(REASON_BYTES_MAX + 1) }),
+        (Act::Revoke { reason: x(1) }, Act::Revoke { reason: String::new() }),
+        (
+            Act::Refuse { proposal: name("r"), reason: x(1) },
+            Act::Refuse { proposal: name("r"), reason: "\t".to_owned() },
+        ),
+        (evidence(x(REASON_BYTES_MAX)), evidence(x(REASON_BYTES_MAX + 1))),
+        (duty(x(PLACE_BYTES_MAX)), duty(x(PLACE_BYTES_MAX + 1))),
+        (duty(x(1)), duty(String::new())),
+        (lifts(1), lifts(0)),
+        (lifts(LIFTED_MAX), lifts(LIFTED_MAX + 1)),
+        (text_fact(&x(FACT_BYTES_MAX)), text_fact(&x(FACT_BYTES_MAX + 1))),
+        (text_fact(&x(1)), text_fact("")),
+    ];
+    for (good, bad) in cases {
+        assert_eq!(notice(good.clone()).check(), Ok(notice(good)));
+        assert_eq!(notice(bad.clone()).check().unwrap_err().code, ErrorCode::Malformed, "{bad:?}");
+    }
+    for (id, good) in [(0, false), (1, true), (64, true), (65, false)] {
+        let named = Notice { id: x(id), ..notice(Act::Confirm { proposal: name("r") }) };
+        assert_eq!(named.check().is_ok(), good, "{id}");
+    }
+}
+
+#[test]
+fn an_act_has_a_name_and_perhaps_words() {
+    let cases = [
+        (Act::Suspend { reason: reason() }, "suspend", Some("parce que")),
+        (Act::Revoke { reason: reason() }, "revoke", Some("parce que")),
+        (Act::Resume { lifts: vec![name("s")] }, "resume", None),
+        (Act::Confirm { proposal: name("r") }, "confirm", None),
+        (Act::Refuse { proposal: name("r"), reason: reason() }, "refuse", Some("parce que")),
+        (text_fact("rouge"), "fact", None),
+        (fulfil("f", "obligation[0]").act, "fulfil", Some("fait")),
+    ];
+    for (act, called, words) in cases {
+        assert_eq!((act.name(), act.reason()), (called, words));
+        assert_eq!(serde_json::to_value(&act).unwrap()["kind"], called);
+    }
+}
+
+#[test]
+fn a_fact_is_true_false_or_a_text_within_its_bound() {
+    let long = "x".repeat(FACT_BYTES_MAX);
+    assert_eq!(FactValue::parse(&long), Ok(FactValue::Text(long.clone())));
+    assert!(FactValue::parse(&format!("{long}x")).is_err());
+    assert_eq!(FactValue::parse("false"), Ok(FactValue::Boolean(false)));
+    assert_eq!(FactValue::parse("False"), Ok(FactValue::Text("False".to_owned())));
+}
+
+#[test]
+fn a_notice_is_read_from_its_signed_form() {
+    let said = notice(Act::Confirm { proposal: name("r") });
+    let bytes = said.bytes().unwrap();
+    assert_eq!(said.name(), Ok(Digest::of(&bytes)));
+    let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&bytes);
+    assert_eq!(Notice::of_compact(&format!("header.{payload}.signature")), Ok(said));
+    for bad in ["", "header", "header.!.signature", "header..signature"] {
+        assert!(Notice::of_compact(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_life_has_its_versions_in_order() {
+    let mut life = life();
+    life.amend(&name("agreement"), name("second")).unwrap();
+    assert_eq!((life.first(), life.current()), (Some(name("agreement")), Some(name("second"))));
+    assert_eq!(life.versions(), [name("agreement"), name("second")]);
+    // What was done before is no news, whatever it names.
+    let before = life.clone();
+    life.amend(&name("unknown"), name("second")).unwrap();
+    assert_eq!(life, before);
+    life.take(suspend("s", Provider)).unwrap();
+    assert_eq!(life.told(), [suspend("s", Provider)]);
+    assert_eq!(life.standing_of(&name("agreement")), Standing::Amended);
+    assert_eq!(life.standing_of(&name("second")), Standing::Suspended);
+    assert_eq!(life.require_amendable(&name("second")), Ok(()));
+    assert_eq!(life.require_amendable(&name("agreement")).unwrap_err().code, ErrorCode::AgreementAmended);
+}
+
+#[test]
+fn versions_are_bounded() {
+    let mut life = life();
+    let version = |number: usize| if number == 1 { name("agreement") } else { name(&number.to_string()) };
+    for number in 1..VERSIONS_MAX {
+        life.amend(&version(number), version(number + 1)).unwrap();
+    }
+    assert_eq!(life.versions().len(), VERSIONS_MAX);
+    let error = life.amend(&version(VERSIONS_MAX), version(VERSIONS_MAX + 1)).unwrap_err();
+    assert_eq!((error.code, life.versions().len()), (ErrorCode::Overloaded, VERSIONS_MAX));
+}
+
+#[test]
+fn what_was_told_is_known_by_its_name() {
+    let mut life = life();
+    let fact = fact("f", 1, Provider, true);
+    for told in [suspend("s", Provider), fact.clone(), fulfil("d", "obligation[0]")] {
+        assert!(!life.knows(&told.name) && life.is_news(&told));
+        life.take(told.clone()).unwrap();
+        assert!(life.knows(&told.name) && !life.is_news(&told));
+    }
+    assert!(!life.knows(&name("other")));
+    // Of the same moment as one that is known: which of the two came first isn't to be told.
+    let same = Told { name: name("same"), ..fact.clone() };
+    assert!(!life.is_news(&same));
+    assert!(life.is_news(&Told { time: Timestamp::from_millis(2).unwrap(), ..same }));
+    assert_eq!(life.facts().get(&FactName::parse("crisis").unwrap()), Some(&fact));
+    assert_eq!(life.fulfilments().map(|t| t.name).collect::<Vec<_>>(), [name("d")]);
+    assert_eq!(life.fulfilled(&name("agreement"), "obligation[0]"), Some(&fulfil("d", "obligation[0]")));
+    assert!(life.fulfilled(&name("agreement"), "obligation[1]").is_none());
+}
+
+#[test]
+fn facts_and_duties_are_bounded() {
+    let mut life = life();
+    let of = |what: &str, fact: usize, ms: i64| {
+        let act = Act::Fact { name: FactName::parse(&format!("f{fact}")).unwrap(), value: FactValue::Boolean(true) };
+        Told { time: Timestamp::from_millis(ms).unwrap(), ..told(what, Provider, act) }
+    };
+    for number in 0..FACTS_MAX {
+        life.take(of(&number.to_string(), number, 1)).unwrap();
+    }
+    assert_eq!(life.take(of("more", FACTS_MAX, 1)).unwrap_err().code, ErrorCode::Overloaded);
+    life.take(of("newer", 0, 2)).unwrap();
+    assert_eq!(life.facts().len(), FACTS_MAX);
+    for number in 0..POLICY_TERMS_MAX {
+        life.take(fulfil(&format!("d{number}"), &format!("obligation[{number}]"))).unwrap();
+    }
+    assert_eq!(life.take(fulfil("more", "obligation[200]")).unwrap_err().code, ErrorCode::Overloaded);
+    assert_eq!(life.fulfilments().count(), POLICY_TERMS_MAX);
+}
+
+#[test]
+fn a_proposal_is_open_while_it_would_lift_something_and_has_no_answer() {
+    let mut life = life();
+    for told in [suspend("s1", Provider), suspend("s2", Provider), resume("r1", Provider, &["s1"])] {
+        life.take(told).unwrap();
+    }
+    let open = |life: &Life, by| life.proposal_of(by).map(|t| t.name);
+    assert_eq!((open(&life, Provider), open(&life, Consumer)), (Some(name("r1")), None));
+    life.take(resume("r2", Consumer, &["s1", "s2"])).unwrap();
+    life.take(resume("r3", Provider, &["s1"])).unwrap();
+    assert_eq!((open(&life, Provider), open(&life, Consumer)), (Some(name("r3")), Some(name("r2"))));
+    life.take(refuse("no", Consumer, "r3")).unwrap();
+    assert_eq!(open(&life, Provider), Some(name("r1")));
+    life.take(confirm("yes", Provider, "r2")).unwrap();
+    assert_eq!((open(&life, Provider), open(&life, Consumer)), (None, None), "nothing is left to lift");
+    assert_eq!((life.suspensions(), life.standing()), (Vec::new(), Standing::InForce));
+}
+
+#[test]
+fn only_a_confirmed_proposal_lifts_and_only_what_it_names() {
+    let mut life = life();
+    for told in [
+        suspend("s1", Provider),
+        suspend("s2", Consumer),
+        resume("r1", Provider, &["s1"]),
+        resume("r2", Provider, &["s2"]),
+        confirm("c1", Consumer, "r1"),
+        refuse("n2", Consumer, "r2"),
+    ] {
+        life.take(told).unwrap();
+    }
+    assert_eq!(life.suspensions(), [&suspend("s2", Consumer)]);
+    assert_eq!(life.standing().to_string(), "suspended");
+    assert_eq!(Standing::parse("in-force"), Ok(Standing::InForce));
+}

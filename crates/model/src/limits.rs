@@ -251,3 +251,50 @@ const _: () = assert!(QUERY_MEMORY_EACH_BYTES_MAX <= QUERY_MEMORY_BYTES_MAX);
 const _: () = assert!((PARTNER_CONCURRENCY_DEFAULT as usize) < QUERIES_MAX);
 const _: () = assert!(PARTS_MAX * 48 < DOCUMENT_BYTES_MAX);
 const _: () = assert!(REFUSALS_PER_SECOND <= REFUSALS_BURST);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: usize = 1_024;
+    const MIB: u64 = 1_048_576;
+
+    /// What is computed above, as numbers that are read off at a glance.
+    #[test]
+    fn sizes_are_what_their_documentation_says() {
+        let kib = [
+            (DOCUMENT_BYTES_MAX, 256),
+            (POLICY_BYTES_MAX, 64),
+            (NOTICE_BYTES_MAX, 32),
+            (NOTICE_JWS_BYTES_MAX, 48),
+            (TEXT_BYTES_MAX, 8),
+            (REQUEST_BYTES_MAX, 32),
+            (STATEMENT_BYTES_MAX, 16),
+            (MESSAGE_BYTES_MAX, 1_024),
+            (FLIGHT_MESSAGE_BYTES_MAX, 4_096),
+            (EVALUATION_MEMORY_BYTES_MAX, 32_768),
+            (QUERY_MEMORY_BYTES_MAX, 524_288),
+            (QUERY_MEMORY_EACH_BYTES_MAX, 131_072),
+            (DECODED_BYTES_MAX, 131_072),
+            (REGISTER_BYTES_MAX, 32_768),
+            (KEY_FILE_BYTES_MAX, 16),
+            (CSV_LINE_BYTES_MAX, 1_024),
+            (QUERY_STACK_BYTES, 32_768),
+            (RELEASE_INDEX_BYTES_MAX, 16_384),
+        ];
+        for (index, (bytes, expected)) in kib.into_iter().enumerate() {
+            assert_eq!(bytes, expected * KIB, "the bound of number {index}");
+        }
+        assert_eq!((DISK_RESERVE_BYTES, VOLUME_RESERVED_BYTES_MIN), (64 * MIB, 64 * MIB));
+        assert_eq!(PARTNER_BANDWIDTH_BYTES_PER_S_MIN, 16_384);
+        assert_eq!(PARTNER_VOLUME_BYTES_MAX, 9_007_199_254_740_991);
+    }
+
+    #[test]
+    fn times_are_what_their_documentation_says() {
+        assert_eq!((UNACKNOWLEDGED_MS_MAX, PARTNER_LOOK_BACK_MS), (86_400_000, 7_200_000));
+        assert_eq!((CLOCK_LAG_MS_MAX, RENEWAL_AGE_MS_MAX), (300_000, 600_000));
+        assert_eq!((REGISTER_LIFE_S, CERTIFICATE_LIFE_S, CA_LIFE_S), (86_400, 2_592_000, 315_360_000));
+        assert_eq!((ANSWER_SILENCE_MS_MAX, TOOL_STALL_MS_MAX), (150_000, 75_000));
+    }
+}

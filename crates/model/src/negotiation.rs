@@ -233,4 +233,93 @@ mod tests {
             assert_eq!(movers, state.waits_for().into_iter().collect::<Vec<_>>(), "{state}");
         }
     }
+
+    #[test]
+    fn a_message_leads_where_the_diagram_says() {
+        use Side::{Consumer, Provider};
+        let steps = [
+            (None, Consumer, Message::Request, State::Requested),
+            (Some(State::Offered), Consumer, Message::Request, State::Requested),
+            (None, Provider, Message::Offer, State::Offered),
+            (Some(State::Requested), Provider, Message::Offer, State::Offered),
+            (Some(State::Offered), Consumer, Message::Accept, State::Accepted),
+            (Some(State::Requested), Provider, Message::Agree, State::Agreed),
+            (Some(State::Accepted), Provider, Message::Agree, State::Agreed),
+            (Some(State::Agreed), Consumer, Message::Verify, State::Verified),
+            (Some(State::Verified), Provider, Message::Finalize, State::Finalized),
+        ];
+        for (from, by, message, to) in steps {
+            assert_eq!(next(from, by, message), Ok(to));
+            assert_eq!(next(from, by.other(), message).unwrap_err().code, ErrorCode::TransitionIllegal);
+        }
+        let ends = [
+            (State::Requested, true, true),
+            (State::Offered, true, true),
+            (State::Accepted, true, false),
+            (State::Agreed, false, true),
+            (State::Verified, true, false),
+            (State::Finalized, false, false),
+            (State::Terminated, false, false),
+        ];
+        for (state, provider, consumer) in ends {
+            for (by, may) in [(Provider, provider), (Consumer, consumer)] {
+                let to = next(Some(state), by, Message::Terminate).ok();
+                assert_eq!(to, may.then_some(State::Terminated), "{state} {by:?}");
+            }
+            assert_eq!(state.is_terminal(), !provider && !consumer);
+            assert_eq!(state.to_string(), serde_json::to_value(state).unwrap());
+        }
+        let error = next(None, Provider, Message::Verify).unwrap_err();
+        assert_eq!(error.detail, "a provider may not send verify in the beginning");
+        let error = next(Some(State::Agreed), Provider, Message::Terminate).unwrap_err();
+        assert_eq!(error.detail, "a provider may not send terminate in agreed");
+    }
+
+    fn message(kind: Message, offer: bool, agreement: bool, reason: bool) -> NegotiationMessage {
+        let offered = serde_json::json!({
+            "id": "offer", "dataset": "water", "description": crate::Digest::of(b"d"), "policy": {},
+            "legal_basis": {"term": "t", "text": ""}, "regime": "open",
+        });
+        NegotiationMessage {
+            message_id: "m".to_owned(),
+            message: kind,
+            consumer_pid: "c".to_owned(),
+            provider_pid: None,
+            provider: ParticipantId::parse("commune").unwrap(),
+            consumer: ParticipantId::parse("intercommunale").unwrap(),
+            offer: offer.then(|| serde_json::from_value(offered).unwrap()),
+            agreement: agreement.then(|| JwsJson { payload: String::new(), signatures: Vec::new() }),
+            reason: reason.then(|| "because".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_message_has_exactly_the_parts_of_its_kind() {
+        for kind in Message::ALL {
+            for parts in 0..8 {
+                let (offer, agreement, reason) = (parts & 1 != 0, parts & 2 != 0, parts & 4 != 0);
+                let offers = matches!(kind, Message::Request | Message::Offer);
+                let agrees = matches!(kind, Message::Agree | Message::Verify);
+                let fits = offer == offers && agreement == agrees && (!reason || kind == Message::Terminate);
+                let checked = message(kind, offer, agreement, reason).check();
+                assert_eq!(checked.is_ok(), fits, "{kind:?} {parts}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_a_message_are_bounded() {
+        let of = |id: usize, consumer: usize, provider: Option<usize>| NegotiationMessage {
+            message_id: "x".repeat(id),
+            consumer_pid: "x".repeat(consumer),
+            provider_pid: provider.map(|n| "x".repeat(n)),
+            ..message(Message::Finalize, false, false, false)
+        };
+        for good in [of(1, 0, None), of(64, 64, Some(64)), of(1, 1, Some(0))] {
+            assert_eq!(good.clone().check(), Ok(good));
+        }
+        for bad in [of(0, 1, None), of(65, 1, None), of(1, 65, None), of(1, 1, Some(65))] {
+            assert_eq!(bad.check().unwrap_err().code, ErrorCode::Malformed);
+        }
+    }
 }

@@ -280,4 +280,116 @@ mod tests {
         let key = PublicKey::try_from("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".to_owned()).unwrap();
         assert_eq!(key.thumbprint().to_string(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     }
+
+    #[test]
+    fn an_enterprise_number_is_written_in_one_way() {
+        let number = EnterpriseNumber::try_from("BE 0831797467".to_owned()).unwrap();
+        assert_eq!(String::from(number.clone()), "0831.797.467");
+        assert_eq!(serde_json::to_value(&number).unwrap(), "0831.797.467");
+        // Of the first eight digits 97 is a divisor, or one is left: check digits 97 and 96.
+        for good in ["0000000097", "0000009797", "0000000196", "1000000021"] {
+            assert!(EnterpriseNumber::parse(good).is_ok(), "{good}");
+        }
+        // Right check digits don't make up for another length or another first digit.
+        for bad in ["097", "00000000097", "2000000042"] {
+            assert!(EnterpriseNumber::parse(bad).is_err(), "{bad}");
+        }
+        for bad in ["0000000000", "0000000096", "0000000197", "BE", "BE BE0202239951", "0202-239-951", "02022399510"] {
+            assert!(EnterpriseNumber::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_nis_code_is_five_digits() {
+        for good in ["63049", "10000", "99999"] {
+            assert_eq!(NisCode::parse(good).unwrap().as_str(), good);
+            assert_eq!(String::from(NisCode::try_from(good.to_owned()).unwrap()), good);
+        }
+        for bad in ["", "6304", "630490", "03049", "6304a", "a3049", "6304é"] {
+            assert!(NisCode::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_public_key_is_32_bytes_in_one_spelling() {
+        let text = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        let key = PublicKey::try_from(text.to_owned()).unwrap();
+        assert_eq!(String::from(key), text);
+        assert_eq!(key.as_bytes()[..2], [0xd7, 0x5a]);
+        assert_eq!(PublicKey::from_bytes(*key.as_bytes()), key);
+        for bad in ["", &text[..42], "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURp"] {
+            assert_eq!(PublicKey::try_from(bad.to_owned()).unwrap_err().code, ErrorCode::KeyInvalid, "{bad}");
+        }
+    }
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(ms).unwrap()
+    }
+
+    fn key(byte: u8, key_use: KeyUse, from: i64, until: Option<i64>) -> RegisteredKey {
+        RegisteredKey {
+            key_use,
+            key: PublicKey::from_bytes([byte; 32]),
+            from: at(from),
+            until: until.map(at),
+            authorised_by: KeyAuthorisation::Enrolment,
+        }
+    }
+
+    fn participant(keys: Vec<RegisteredKey>) -> Participant {
+        Participant {
+            id: ParticipantId::parse("commune").unwrap(),
+            name: "Commune".to_owned(),
+            enterprise: EnterpriseNumber::parse("0202239951").unwrap(),
+            nis: None,
+            jurisdiction: "BE".to_owned(),
+            roles: vec![Role::Provider],
+            endpoint: None,
+            keys,
+            log_origin: "authority/commune/1".to_owned(),
+            status: Status::Active,
+            valid_from: at(100),
+            valid_until: at(200),
+        }
+    }
+
+    #[test]
+    fn a_key_is_in_force_from_its_begin_to_before_its_end() {
+        use KeyUse::{Agreement, Request};
+        let member = participant(vec![key(1, Request, 10, Some(20)), key(2, Agreement, 10, None)]);
+        let kid = |byte: u8| PublicKey::from_bytes([byte; 32]).thumbprint();
+        for (ms, in_force) in [(9, false), (10, true), (19, true), (20, false), (21, false)] {
+            let expected = in_force.then(|| &member.keys[0]);
+            assert_eq!(member.key_at(Request, &kid(1), at(ms)), expected, "{ms}");
+            assert_eq!(member.current_key(Request, at(ms)), expected, "{ms}");
+        }
+        assert_eq!(member.key_at(Agreement, &kid(2), at(1_000)), Some(&member.keys[1]));
+        assert_eq!(member.key_at(Agreement, &kid(1), at(15)), None, "another use");
+        assert_eq!(member.key_at(Request, &kid(2), at(15)), None, "another key");
+        assert_eq!(member.current_key(KeyUse::Log, at(15)), None);
+    }
+
+    #[test]
+    fn the_current_key_is_the_newest_in_force() {
+        let uses = [(1, 10, None), (2, 30, None), (3, 20, None)];
+        let member = participant(uses.map(|(byte, from, until)| key(byte, KeyUse::Log, from, until)).to_vec());
+        for (ms, newest) in [(9, None), (15, Some(0)), (25, Some(2)), (30, Some(1))] {
+            assert_eq!(member.current_key(KeyUse::Log, at(ms)), newest.map(|index: usize| &member.keys[index]));
+        }
+    }
+
+    #[test]
+    fn a_participant_is_in_force_from_its_begin_to_before_its_end() {
+        let mut member = participant(Vec::new());
+        let code = |member: &Participant, ms| member.require_in_force(at(ms)).err().map(|e| e.code);
+        for (ms, refusal) in [(99, true), (100, false), (199, false), (200, true), (201, true)] {
+            assert_eq!(code(&member, ms), refusal.then_some(ErrorCode::ParticipantUnknown), "{ms}");
+        }
+        for (status, refusal) in
+            [(Status::Suspended, ErrorCode::ParticipantSuspended), (Status::Revoked, ErrorCode::ParticipantRevoked)]
+        {
+            member.status = status;
+            assert_eq!(code(&member, 150), Some(refusal));
+        }
+    }
 }

@@ -86,4 +86,23 @@ mod tests {
         }
         assert!(serde_json::from_str::<PartnerLimits>("{\"bandwith\": 5}").is_err());
     }
+
+    #[test]
+    fn each_limit_is_usable_up_to_its_bounds() {
+        let least = PARTNER_BANDWIDTH_BYTES_PER_S_MIN;
+        let most = PARTNER_VOLUME_BYTES_MAX;
+        for (rate, usable) in [(least - 1, false), (least, true), (most, true), (most + 1, false)] {
+            let limits = PartnerLimits { bandwidth_bytes_per_s: Some(rate), ..PartnerLimits::default() };
+            assert_eq!(limits.check().is_ok(), usable, "{rate}");
+        }
+        let places = u32::try_from(QUERIES_MAX).unwrap();
+        for (reads, usable) in [(0, false), (1, true), (places, true), (places + 1, false)] {
+            let limits = PartnerLimits { concurrency: Some(reads), ..PartnerLimits::default() };
+            assert_eq!(limits.check().is_ok(), usable, "{reads}");
+        }
+        for (volume, usable) in [(0, false), (1, true), (most, true), (most + 1, false)] {
+            let limits = PartnerLimits { volume_bytes_per_day: Some(volume), ..PartnerLimits::default() };
+            assert_eq!(limits.check().is_ok(), usable, "{volume}");
+        }
+    }
 }

@@ -114,3 +114,75 @@ impl<'b, C> minicbor::Decode<'b, C> for Timestamp {
         Timestamp::from_millis(d.i64()?).map_err(|_| minicbor::decode::Error::message("time out of range"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAST: i64 = 253_402_300_799_999;
+
+    #[test]
+    fn times_lie_between_the_years_1970_and_9999() {
+        for (ms, text) in [(0, "1970-01-01T00:00:00.000Z"), (LAST, "9999-12-31T23:59:59.999Z")] {
+            let time = Timestamp::from_millis(ms).unwrap();
+            assert_eq!((time.millis(), time.to_string().as_str()), (ms, text));
+            assert_eq!(Timestamp::parse(text), Ok(time));
+            assert_eq!(String::from(time), text);
+            assert_eq!(serde_json::from_value::<Timestamp>(text.into()).unwrap(), time);
+        }
+        for ms in [-1, LAST + 1, i64::MIN, i64::MAX] {
+            assert!(Timestamp::from_millis(ms).is_err(), "{ms}");
+        }
+        for text in ["1969-12-31T23:59:59.999Z", "2026-11-23", "2026-11-23T10:00:00"] {
+            assert!(Timestamp::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_moved_stays_within_them() {
+        let time = Timestamp::from_millis(1_000).unwrap();
+        for (ms, moved) in
+            [(-1, 999), (1, 1_001), (-1_000, 0), (-1_001, 0), (LAST, LAST), (i64::MAX, LAST), (i64::MIN, 0)]
+        {
+            assert_eq!(time.plus_millis(ms).millis(), moved, "{ms}");
+        }
+    }
+
+    #[test]
+    fn an_offset_is_taken_off_and_what_is_finer_than_a_millisecond() {
+        let time: Timestamp = "2026-11-23T11:00:00.0019+01:00".parse().unwrap();
+        assert_eq!(time.to_string(), "2026-11-23T10:00:00.001Z");
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct InMillis {
+        #[serde(with = "as_millis")]
+        at: Timestamp,
+        #[serde(with = "as_millis_option", default)]
+        perhaps: Option<Timestamp>,
+    }
+
+    #[test]
+    fn inputs_of_policies_have_milliseconds() {
+        let at = Timestamp::from_millis(7).unwrap();
+        for (value, text) in [
+            (InMillis { at, perhaps: Some(at) }, r#"{"at":7,"perhaps":7}"#),
+            (InMillis { at, perhaps: None }, r#"{"at":7,"perhaps":null}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&value).unwrap(), text);
+            assert_eq!(serde_json::from_str::<InMillis>(text).unwrap(), value);
+        }
+        for text in [r#"{"at":-1}"#, r#"{"at":7,"perhaps":-1}"#, r#"{"at":"7"}"#] {
+            assert!(serde_json::from_str::<InMillis>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn entries_have_milliseconds_in_cbor() {
+        let time = Timestamp::from_millis(1_000).unwrap();
+        let bytes = minicbor::to_vec(time).unwrap();
+        assert_eq!(bytes, [0x19, 0x03, 0xe8]);
+        assert_eq!(minicbor::decode::<Timestamp>(&bytes).unwrap(), time);
+        assert!(minicbor::decode::<Timestamp>(&[0x20]).is_err(), "-1");
+    }
+}

@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod grounds;
 mod ports;
 
 use perron_gate::{AgreementInForce, Denied};
 use perron_model::decision::{AccessInput, Verdict};
-use perron_model::participant::Status;
 use perron_model::policy::{Dimension, Granularity, Measure, MeasureFunction, ReleaseSpec, Terms, View};
 use perron_model::{Digest, ErrorCode, canonical};
-use ports::{Members, Mode, World, agreement_id, leaf, member, request, run, world, world_of};
+use ports::{Members, Mode, World, agreement_id, leaf, member, members, request, run, world, world_of};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
@@ -174,8 +174,7 @@ mod no_access_without_a_ground {
         assert_eq!(suspended.error.code, ErrorCode::ParticipantSuspended);
         let stranger = world.gate.admit_schema(&member("stranger"), &agreement_id()).unwrap_err();
         assert_eq!(stranger.error.code, ErrorCode::ParticipantRevoked);
-        let statuses = BTreeMap::from([(member("intercommunale"), Status::Active)]);
-        let stale = world_of(None, Members { statuses, fresh: false });
+        let stale = world_of(None, Members { stale: vec![member("intercommunale")], ..members() });
         let denied = stale.gate.admit_schema(&member("intercommunale"), &agreement_id()).unwrap_err();
         assert_eq!(denied.error.code, ErrorCode::RegisterStale);
     }

@@ -42,10 +42,13 @@ impl Clock for Ticking {
 }
 
 /// A register of the two parties.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Members {
     pub statuses: BTreeMap<ParticipantId, Status>,
-    pub fresh: bool,
+    /// Of whom it is past its time of use.
+    pub stale: Vec<ParticipantId>,
+    /// Was it signed well after what the clock shows?
+    pub clock_behind: bool,
 }
 
 impl Register for Members {
@@ -53,8 +56,8 @@ impl Register for Members {
         Standing {
             status: self.statuses.get(id).copied().unwrap_or(Status::Revoked),
             version: 7,
-            fresh: self.fresh,
-            clock_behind: false,
+            fresh: !self.stale.contains(id),
+            clock_behind: self.clock_behind,
         }
     }
     fn jurisdiction(&self, _: &ParticipantId) -> Option<String> {
@@ -265,13 +268,17 @@ pub struct World {
 }
 
 pub fn world(uses_max: Option<u64>) -> World {
+    world_of(uses_max, members())
+}
+
+pub fn members() -> Members {
     let statuses = BTreeMap::from([
         (member("commune"), Status::Active),
         (member("intercommunale"), Status::Active),
         (member("third"), Status::Active),
         (member("suspended"), Status::Suspended),
     ]);
-    world_of(uses_max, Members { statuses, fresh: true })
+    Members { statuses, ..Members::default() }
 }
 
 pub fn world_of(uses_max: Option<u64>, members: Members) -> World {

@@ -212,3 +212,67 @@ impl Numbering {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_left_operand_has_a_key_and_a_kind_of_value() {
+        let cases = [
+            (Left::DateTime, "dateTime", true),
+            (Left::Purpose, "purpose", false),
+            (Left::LegalBasis, "legalBasis", false),
+            (Left::Count, "count", true),
+            (Left::ElapsedTime, "elapsedTime", true),
+            (Left::Spatial, "spatial", false),
+            (Left::Recipient, "recipient", false),
+            (Left::UserRole, "userRole", false),
+            (Left::Volume, "volume", true),
+            (Left::Rate, "rate", true),
+            (Left::Fact("open".to_owned()), "fact/open", false),
+        ];
+        for (left, key, number) in cases {
+            assert_eq!((left.key().as_str(), left.is_number()), (key, number));
+            assert_eq!(Left::parse(key), Some(left));
+        }
+        assert_eq!(Left::parse("sunshine"), None);
+    }
+
+    #[test]
+    fn a_number_is_compared_within_what_json_keeps_exactly() {
+        let range = |min, max| Some(Test::Range { min, max });
+        let cases = [
+            (Operator::Eq, range(5, 5)),
+            (Operator::Neq, Some(Test::Differs(5))),
+            (Operator::Lt, range(-NUMBER_MAX, 4)),
+            (Operator::Lteq, range(-NUMBER_MAX, 5)),
+            (Operator::Gt, range(6, NUMBER_MAX)),
+            (Operator::Gteq, range(5, NUMBER_MAX)),
+            (Operator::IsAnyOf, None),
+            (Operator::IsNoneOf, None),
+        ];
+        for (operator, expected) in cases {
+            assert_eq!(Test::number(operator, 5), expected);
+        }
+        for (number, known) in
+            [(NUMBER_MAX, true), (-NUMBER_MAX, true), (NUMBER_MAX + 1, false), (-NUMBER_MAX - 1, false)]
+        {
+            assert_eq!(Test::number(Operator::Eq, number).is_some(), known, "{number}");
+        }
+    }
+
+    #[test]
+    fn values_are_compared_by_belonging() {
+        let values = vec![Scalar::Boolean(true)];
+        for operator in [Operator::Eq, Operator::IsAnyOf] {
+            assert_eq!(Test::one_of(operator, values.clone()), Some(Test::Any(values.clone())));
+        }
+        for operator in [Operator::Neq, Operator::IsNoneOf] {
+            assert_eq!(Test::one_of(operator, values.clone()), Some(Test::None(values.clone())));
+        }
+        for operator in [Operator::Lt, Operator::Lteq, Operator::Gt, Operator::Gteq] {
+            assert_eq!(Test::one_of(operator, values.clone()), None);
+        }
+    }
+}

@@ -16,6 +16,10 @@ pub mod rule;
 pub mod terms;
 
 #[cfg(test)]
+mod odrl_bounds_tests;
+#[cfg(test)]
+mod odrl_describe_tests;
+#[cfg(test)]
 mod odrl_properties;
 #[cfg(test)]
 mod odrl_release_tests;

@@ -134,4 +134,12 @@ mod tests {
             assert_eq!(known_action(text), None, "{text}");
         }
     }
+
+    #[test]
+    fn all_actions_are_known_by_their_full_names() {
+        let all: BTreeSet<String> = actions().collect();
+        assert_eq!(all.len(), ACTIONS.len() + CC_ACTIONS.len());
+        assert!(all.iter().all(|action| known_action(action).as_ref() == Some(action)));
+        assert!(all.contains("http://creativecommons.org/ns#Notice"));
+    }
 }

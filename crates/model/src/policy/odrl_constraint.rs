@@ -127,7 +127,7 @@ pub(super) fn test(path: &str, atomic: &Atomic<'_>) -> Result<Constraint> {
             (Left::Fact(event), Test::one_of(numbers(&["eq", "neq"])?, vec![going_on]).ok_or_else(wrong)?)
         }
         Name::Perron(local) if local.starts_with("fact/") => {
-            let fact = fact_name(&format!("{path}.leftOperand"), local.trim_start_matches("fact/"))?;
+            let fact = fact_name(&format!("{path}.leftOperand"), local.strip_prefix("fact/").unwrap_or_default())?;
             (Left::Fact(fact), scalars(&at, op, right)?.ok_or_else(wrong)?)
         }
         Name::Perron("legalBasis") | Name::Odrl("event") => return Err(wrong()),

@@ -147,7 +147,7 @@ fn test(at: &str, left: &str, mut parameters: Json) -> Clause {
         "volume" => ("perron:volume", PREVENTED),
         "rate" => ("perron:rate", PREVENTED),
         fact => {
-            set(&mut parameters, "fact", json!(fact.trim_start_matches("fact/")));
+            set(&mut parameters, "fact", json!(fact.strip_prefix("fact/").unwrap_or(fact)));
             ("perron:fact", PREVENTED)
         }
     };

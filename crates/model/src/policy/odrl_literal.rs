@@ -80,7 +80,7 @@ pub(super) fn duration_ms(path: &str, json: &Json) -> Result<i64> {
         Some(_) => return Err(wrong()),
         None => (text.strip_prefix('P').unwrap_or_default(), ""),
     };
-    let (mut total, mut parts) = (0_i64, 0);
+    let (mut total, mut stated) = (0_i64, false);
     let units: [(&str, &[(char, i64)]); 2] =
         [(days, &[('D', 86_400_000)]), (time, &[('H', 3_600_000), ('M', 60_000), ('S', 1_000)])];
     for (mut rest, units) in units {
@@ -91,14 +91,14 @@ pub(super) fn duration_ms(path: &str, json: &Json) -> Result<i64> {
             }
             let number = digits.parse::<i64>().map_err(|_| wrong())?;
             total = number.checked_mul(*ms).and_then(|ms| total.checked_add(ms)).ok_or_else(wrong)?;
-            parts += 1;
+            stated = true;
             rest = after;
         }
         if !rest.is_empty() {
             return Err(wrong());
         }
     }
-    if parts == 0 { Err(wrong()) } else { Ok(total) }
+    if stated { Ok(total) } else { Err(wrong()) }
 }
 
 fn text(path: &str, json: &Json) -> Result<String> {
@@ -239,5 +239,43 @@ mod tests {
         for (column_type, json) in cases {
             assert_eq!(of(column_type, json.clone()), None, "{json}");
         }
+    }
+
+    #[test]
+    fn a_literal_is_read_to_its_exact_bounds() {
+        let typed = |kind: &str, value: Json| json!({"@type": format!("xsd:{kind}"), "@value": value});
+        let cases = [
+            (ColumnType::Boolean, typed("boolean", json!("false")), Some(Value::Boolean(false))),
+            (ColumnType::Boolean, typed("boolean", json!(false)), Some(Value::Boolean(false))),
+            (ColumnType::Boolean, typed("boolean", json!("yes")), None),
+            (ColumnType::Boolean, typed("boolean", json!("1")), None),
+            (ColumnType::Number, typed("double", json!(-0.5)), Some(Value::Number(-0.5))),
+            (ColumnType::Number, typed("integer", json!(1)), None),
+            (ColumnType::Integer, json!(i64::MIN), Some(Value::Integer(i64::MIN))),
+            (ColumnType::Integer, typed("integer", json!(3)), Some(Value::Integer(3))),
+            (ColumnType::Date, json!("1969-12-31"), Some(Value::Date(-1))),
+            (ColumnType::Date, typed("dateTime", json!("1970-01-02")), None),
+            (ColumnType::Text, typed("date", json!("1970-01-02")), None),
+        ];
+        for (column_type, json, expected) in cases {
+            assert_eq!(of(column_type, json.clone()), expected, "{json}");
+        }
+        let ms = |text: &str| time("$", &json!(text)).ok().map(Timestamp::millis);
+        assert_eq!(ms("1970-01-01T00:00:00.123Z"), Some(123));
+        assert_eq!(ms("1970-01-01T00:00:00.1234Z"), None);
+        for (number, least, expected) in
+            [(2, 2, Some(2)), (1, 2, None), (3, 2, Some(3)), (-1, 0, None), (0, 0, Some(0))]
+        {
+            assert_eq!(count("$", &json!(number), least).ok(), expected, "{number} {least}");
+        }
+    }
+
+    #[test]
+    fn a_number_of_a_duration_has_digits_only() {
+        let ms = |text: &str| duration_ms("$", &json!(text)).ok();
+        for text in ["PD", "P-1D", "P+1D", "PT-1S", "P 1D", "P1DTH"] {
+            assert_eq!(ms(text), None, "{text}");
+        }
+        assert_eq!((ms("P0D"), ms("PT2M3S"), ms("P1DT2H")), (Some(0), Some(123_000), Some(93_600_000)));
     }
 }

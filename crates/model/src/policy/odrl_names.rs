@@ -112,4 +112,40 @@ mod tests {
             assert_eq!(dpv(other), None, "{other}");
         }
     }
+
+    #[test]
+    fn a_dpv_term_is_written_in_letters_digits_and_marks_within_its_bound() {
+        let longest = format!("{DPV}{}", "A".repeat(IRI_BYTES_MAX - DPV.len()));
+        for good in [
+            longest.as_str(),
+            "https://w3id.org/dpv#A",
+            "https://w3id.org/dpv#A-b_C9",
+            "https://w3id.org/dpv/a#B",
+            "https://w3id.org/dpv/legal-2/eu9#B",
+        ] {
+            assert_eq!(dpv(good).as_deref(), Some(good));
+        }
+        for other in [
+            format!("{longest}A").as_str(),
+            "dpv:9A",
+            "dpv:-A",
+            "dpv:A.b",
+            "https://w3id.org/dpv/Legal#A",
+            "https://w3id.org/dpv/le_gal#A",
+            "https://w3id.org/dpv/leGal#A",
+            "https://w3id.org/dpv/-a#A",
+            "https://w3id.org/dpv/legal#",
+            "https://w3id.org/dpv/2.0#",
+            "https://w3id.org/dpv/legal#9",
+        ] {
+            assert_eq!(dpv(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_message_shows_the_beginning_of_what_was_written() {
+        assert_eq!(clip(&"é".repeat(81)), "é".repeat(80));
+        assert_eq!(unsupported("$.a", "b").detail, "`b` at `$.a` is not a term that Perron enforces");
+        assert_eq!(invalid("$.a", "no").to_string(), "term_invalid: at `$.a`: no");
+    }
 }

@@ -14,11 +14,11 @@ use std::sync::Arc;
 const ROWS: &[u8] = include_bytes!("../../../../policies/examples/building-water-rows.json");
 const AGGREGATES: &[u8] = include_bytes!("../../../../policies/examples/household-water-aggregates.json");
 
-fn column(name: &str, kind: &str, protection: &str) -> Json {
+pub(super) fn column(name: &str, kind: &str, protection: &str) -> Json {
     json!({"name": name, "type": kind, "meaning": "as named", "protection": protection})
 }
 
-fn dataset(id: &str, subject_key: Json, columns: Vec<Json>) -> Dataset {
+pub(super) fn dataset(id: &str, subject_key: Json, columns: Vec<Json>) -> Dataset {
     let description = json!({
         "id": id, "title": "Water", "description": "Readings", "theme": "ENVI", "owner": "Commune",
         "subject_key": subject_key, "regime": "public-task", "visibility": {"to": "members"}, "columns": columns,
@@ -71,22 +71,22 @@ fn constraints(policy: &mut Json) -> &mut Vec<Json> {
 }
 
 /// The example with its constraint on `left` replaced by another.
-fn with(mut policy: Json, left: &str, operator: &str, right: Json) -> Json {
+pub(super) fn with(mut policy: Json, left: &str, operator: &str, right: Json) -> Json {
     constraints(&mut policy).retain(|c| c["leftOperand"] != left);
     also(policy, left, operator, right)
 }
 
-fn also(mut policy: Json, left: &str, operator: &str, right: Json) -> Json {
+pub(super) fn also(mut policy: Json, left: &str, operator: &str, right: Json) -> Json {
     constraints(&mut policy).push(json!({"leftOperand": left, "operator": operator, "rightOperand": right}));
     policy
 }
 
-fn without(mut policy: Json, left: &str) -> Json {
+pub(super) fn without(mut policy: Json, left: &str) -> Json {
     constraints(&mut policy).retain(|c| c["leftOperand"] != left);
     policy
 }
 
-fn set(mut policy: Json, pointer: &str, value: Json) -> Json {
+pub(super) fn set(mut policy: Json, pointer: &str, value: Json) -> Json {
     let (parent, member) = pointer.rsplit_once('/').unwrap();
     policy.pointer_mut(parent).unwrap()[member] = value;
     policy

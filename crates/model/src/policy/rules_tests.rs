@@ -341,3 +341,80 @@ fn collections_are_named_by_an_iri_and_known_by_their_rules() {
     }
     assert_eq!(CollectionName::parse("urn:x").unwrap().as_str(), "urn:x");
 }
+
+/// What can change the answer while a read runs, each alone.
+#[test]
+fn an_answer_may_change_by_facts_duties_prohibitions_logic_or_collections() {
+    assert!(!rules(&rows()).may_change(), "only its end ends a plain permission");
+    for (left, right) in [("perron:userRole", json!("a")), ("recipient", json!("a"))] {
+        assert!(!rules(&with(constraint(left, "eq", right))).may_change());
+    }
+    let mut several = rows();
+    let second = several["permission"][0].clone();
+    several["permission"].as_array_mut().unwrap().push(second);
+    let mut owed = rows();
+    owed["permission"][0]["duty"] = json!([{"action": "inform"}]);
+    let mut obliged = rows();
+    obliged["obligation"] = json!([{"action": "delete"}]);
+    let mut prohibited = rows();
+    prohibited["prohibition"] = json!([{"action": "sell"}]);
+    let mut collected = rows();
+    collected["permission"][0]["assignee"] = json!({"@type": "PartyCollection", "source": "urn:planners"});
+    let logical = with(json!({"or": [constraint("recipient", "eq", json!("a"))]}));
+    let tests = [
+        constraint("event", "eq", json!("crisis")),
+        constraint("perron:fact/open", "neq", json!(true)),
+        constraint("elapsedTime", "lteq", json!("P1D")),
+        constraint("spatial", "eq", json!("BE")),
+    ];
+    let tests = tests.map(with);
+    for policy in [several, owed, obliged, prohibited, collected, logical].iter().chain(&tests) {
+        assert!(rules(policy).may_change(), "{policy}");
+    }
+}
+
+#[test]
+fn a_bound_that_is_reached_reserves_up_to_the_next() {
+    let few = rules(&with(constraint("perron:volume", "lteq", json!(1_000))));
+    let most = u64::try_from(NUMBER_MAX).unwrap();
+    assert_eq!(few.volume_to_reserve(1_000), Some((most - 1_000) / 4));
+    assert_eq!((few.volume_to_reserve(most), few.volume_to_reserve(most - 1)), (Some(0), Some(1)));
+    // What prohibitions count is counted too.
+    let mut policy = rows();
+    policy["prohibition"] = json!([{"action": "use", "constraint": [constraint("perron:volume", "gt", json!(500))]}]);
+    assert_eq!(rules(&policy).volume_to_reserve(0), Some(500));
+}
+
+#[test]
+fn facts_are_known_by_the_rules_that_ask_for_them() {
+    let mut policy = with(constraint("event", "eq", json!("crisis")));
+    policy["prohibition"] =
+        json!([{"action": "use", "constraint": [constraint("perron:fact/closed", "eq", json!(true))]}]);
+    assert_eq!(rules(&policy).facts().into_iter().collect::<Vec<_>>(), ["closed", "crisis"]);
+    assert!(rules(&rows()).facts().is_empty());
+}
+
+/// Each test with its number and its place, whatever its kind.
+#[test]
+fn tests_of_all_kinds_are_listed() {
+    let mut policy = with(constraint("dateTime", "neq", json!("2026-02-01T00:00:00Z")));
+    let constraints = policy["permission"][0]["constraint"].as_array_mut().unwrap();
+    constraints.push(constraint("spatial", "neq", json!("US")));
+    constraints.push(constraint("perron:userRole", "isAllOf", json!(["a"])));
+    let rules = rules(&policy);
+    let listed: Vec<(u32, &str, &str)> = rules.permissions[0].nodes.tests().collect();
+    let at = |number: usize| format!("permission[0].constraint[{number}]");
+    let places: Vec<String> = [2, 3, 4, 8, 0, 1, 9, 10].map(at).to_vec();
+    assert_eq!(listed.iter().map(|t| t.1).collect::<Vec<_>>(), places.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(listed.iter().map(|t| t.0).collect::<Vec<_>>(), [3, 4, 5, 6, 1, 2, 7, 8]);
+    assert_eq!((listed[0].2, listed[3].2, listed[7].2), ("dateTime", "dateTime", "userRole"));
+}
+
+/// Rules that are shared in memory are written and read as they are.
+#[test]
+fn shared_rules_are_read_back_as_written() {
+    let agreement = crate::report::ReportAgreement { rules: rules(&rows()), ..Default::default() };
+    let bytes = crate::canonical::to_bytes(&agreement).unwrap();
+    assert!(bytes.starts_with(br#"{"rules":{"obligations":[],"permissions":[{"action":"#));
+    assert_eq!(crate::canonical::from_bytes(&bytes, 65_536), Ok(agreement));
+}

@@ -173,7 +173,7 @@ def note_of(text, origin, log_keys, strict=False):  # C2SP tlog-checkpoint: size
     rows, message = body.split("\n"), (body + "\n").encode()
     need(rows[0] and len(rows) > 2 and all(rows) and lines[-1:] == "\n" and min(body.replace("\n", "")) >= " ",
          "encoding", "not a checkpoint")
-    need(rows[0] == origin, "encoding", OTHER)
+    need(rows[0] == origin, "signature", OTHER)
     need(rows[1].isdecimal() and rows[1].isascii() and str(int(rows[1])) == rows[1], "encoding", "not a size")
     size, root, signatures = int(rows[1]), unb64(rows[2], b"+/", "encoding"), []
     for line in lines[:-1].split("\n"):
@@ -215,6 +215,18 @@ def proven(receipt, leaf, who):  # C2SP tlog-proof: the leaf is in a tree that i
         index, last = index >> 1, last >> 1
     need(last == 0 and r == root, SIG, "a proof doesn't hold")
     return entry_of(leaf)
+
+
+def tiles_of(leaves, row):  # C2SP tlog-tiles: the files of a tree, by their path
+    name = lambda n: "".join(f"x{n // 1000 ** i % 1000:03}/" for i in range((len(str(n)) - 1) // 3, 0, -1)) + f"{n % 1000:03}"
+    part = lambda kind, i, left: f"tile/{kind}/{name(i // 256)}" + (f".p/{left}" if left < 256 else "")
+    cut = lambda kind, items: {part(kind, i, len(items) - i): b"".join(items[i:i + 256]) for i in range(0, len(items), 256)}
+    tiles, level = cut("entries", [len(leaf).to_bytes(2) + leaf for leaf in leaves]), 0
+    while row:
+        tiles |= cut(level, row)
+        for _ in range(8): row = [node(row[i], row[i + 1]) for i in range(0, len(row) - 1, 2)]
+        level += 1
+    return tiles
 
 
 class Log:
@@ -300,15 +312,7 @@ class Log:
             if size < self.size: find("behind", f"it covers {size} of {self.size}", where="log/checkpoint")
         except Bad as e: return find(*e.args, where="log/checkpoint")
         except UnicodeDecodeError: return find("encoding", "not UTF-8", where="log/checkpoint")
-        tiles, level, row = {}, 0, self.hashes[:size]
-        name = lambda n: "/".join([f"x{n // 1000 ** i % 1000:03}" for i in range((len(str(n)) - 1) // 3, 0, -1)] + [f"{n % 1000:03}"])
-        cuts = lambda items, kind, join: {f"tile/{kind}/{name(i // 256)}" + (f".p/{len(items) - i}" if len(items) - i < 256 else ""):
-                                          b"".join(map(join, items[i:i + 256])) for i in range(0, len(items), 256)}
-        tiles |= cuts(self.leaves[:size], "entries", lambda leaf: len(leaf).to_bytes(2) + leaf)
-        while row:
-            tiles |= cuts(row, level, bytes)
-            for _ in range(8): row = [node(row[i], row[i + 1]) for i in range(0, len(row) - 1, 2)]
-            level += 1
+        tiles = tiles_of(self.leaves[:size], self.hashes[:size])
         for path in there - set(tiles) - {"checkpoint"}: find("stray-file", "not of this tree", where=f"log/{path}")
         for path, raw in tiles.items():
             if path not in there: find("missing-file", where=f"log/{path}")
@@ -543,7 +547,8 @@ class Entries:
         need(False, SIG, "unknown")
 
     def checkpoint_kept(self, origin, size, root):
-        raw = next(r for k, r in self.bound if k == 4)
+        raw = next((r for k, r in self.bound if k == 4), None)
+        need(raw is not None, DOC, "its checkpoint is not attached")
         self.bound.remove((4, raw))
         owner = next((p for p in self.members.values() if p["log_origin"] == origin), None)
         need(owner, "signature", "the register knows no such log")

@@ -2,6 +2,7 @@
 
 use crate::api::grpc::admin::Command;
 use crate::cli::args::AgreementVerb;
+use crate::cli::output::say;
 use crate::cli::policy::{print_table, table_json};
 use crate::cli::{Output, client};
 use crate::connector::state::payload_of;
@@ -51,7 +52,7 @@ pub fn run(verb: AgreementVerb, output: &Output) -> Result<()> {
                 return table(&policy_of(&envelope)?, output);
             }
             // The bytes as they are signed and kept: they can be verified as printed.
-            println!("{}", String::from_utf8_lossy(&perron_model::canonical::to_bytes(&envelope)?));
+            say!("{}", String::from_utf8_lossy(&perron_model::canonical::to_bytes(&envelope)?));
             Ok(())
         }
         AgreementVerb::Verify { file, authority } => {

@@ -1,10 +1,12 @@
 //! Arguments of the command line.
 
 mod agreement;
+mod audit;
 mod negotiation;
 mod policy;
 
 pub use agreement::{AgreementVerb, CollectionVerb, FactVerb};
+pub use audit::{AuditVerb, QuestionArgs};
 pub use negotiation::NegotiationVerb;
 pub use policy::{CheckArgs, EvaluateArgs, EvaluationMode, PolicyVerb, ReportForm};
 
@@ -427,42 +429,4 @@ pub enum QueryOutput {
     Json,
     /// Parquet, to a file.
     Parquet,
-}
-
-/// `perron audit …`.
-#[derive(Debug, Subcommand)]
-pub enum AuditVerb {
-    /// Entries of the log, in words.
-    List {
-        #[command(flatten)]
-        dir: Dir,
-        /// First entry.
-        #[arg(long, default_value_t = 0)]
-        from: u64,
-        /// How many at the most.
-        #[arg(long, default_value_t = 1000)]
-        count: u64,
-    },
-    /// One entry.
-    Show {
-        #[command(flatten)]
-        dir: Dir,
-        /// Its number.
-        index: u64,
-    },
-    /// Exchanges checkpoints with a participant now.
-    Exchange {
-        #[command(flatten)]
-        dir: Dir,
-        /// The participant.
-        with: ParticipantId,
-    },
-    /// Verifies a directory, as `perron-verify` does.
-    Verify {
-        /// The directory.
-        directory: PathBuf,
-        /// A checkpoint, or a directory of checkpoints, that others kept of it.
-        #[arg(long)]
-        against: Vec<PathBuf>,
-    },
 }

@@ -1,29 +1,41 @@
 //! `perron audit`.
 
 use crate::api::grpc::admin::Command;
-use crate::cli::args::AuditVerb;
+use crate::cli::args::{AuditVerb, QuestionArgs};
+use crate::cli::output::say;
 use crate::cli::{Output, client};
+use crate::connector::Question;
 use crate::messages::text;
-use perron_model::{Error, ErrorCode, Result};
+use perron_model::{Error, ErrorCode, Result, canonical};
+use serde::Deserialize;
 use serde_json::Value as Json;
 
 pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
     match verb {
-        AuditVerb::List { dir, from, count } => {
-            let entries = client::execute(&dir.dir, &Command::AuditList { from, count })?;
-            for entry in entries.as_array().into_iter().flatten() {
-                print_entry(entry, output);
+        AuditVerb::List { dir, from, count, question } => {
+            let question = asked(question);
+            let (mut next, mut left) = (Some(from), count);
+            while let Some(from) = next.filter(|_| left > 0) {
+                let page = page(&dir.dir, &question, from, left)?;
+                page.entries.iter().for_each(|entry| print_entry(entry, output));
+                (next, left) = (page.next, left.saturating_sub(page.entries.len()));
             }
             Ok(())
         }
         AuditVerb::Show { dir, index } => {
-            let entries = client::execute(&dir.dir, &Command::AuditList { from: index, count: 1 })?;
-            let entry = entries
-                .as_array()
-                .and_then(|e| e.first())
+            let page = page(&dir.dir, &Question::default(), index, 1)?;
+            let entry = page
+                .entries
+                .first()
                 .ok_or_else(|| Error::new(ErrorCode::NotFound, "the log has no entry of this number"))?;
             print_entry(entry, output);
             output.answer(entry);
+            Ok(())
+        }
+        AuditVerb::Receipt { dir, index } => {
+            let file = client::execute(&dir.dir, &Command::AuditReceipt { index })?;
+            // As it is verified: its one canonical spelling.
+            say!("{}", String::from_utf8_lossy(&canonical::to_bytes(&file)?));
             Ok(())
         }
         AuditVerb::Exchange { dir, with } => client::print(&dir.dir, &Command::AuditExchange { with }, output),
@@ -31,10 +43,38 @@ pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
     }
 }
 
+/// Entries that answer a question, and from where on more may.
+#[derive(Deserialize)]
+struct Page {
+    entries: Vec<Json>,
+    next: Option<u64>,
+}
+
+fn page(dir: &std::path::Path, question: &Question, from: u64, count: usize) -> Result<Page> {
+    let command = Command::AuditList { question: Box::new(question.clone()), from, count };
+    serde_json::from_value(client::execute(dir, &command)?)
+        .map_err(|_| Error::new(ErrorCode::Internal, "the running process answers otherwise than this program expects"))
+}
+
+fn asked(args: QuestionArgs) -> Question {
+    Question {
+        organisation: args.organisation,
+        user: args.user,
+        agreement: args.agreement,
+        purpose: args.purpose,
+        legal_basis: args.legal_basis,
+        dataset: args.dataset,
+        kinds: args.kinds,
+        since: args.since,
+        until: args.until,
+        refused: if args.refused { Some(true) } else { args.permitted.then_some(false) },
+    }
+}
+
 /// One line in words: when, what, with its facts.
 fn print_entry(entry: &Json, output: &Output) {
     if output.json {
-        println!("{entry}");
+        say!("{entry}");
         return;
     }
     let field = |name: &str| {
@@ -49,7 +89,7 @@ fn print_entry(entry: &Json, output: &Output) {
         .collect();
     let parts: Vec<(&str, &str)> = facts.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let sentence = text(output.lang, &format!("entry.{}", field("kind")), &parts);
-    println!("{:>6}  {}  {}", field("index"), field("time"), sentence);
+    say!("{:>6}  {}  {}", field("index"), field("time"), sentence);
 }
 
 fn words(value: &Json) -> String {

@@ -4,6 +4,7 @@
 mod checks;
 
 use crate::cli::args::Dir;
+use crate::cli::output::say;
 use crate::cli::serve::lock;
 use crate::cli::{Output, client};
 use crate::messages::text;
@@ -112,7 +113,7 @@ impl Finding {
         let (words, detail) = (self.words(output), self.seen.words(output));
         if output.json {
             let action = words.map(|(_, todo)| todo);
-            println!(
+            say!(
                 "{}",
                 json!({"check": self.check, "state": self.gravity.as_str(), "code": self.code, "detail": detail, "action": action})
             );
@@ -120,10 +121,10 @@ impl Finding {
         }
         let check = text(output.lang, &format!("doctor.check.{}", self.check), &[]);
         match words {
-            None => println!("{} {check}: {}", self.gravity.sign(), detail),
+            None => say!("{} {check}: {}", self.gravity.sign(), detail),
             Some((what, todo)) => {
-                println!("{} {check}: {what} [{}]: {}", self.gravity.sign(), self.code, detail);
-                println!("  → {todo}");
+                say!("{} {check}: {what} [{}]: {}", self.gravity.sign(), self.code, detail);
+                say!("  → {todo}");
             }
         }
     }
@@ -150,7 +151,7 @@ pub fn run(args: &Dir, output: &Output) -> bool {
     if !output.json {
         let counted = [("problems", problems.to_string()), ("warnings", warnings.to_string())];
         let parts: Vec<(&str, &str)> = counted.iter().map(|(k, v)| (*k, v.as_str())).collect();
-        println!("{}", text(output.lang, if problems == 0 { "doctor.well" } else { "doctor.ill" }, &parts));
+        say!("{}", text(output.lang, if problems == 0 { "doctor.well" } else { "doctor.ill" }, &parts));
     }
     problems == 0
 }

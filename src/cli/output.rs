@@ -3,6 +3,32 @@
 use crate::messages::{Lang, text};
 use perron_model::Error;
 use serde_json::{Value as Json, json};
+use std::fmt;
+use std::io::{ErrorKind, Write};
+
+/// Prints a line of an answer, as [`line`] does.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::cli::output::line(format_args!($($text)*)) };
+}
+/// Prints a line about work that goes on whether it is read or not.
+macro_rules! tell {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _nobody_listens = writeln!(std::io::stdout().lock(), $($text)*);
+    }};
+}
+pub(crate) use {say, tell};
+
+/// Prints a line of an answer. Whoever reads it may have had enough (`perron audit list | head`):
+/// that ends the command in order. Any other failure is told, and isn't a success.
+pub(crate) fn line(text: fmt::Arguments<'_>) {
+    let Err(error) = writeln!(std::io::stdout().lock(), "{text}") else { return };
+    if error.kind() == ErrorKind::BrokenPipe {
+        std::process::exit(0);
+    }
+    let _ = writeln!(std::io::stderr().lock(), "stdout: {error}");
+    std::process::exit(1);
+}
 
 /// Where answers go.
 #[derive(Clone, Copy, Debug)]
@@ -22,9 +48,9 @@ impl Output {
     /// Prints an answer: JSON as it is, or as words.
     pub fn answer(&self, value: &Json) {
         if self.json {
-            println!("{value}");
+            say!("{value}");
         } else {
-            println!("{}", pretty(value));
+            say!("{}", pretty(value));
         }
     }
 
@@ -32,21 +58,22 @@ impl Output {
     pub fn say(&self, key: &str, parts: &[(&str, &str)]) {
         if self.json {
             let map: serde_json::Map<String, Json> = parts.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
-            println!("{}", json!({"message": key, "parts": map}));
+            say!("{}", json!({"message": key, "parts": map}));
         } else {
-            println!("{}", text(self.lang, key, parts));
+            say!("{}", text(self.lang, key, parts));
         }
     }
 
     /// Prints an error on stderr: its code, what is wrong, what to do.
     pub fn error(&self, error: &Error) {
         let advice = text(self.lang, &format!("advice.{}", error.code), &[]);
-        if self.json {
-            eprintln!("{}", json!({"error": {"code": error.code.as_str(), "detail": error.detail, "advice": advice}}));
+        let told = if self.json {
+            json!({"error": {"code": error.code.as_str(), "detail": error.detail, "advice": advice}}).to_string()
         } else {
-            eprintln!("{} [{}]: {}", text(self.lang, &format!("error.{}", error.code), &[]), error.code, error.detail);
-            eprintln!("{advice}");
-        }
+            let what = text(self.lang, &format!("error.{}", error.code), &[]);
+            format!("{what} [{}]: {}\n{advice}", error.code, error.detail)
+        };
+        let _ = writeln!(std::io::stderr().lock(), "{told}");
     }
 }
 

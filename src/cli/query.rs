@@ -3,6 +3,7 @@
 use crate::api::errors::from_status;
 use crate::api::flight::local::{AGREEMENT_HEADER, PURPOSE_HEADER};
 use crate::cli::args::{QueryArgs, QueryOutput};
+use crate::cli::output::say;
 use crate::cli::{Output, client};
 use crate::query::arrow::array::RecordBatch;
 use crate::query::write_parquet;
@@ -69,9 +70,9 @@ fn write(batches: &[RecordBatch], kind: QueryOutput, args: &QueryArgs) -> Result
                 left -= take;
                 shown.push(batch.slice(0, take));
             }
-            println!("{}", pretty_format_batches(&shown).map_err(failed)?);
+            say!("{}", pretty_format_batches(&shown).map_err(failed)?);
             if rows > PRINTED_ROWS_MAX {
-                println!("… {rows}");
+                say!("… {rows}");
             }
             Ok(())
         }

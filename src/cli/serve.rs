@@ -7,6 +7,7 @@ use crate::api::grpc::server;
 use crate::api::grpc::services::Services;
 use crate::cli::args::Dir;
 use crate::cli::client::SOCKET;
+use crate::cli::output::tell;
 use crate::cli::{Output, init};
 use crate::connector::Node;
 use crate::connector::authority::Authority;
@@ -195,10 +196,7 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
     if let Some(listener) = flight_tls_listener {
         servers.spawn(server::serve_flight_tls(listener, running.tls.clone(), local, serving.clone()));
     }
-    println!(
-        "{}",
-        json!({"serving": config.participant, "peers": config.listen.peers, "flight": config.listen.flight})
-    );
+    tell!("{}", json!({"serving": config.participant, "peers": config.listen.peers, "flight": config.listen.flight}));
     let _ = output;
     let ended = wait_for_end(&running.node, &mut servers).await;
     tracing::info!("stopping");

@@ -2,6 +2,7 @@
 
 use crate::api::grpc::admin::Command;
 use crate::cli::args::UserVerb;
+use crate::cli::output::say;
 use crate::cli::{Output, client};
 use crate::connector::users::Credential;
 use base64::Engine;
@@ -31,7 +32,7 @@ pub fn run(verb: UserVerb, output: &Output) -> Result<()> {
             client::execute(&dir.dir, &Command::UserAdd { name, roles, purposes, agreements, credential })?;
             match made {
                 Some(token) if output.json => output.answer(&json!({ "token": token })),
-                Some(token) => println!("{token}"),
+                Some(token) => say!("{token}"),
                 None => output.answer(&json!({})),
             }
             Ok(())

@@ -1,5 +1,10 @@
 //! What users of the organisation ask about what is here: lists, and entries of the log.
 
+mod question;
+mod receipt;
+
+pub use question::Question;
+
 use crate::connector::node::Node;
 use crate::connector::state::{Negotiation, PublishedOffer};
 use crate::connector::users::User;
@@ -7,6 +12,7 @@ use perron_model::agreement::Envelope;
 use perron_model::dataset::{Dataset, Snapshot};
 use perron_model::entry::{Body, Entry};
 use perron_model::life::{Standing, Told};
+use perron_model::limits::AUDIT_ENTRIES_LOOKED_AT_MAX;
 use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp, canonical};
 use serde_json::{Value as Json, json};
 
@@ -116,16 +122,48 @@ impl Node {
         Ok(Some(Entry::from_bytes(&self.leaf(last)?)?.time))
     }
 
-    /// Entries of the log from `from` on.
-    pub fn audit_list(&self, from: u64, count: u64) -> Result<Json> {
-        let reader = self.ledger.reader();
-        let end = reader.size().min(from.saturating_add(count));
-        (from..end)
-            .map(|index| self.leaf(index).and_then(|leaf| describe(&leaf)))
-            .collect::<Result<Vec<_>>>()
-            .map(Json::Array)
+    /// Entries of the log from `from` on that answer a question, `count` at the most; and where to
+    /// go on, unless the log's end was reached.
+    pub fn audit_list(&self, question: &Question, from: u64, count: usize) -> Result<Json> {
+        let end = self.ledger.reader().size();
+        let last = end.min(from.saturating_add(AUDIT_ENTRIES_LOOKED_AT_MAX));
+        let (mut entries, mut next) = (Vec::new(), from);
+        while next < last && entries.len() < count {
+            let leaf = self.leaf(next)?;
+            let entry = Entry::from_bytes(&leaf)?;
+            let agreement = question::agreement_of(&entry).and_then(|id| self.state.agreement(&id));
+            if question.fits(&entry, facts(&entry.body).0, agreement.as_ref().map(|a| &a.payload)) {
+                entries.push(describe(&leaf)?);
+            }
+            next = next.saturating_add(1);
+        }
+        Ok(json!({"entries": entries, "next": (next < end).then_some(next)}))
     }
 }
+
+/// What entries are called when they are told of.
+pub const KINDS: [&str; 20] = [
+    "start",
+    "stop",
+    "recovery",
+    "clock-jump",
+    "negotiation",
+    "agreement",
+    "notice",
+    "intent",
+    "permit",
+    "refusal",
+    "outcome",
+    "received",
+    "release",
+    "schema-grant",
+    "plan-refusal",
+    "refusal-summary",
+    "checkpoint-kept",
+    "staff-refusal",
+    "administration",
+    "register-seen",
+];
 
 /// An entry as plain data; the command line puts it into words.
 pub fn describe(leaf: &[u8]) -> Result<Json> {

@@ -289,7 +289,7 @@ impl Node {
         self.receipt(index, outcome, self.stream_salt(request).to_vec())
     }
 
-    fn receipt(&self, decision: u64, outcome: Option<u64>, stream_salt: Vec<u8>) -> Result<ReceiptParts> {
+    pub(crate) fn receipt(&self, decision: u64, outcome: Option<u64>, stream_salt: Vec<u8>) -> Result<ReceiptParts> {
         let (outcome_leaf, outcome_proof) = match outcome {
             Some(index) => (self.leaf(index)?, self.prove(index)?.into_bytes()),
             None => (Vec::new(), Vec::new()),
@@ -381,7 +381,7 @@ impl Node {
     }
 
     /// Salt of the stream root of one answer: derived, so that its receipt can be had again.
-    fn stream_salt(&self, request: &Digest) -> [u8; 16] {
+    pub(crate) fn stream_salt(&self, request: &Digest) -> [u8; 16] {
         use sha2::Digest as _;
         let hashed = sha2::Sha256::new()
             .chain_update(self.mask_secret)

@@ -208,7 +208,8 @@ fn judge(sent: &Sent, got: &Got, parts: &ReceiptParts, entry: &mut Received) -> 
     if fits { Ok(()) } else { Err(Error::new(ErrorCode::LogDamaged, "the provider's outcome isn't what was received")) }
 }
 
-fn kept_receipt(parts: &ReceiptParts) -> Receipt {
+/// A receipt as it is kept.
+pub(crate) fn kept_receipt(parts: &ReceiptParts) -> Receipt {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Receipt {
         decision: URL_SAFE_NO_PAD.encode(&parts.decision),

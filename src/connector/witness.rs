@@ -64,18 +64,17 @@ impl Kept {
 
     /// Heads of our own log that others cosigned.
     pub fn heads_of(&self, origin: &str) -> Result<Vec<Checkpoint>> {
-        let entries = std::fs::read_dir(&self.cosigned)
-            .map_err(|_| Error::new(ErrorCode::LogDamaged, "the cosigned checkpoints can't be read"))?;
-        let mut heads = Vec::new();
-        for entry in entries.flatten().filter(|e| e.file_name().to_string_lossy().ends_with(".checkpoint")) {
-            let note = std::fs::read_to_string(entry.path())
-                .map_err(|_| Error::new(ErrorCode::LogDamaged, "a cosigned checkpoint can't be read"))?;
-            let head = parse(&note)?;
-            if head.origin == origin {
-                heads.push(head);
-            }
-        }
-        Ok(heads)
+        let heads = self.cosigned_notes()?.into_iter().map(|note| parse(&note.to_string()));
+        heads.filter(|head| head.as_ref().map_or(true, |h| h.origin == origin)).collect()
+    }
+
+    /// Heads that came back cosigned, as signed.
+    pub fn cosigned_notes(&self) -> Result<Vec<perron_log::SignedNote>> {
+        let unreadable = || Error::new(ErrorCode::LogDamaged, "a cosigned checkpoint can't be read");
+        let entries = std::fs::read_dir(&self.cosigned).map_err(|_| unreadable())?;
+        let files = entries.flatten().filter(|e| e.file_name().to_string_lossy().ends_with(".checkpoint"));
+        let note = |text: String| perron_log::SignedNote::parse(&text).map_err(|_| unreadable());
+        files.map(|e| std::fs::read_to_string(e.path()).map_err(|_| unreadable()).and_then(note)).collect()
     }
 
     async fn keep(&self, origin: &str, checkpoint: &Checkpoint, note: &str) -> Result<()> {

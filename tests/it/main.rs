@@ -3,6 +3,7 @@
 
 mod architecture;
 mod arguments;
+mod audit;
 mod bad_input;
 mod counters;
 mod demo;

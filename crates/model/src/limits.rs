@@ -235,6 +235,11 @@ pub const TERMS_AT_HAND_MAX: usize = 10_000;
 /// Rows that a printed answer shows of a table at the most.
 pub const PRINTED_ROWS_MAX: usize = 10_000;
 
+/// Entries that one question of an auditor looks at before it says where it goes on.
+pub const AUDIT_ENTRIES_LOOKED_AT_MAX: u64 = 10_000;
+/// Entries that one page of an auditor's listing has at the most.
+pub const AUDIT_ENTRIES_MAX: usize = 1_000;
+
 const _: () = assert!(REQUEST_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(STATEMENT_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(POLICY_BYTES_MAX < DOCUMENT_BYTES_MAX);

@@ -1,5 +1,6 @@
 //! The signed read request, and what travels with it.
 
+use crate::agreement::Envelope;
 use crate::error::{Error, Result};
 use crate::id::{AgreementId, Digest, ParticipantId};
 use crate::time::Timestamp;
@@ -87,6 +88,34 @@ pub struct Receipt {
     pub outcome_proof: String,
     /// Salt of the stream root, base64url.
     pub stream_salt: String,
+}
+
+/// One read as one file: what was agreed, what was asked, what its provider decided and says that
+/// it sent, with proofs in the log that it signed. To verify it nothing is needed but the
+/// authority's key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptFile {
+    /// Always `perron-receipt/v1`.
+    #[serde(rename = "type")]
+    pub kind: ReceiptKind,
+    /// The agreement under which it was read.
+    pub envelope: Envelope,
+    /// The request as signed (compact JWS).
+    pub request: String,
+    /// Decision and outcome, with their proofs.
+    pub receipt: Receipt,
+    /// Entries of the register about both parties at the time when the file was made (compact JWS
+    /// of the authority): for keys that the agreement's envelope doesn't know yet.
+    pub entries: Vec<String>,
+}
+
+/// Type mark of a receipt as a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReceiptKind {
+    /// A receipt of version 1.
+    #[serde(rename = "perron-receipt/v1")]
+    V1,
 }
 
 /// What travels beside a request, and its provider keeps: the consumer's log held the intent

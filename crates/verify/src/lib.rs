@@ -13,11 +13,13 @@ mod jws;
 mod kept;
 pub mod limits;
 mod reading;
+mod receipt;
 mod register;
 mod report;
 mod signatures;
 mod verify;
 pub mod words;
 
+pub use receipt::{Cosigned, Ended, ReceiptReport, read_receipt, verify_receipt};
 pub use report::{Authority, AuthoritySource, Finding, KeptHead, Report};
 pub use verify::{Options, verify, verify_with};

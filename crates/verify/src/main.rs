@@ -6,9 +6,9 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use perron_model::participant::PublicKey;
 use perron_verify::words::{Lang, Phrase, word};
-use perron_verify::{AuthoritySource, Finding, Options, Report, verify_with};
+use perron_verify::{AuthoritySource, Finding, Options, Report, read_receipt, verify_receipt, verify_with};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Exit code for findings.
@@ -24,7 +24,11 @@ const EXIT_USAGE: u8 = 64;
 #[command(name = "perron-verify", version)]
 struct Args {
     /// Directory of the organisation, stopped, or a copy of it
-    dir: PathBuf,
+    #[arg(required_unless_present = "receipt")]
+    dir: Option<PathBuf>,
+    /// Verify a receipt (`perron audit receipt`) instead of a directory
+    #[arg(long, value_name = "FILE", requires = "authority", conflicts_with_all = ["dir", "against"])]
+    receipt: Option<PathBuf>,
     /// Directory of another organisation, or a checkpoint that someone kept; may be repeated
     #[arg(long, value_name = "PATH")]
     against: Vec<PathBuf>,
@@ -48,17 +52,45 @@ fn main() -> ExitCode {
             return if helped { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) };
         }
     };
-    match verify_with(&args.dir, &Options { against: args.against, authority: args.authority }) {
+    if let (Some(file), Some(authority)) = (&args.receipt, &args.authority) {
+        return receipt(file, authority, &args);
+    }
+    let dir = args.dir.clone().unwrap_or_default();
+    match verify_with(&dir, &Options { against: args.against.clone(), authority: args.authority }) {
         Ok(report) => {
             let text = if args.json { json(&report) } else { in_words(&report, args.lang) };
-            let printed = writeln!(std::io::stdout().lock(), "{text}");
-            if report.is_ok() && printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) }
+            printed(&text, report.is_ok())
         }
-        Err(error) => {
-            let phrase = Phrase::new("error.usage", vec![error.detail.clone().into()]);
-            let _ = writeln!(std::io::stderr().lock(), "{} ({})", phrase.text(args.lang), error.code.as_str());
-            ExitCode::from(EXIT_USAGE)
+        Err(error) => failed("error.usage", &error, args.lang, EXIT_USAGE),
+    }
+}
+
+fn printed(text: &str, is_ok: bool) -> ExitCode {
+    let printed = writeln!(std::io::stdout().lock(), "{text}");
+    if is_ok && printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FINDINGS) }
+}
+
+fn failed(key: &'static str, error: &perron_model::Error, lang: Lang, code: u8) -> ExitCode {
+    let phrase = Phrase::new(key, vec![error.detail.clone().into()]);
+    let _ = writeln!(std::io::stderr().lock(), "{} ({})", phrase.text(lang), error.code.as_str());
+    ExitCode::from(code)
+}
+
+/// One read as one file.
+fn receipt(file: &Path, authority: &PublicKey, args: &Args) -> ExitCode {
+    let bytes = match read_receipt(file) {
+        Ok(bytes) => bytes,
+        Err(error) => return failed("error.usage", &error, args.lang, EXIT_USAGE),
+    };
+    match verify_receipt(&bytes, authority) {
+        Ok(report) if args.json => printed(&serde_json::to_string_pretty(&report).unwrap_or_default(), true),
+        Ok(report) => {
+            let mut lines = report.statements_in(args.lang);
+            lines.push(word(args.lang, "line.unsaid").to_owned());
+            lines.extend(report.not_shown_in(args.lang).into_iter().map(|text| format!("  {text}")));
+            printed(&lines.join("\n"), true)
         }
+        Err(error) => failed("receipt.invalid", &error, args.lang, EXIT_FINDINGS),
     }
 }
 

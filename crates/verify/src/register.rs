@@ -72,13 +72,15 @@ impl Register {
 
     /// The witness keys of all participants, with who has them.
     pub fn witnesses(&self) -> Vec<(ParticipantId, Verifier)> {
-        let keys = |p: &Participant| {
-            let name = format!("{}/{}/witness", self.space, p.id);
-            let of = verifiers(p, KeyUse::Witness, &name, KeyKind::CosignatureV1);
-            of.into_iter().map(|v| (p.id.clone(), v)).collect::<Vec<_>>()
-        };
-        self.participants.values().flat_map(keys).collect()
+        self.participants.values().flat_map(|p| witness_verifiers(&self.space, p)).collect()
     }
+}
+
+/// The verifiers of a participant's witness keys, with who has them.
+pub(crate) fn witness_verifiers(space: &SpaceId, participant: &Participant) -> Vec<(ParticipantId, Verifier)> {
+    let name = format!("{space}/{}/witness", participant.id);
+    let of = verifiers(participant, KeyUse::Witness, &name, KeyKind::CosignatureV1);
+    of.into_iter().map(|v| (participant.id.clone(), v)).collect()
 }
 
 /// The verifiers of a participant's log keys, past and present.

@@ -203,6 +203,62 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
         "The chains of {0} entries: more agreements, negotiations or open reads than are followed at a time.",
         "Les chaînes de {0} entrées : plus d'accords, de négociations ou de lectures ouvertes que n'en suit une vérification.",
     ),
+    (
+        "receipt.permitted",
+        "On {0}, `{1}` permitted `{2}` (user {3}) to read `{4}` for {5}: entry {6} of its log.",
+        "Le {0}, `{1}` a permis à `{2}` (utilisateur {3}) de lire `{4}` pour {5} : entrée {6} de son journal.",
+    ),
+    (
+        "receipt.refused",
+        "On {0}, `{1}` refused `{2}` (user {3}) a read of `{4}` for {5}, for {7}: entry {6} of its log.",
+        "Le {0}, `{1}` a refusé à `{2}` (utilisateur {3}) une lecture de `{4}` pour {5}, pour {7} : entrée {6} de son journal.",
+    ),
+    (
+        "receipt.ended",
+        "It ended: {0}; {1} rows and {2} bytes left: entry {3}.",
+        "Elle a fini : {0} ; {1} lignes et {2} octets sont sortis : entrée {3}.",
+    ),
+    (
+        "receipt.runs",
+        "How it ended isn't in the receipt: it was made while the read ran.",
+        "La façon dont elle a fini n'est pas dans le reçu : il fut fait pendant la lecture.",
+    ),
+    (
+        "receipt.agreed",
+        "It was read under the agreement {0}, which both signed, on the legal basis {1}.",
+        "La lecture relève de l'accord {0}, que les deux ont signé, sur la base légale {1}.",
+    ),
+    (
+        "receipt.signed",
+        "`{0}` signed the request; `{1}` signed the log of {2} entries that holds the answer.",
+        "`{0}` a signé la demande ; `{1}` a signé le journal de {2} entrées qui contient la réponse.",
+    ),
+    ("receipt.cosigned", "`{0}` signed that it saw that log at {1}.", "`{0}` a signé avoir vu ce journal le {1}."),
+    (
+        "receipt.not_cosigned",
+        "Whether the log of `{0}` still has it: nobody else's signature is on the receipt. Compare it with the log.",
+        "Si le journal de `{0}` le contient encore : aucune autre signature n'est sur le reçu. Comparez-le au journal.",
+    ),
+    (
+        "receipt.unsaid",
+        "What the rows were, and whether there were other reads.",
+        "Ce qu'étaient les lignes, et s'il y eut d'autres lectures.",
+    ),
+    ("receipt.invalid", "The receipt doesn't hold: {0}", "Le reçu ne tient pas : {0}"),
+    ("status.complete", "complete", "complète"),
+    ("status.cut-by-consumer", "cut by who asked", "interrompue par le demandeur"),
+    (
+        "status.cut-by-revocation",
+        "cut, for a party or the agreement was no longer in force",
+        "interrompue, car une partie ou l'accord n'était plus en vigueur",
+    ),
+    ("status.cut-by-error", "cut by an error", "interrompue par une erreur"),
+    ("status.nothing-left", "nothing left", "rien n'est sorti"),
+    (
+        "status.unknown-after-crash",
+        "unknown, after a crash of the provider",
+        "inconnu, après un arrêt brutal du fournisseur",
+    ),
     ("line.head", "`{0}` in `{1}`: {2} entries, {3}", "`{0}` dans `{1}` : {2} entrées, {3}"),
     ("line.authority.given", "authority's key {0} (given)", "clé de l'autorité {0} (donnée)"),
     (

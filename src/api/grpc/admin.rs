@@ -8,10 +8,10 @@ use crate::api::flight::local::{uid_of, user_of};
 use crate::api::grpc::services::unbroken;
 use crate::api::pb;
 use crate::api::pb::admin_service_server::AdminService;
-use crate::connector::Node;
 use crate::connector::authority::Authority;
 use crate::connector::state::{Approval, Negotiation};
 use crate::connector::users::{Credential, User, UserRole};
+use crate::connector::{Node, Question};
 use crate::settings::Listen;
 use crate::source::SourceFile;
 use perron_model::agreement::LegalBasis;
@@ -19,6 +19,7 @@ use perron_model::collection::{CollectionName, Members};
 use perron_model::dataset::Dataset;
 use perron_model::id::{FactName, UserName};
 use perron_model::life::FactValue;
+use perron_model::limits::AUDIT_ENTRIES_MAX;
 use perron_model::participant::Status;
 use perron_model::partner::PartnerLimits;
 use perron_model::{AgreementId, DatasetId, Digest, Error, ErrorCode, ParticipantId, Result};
@@ -31,8 +32,6 @@ use tonic::{Request, Response};
 
 /// Longest wait of `negotiation wait`, in seconds.
 const WAIT_S_MAX: u64 = 600;
-/// Entries that one listing gives at the most.
-const ENTRIES_MAX: u64 = 1_000;
 
 /// A command of the local command line. Those without fields are written with braces: as units
 /// they would take unknown fields.
@@ -112,8 +111,10 @@ pub enum Command {
     CollectionSet { name: CollectionName, members: Members },
     /// Collections declared here.
     CollectionList {},
-    /// Entries of the log.
-    AuditList { from: u64, count: u64 },
+    /// Entries of the log that answer a question.
+    AuditList { question: Box<Question>, from: u64, count: usize },
+    /// One read as one file.
+    AuditReceipt { index: u64 },
     /// Exchanges checkpoints with a participant now.
     AuditExchange { with: ParticipantId },
     /// Enrols a participant (authority).
@@ -159,7 +160,7 @@ impl Command {
             Command::AgreementResume { .. } | Command::AgreementRefuse { .. } => "agreement.resume",
             Command::AgreementRevoke { .. } => "agreement.revoke",
             Command::AgreementAmend { .. } => "agreement.amend",
-            Command::AuditList { .. } | Command::AuditExchange { .. } => "audit.read",
+            Command::AuditList { .. } | Command::AuditReceipt { .. } | Command::AuditExchange { .. } => "audit.read",
             Command::AuthorityEnrol { .. } | Command::AuthorityStatus { .. } => "authority.change",
             Command::AuthorityList {} => "status",
         }
@@ -250,7 +251,10 @@ impl Admin {
             }
             Command::FactList {} => Ok(node.fact_list()),
             Command::CollectionList {} => Ok(node.collection_list()),
-            Command::AuditList { from, count } => node.audit_list(from, count.min(ENTRIES_MAX)),
+            Command::AuditList { question, from, count } => {
+                node.audit_list(&question, from, count.min(AUDIT_ENTRIES_MAX))
+            }
+            Command::AuditReceipt { index } => node.audit_receipt(index),
             Command::AuditExchange { with } => node.exchange_heads(&with).await.map(|()| json!({})),
             Command::AuthorityEnrol { request } => {
                 let answer = self.authority()?.enrol(&request, node.now())?;

@@ -10,6 +10,7 @@ mod world;
 
 use crate::cli::Output;
 use crate::cli::args::DemoArgs;
+use crate::cli::output::tell;
 use crate::messages::text;
 use perron_model::{Error, ErrorCode, Result};
 use serde_json::json;
@@ -28,26 +29,23 @@ impl Teller<'_> {
     fn step<T>(&mut self, name: &'static str, work: impl FnOnce() -> Result<(T, String)>) -> Result<T> {
         self.steps += 1;
         if !self.output.json {
-            println!("\n[{:>2}] {}", self.steps, text(self.output.lang, &format!("demo.step.{name}"), &[]));
+            tell!("\n[{:>2}] {}", self.steps, text(self.output.lang, &format!("demo.step.{name}"), &[]));
         }
         match work() {
             Ok((value, detail)) => {
                 if self.output.json {
-                    println!("{}", json!({"step": name, "ok": true, "detail": detail}));
+                    tell!("{}", json!({"step": name, "ok": true, "detail": detail}));
                 } else {
-                    println!("     ✓ {}", text(self.output.lang, &format!("demo.done.{name}"), &[("detail", &detail)]));
+                    tell!("     ✓ {}", text(self.output.lang, &format!("demo.done.{name}"), &[("detail", &detail)]));
                 }
                 Ok(value)
             }
             Err(error) => {
                 let detail = format!("{}: {}", error.code, error.detail);
                 if self.output.json {
-                    println!("{}", json!({"step": name, "ok": false, "detail": detail}));
+                    tell!("{}", json!({"step": name, "ok": false, "detail": detail}));
                 } else {
-                    println!(
-                        "     ✗ {}",
-                        text(self.output.lang, "demo.failed", &[("step", name), ("detail", &detail)])
-                    );
+                    tell!("     ✗ {}", text(self.output.lang, "demo.failed", &[("step", name), ("detail", &detail)]));
                 }
                 Err(error)
             }
@@ -57,7 +55,7 @@ impl Teller<'_> {
     /// Says something beside the steps; machines read steps only.
     fn say(&self, key: &str, parts: &[(&str, &str)]) {
         if !self.output.json {
-            println!("     {}", text(self.output.lang, key, parts));
+            tell!("     {}", text(self.output.lang, key, parts));
         }
     }
 }
@@ -68,19 +66,19 @@ pub fn run(args: &DemoArgs, output: &Output) -> Result<()> {
     let directory = args.dir.clone().unwrap_or_else(unnamed);
     make(&directory)?;
     if !output.json {
-        println!("{}", text(output.lang, "demo.title", &[]));
+        tell!("{}", text(output.lang, "demo.title", &[]));
     }
     let mut teller = Teller { output, steps: 0, begun: Instant::now() };
     let played = play(&directory, args, &mut teller);
     let (provider, consumer) = (directory.join("commune"), directory.join("inter"));
     let ok = played.is_ok();
     if output.json {
-        println!(
+        tell!(
             "{}",
             json!({"step": "summary", "ok": ok, "detail": format!("{} steps in {:.1} s", teller.steps, teller.begun.elapsed().as_secs_f64()), "provider_dir": provider, "consumer_dir": consumer})
         );
     } else if ok {
-        println!(
+        tell!(
             "\n{} ({:.1} s)",
             text(
                 output.lang,

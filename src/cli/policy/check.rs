@@ -3,6 +3,7 @@
 use super::document;
 use crate::cli::args::CheckArgs;
 use crate::cli::dataset::description;
+use crate::cli::output::say;
 use crate::cli::{Output, client};
 use perron_model::dataset::Dataset;
 use perron_model::limits::DOCUMENT_BYTES_MAX;
@@ -63,7 +64,7 @@ fn say(args: &CheckArgs, dataset: Option<&Dataset>, terms: usize, problems: &[Er
     }
     let file = args.file.display().to_string();
     for problem in problems {
-        println!("{}: {}", problem.code, problem.detail);
+        say!("{}: {}", problem.code, problem.detail);
     }
     let count = terms.to_string();
     let parts = [("file", file.as_str()), ("terms", count.as_str())];

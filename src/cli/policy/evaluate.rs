@@ -3,6 +3,7 @@
 
 use super::{RDF_FILE_BYTES_MAX, bytes, document};
 use crate::cli::args::{EvaluateArgs, EvaluationMode, ReportForm};
+use crate::cli::output::say;
 use crate::cli::{Output, client};
 use crate::ledger::SystemClock;
 use crate::policy::Policies;
@@ -32,7 +33,7 @@ pub(super) fn evaluate(args: &EvaluateArgs, output: &Output) -> Result<()> {
     })?;
     let report = evaluation.report(&answers, SystemClock.now())?;
     match args.report {
-        ReportForm::Turtle => print!("{}", report.turtle()?),
+        ReportForm::Turtle => say!("{}", report.turtle()?.trim_end()),
         ReportForm::Json => output.answer(&report.json()),
     }
     Ok(())

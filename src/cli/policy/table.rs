@@ -2,6 +2,7 @@
 
 use super::document;
 use crate::cli::Output;
+use crate::cli::output::say;
 use crate::messages::{Lang, text};
 use perron_model::Result;
 use perron_odrl::{By, Label, Line, coverage as lines};
@@ -45,14 +46,14 @@ pub fn print_table(policy: &Json, output: &Output) -> Result<()> {
     let lines = lines(policy)?;
     let lang = output.lang;
     let mut counts: BTreeMap<Label, usize> = BTreeMap::new();
-    println!("{}", text(lang, "policy.table", &[]));
+    say!("{}", text(lang, "policy.table", &[]));
     for line in &lines {
-        println!("{}", format!("{}: {} {}", line.at, line.term, line.stated).trim_end());
-        println!("    {} [{}; {}]", meaning(line, lang), by(line.by, lang), label(line.label(), lang));
+        say!("{}", format!("{}: {} {}", line.at, line.term, line.stated).trim_end());
+        say!("    {} [{}; {}]", meaning(line, lang), by(line.by, lang), label(line.label(), lang));
         *counts.entry(line.label()).or_default() += 1;
     }
     let counted: Vec<String> = counts.iter().map(|(l, count)| format!("{count} {}", label(*l, lang))).collect();
-    println!("{}", text(lang, "policy.counted", &[("counts", &counted.join(", "))]));
+    say!("{}", text(lang, "policy.counted", &[("counts", &counted.join(", "))]));
     Ok(())
 }
 

@@ -1,0 +1,107 @@
+//! One read as one file: verified with the authority's key alone, and nothing of it can be another.
+
+use crate::support::{Line, authority, key, public, write_log};
+use crate::world::World;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use perron_model::entry::{AttachmentKind, Body};
+use perron_model::participant::{KeyUse, PublicKey};
+use perron_model::request::{Receipt, ReceiptFile, ReceiptKind};
+use perron_model::{Result, canonical};
+use perron_verify::words::Lang;
+use perron_verify::{ReceiptReport, verify_receipt};
+
+/// The receipts of all reads under the agreement, as the provider's log proves them.
+fn receipts(world: &World) -> Vec<ReceiptFile> {
+    let data = world.root.path().join("again");
+    let lines = &world.provider.lines;
+    let (log, _) = write_log(&data, &world.ville, lines, 16);
+    let proof = |line: &Line| log.reader().receipt(line.entry.index, None).unwrap().to_string();
+    let leaf = |line: &Line| URL_SAFE_NO_PAD.encode(line.entry.to_bytes().unwrap());
+    let file = |line: &Line| {
+        let (kind, request) = &line.attachments[0];
+        assert_eq!(*kind, AttachmentKind::Request as u16);
+        let of_it = |o: &&Line| matches!(&o.entry.body, Body::Outcome(outcome) if outcome.decision == line.leaf());
+        let outcome = lines.iter().find(of_it);
+        let receipt = Receipt {
+            decision: leaf(line),
+            outcome: outcome.map(leaf).unwrap_or_default(),
+            decision_proof: proof(line),
+            outcome_proof: outcome.map(proof).unwrap_or_default(),
+            stream_salt: URL_SAFE_NO_PAD.encode([1; 16]),
+        };
+        ReceiptFile {
+            kind: ReceiptKind::V1,
+            envelope: serde_json::from_slice(&world.deal.envelope).unwrap(),
+            request: String::from_utf8(request.clone()).unwrap(),
+            receipt,
+            entries: Vec::new(),
+        }
+    };
+    let decided = |line: &&Line| matches!(line.entry.body, Body::Decision(_)) && line.entry.chain.is_some();
+    lines.iter().filter(decided).map(file).collect()
+}
+
+fn verified(file: &ReceiptFile) -> Result<ReceiptReport> {
+    verify_receipt(&canonical::to_bytes(file).unwrap(), &public(&authority()))
+}
+
+#[test]
+fn a_receipt_says_who_read_what_for_what() {
+    let world = World::new(2);
+    let receipts = receipts(&world);
+    let mut ended = Vec::new();
+    for file in &receipts {
+        let report = verified(file).unwrap();
+        assert_eq!((report.provider.as_str(), report.consumer.as_str()), ("ville", "inter"));
+        assert_eq!(report.agreement, world.deal.id);
+        let words = report.statements_in(Lang::Fr);
+        assert!(words.iter().any(|line| line.contains("`ville`") && line.contains("`inter`")), "{words:?}");
+        assert_eq!(report.reasons.is_empty(), report.permitted);
+        ended.push(report.outcome.as_ref().map_or("refused", |o| o.status));
+        // Nobody else signed the head that the provider gave with its answer.
+        assert!(report.cosigned.is_empty() && report.not_shown.len() == 2, "{report:#?}");
+    }
+    assert_eq!(ended, ["complete", "complete", "refused", "nothing-left", "unknown-after-crash"]);
+}
+
+#[test]
+fn whatever_is_another_in_a_receipt_is_refused() {
+    let world = World::new(2);
+    let all = receipts(&world);
+    let (file, other) = (&all[0], &all[1]);
+    let refused = |change: &dyn Fn(&mut ReceiptFile)| {
+        let mut changed = file.clone();
+        change(&mut changed);
+        assert_ne!(&changed, file);
+        verified(&changed).unwrap_err().code.as_str()
+    };
+    let swap = |text: &str| text.replacen(&text[30..31], if &text[30..31] == "A" { "B" } else { "A" }, 1);
+    assert_eq!(refused(&|f| f.request = other.request.clone()), "signature_invalid");
+    assert_eq!(refused(&|f| f.request = swap(&f.request)), "signature_invalid");
+    assert_eq!(refused(&|f| f.receipt.decision = other.receipt.decision.clone()), "signature_invalid");
+    assert_eq!(refused(&|f| f.receipt.decision_proof = other.receipt.decision_proof.clone()), "signature_invalid");
+    assert_eq!(refused(&|f| f.receipt.outcome = other.receipt.decision.clone()), "signature_invalid");
+    assert_eq!(
+        refused(&|f| {
+            f.receipt.outcome = f.receipt.decision.clone();
+            f.receipt.outcome_proof = f.receipt.decision_proof.clone();
+        }),
+        "signature_invalid"
+    );
+    assert_eq!(refused(&|f| f.envelope.agreement.signatures.reverse()), "signature_invalid");
+    assert_eq!(refused(&|f| f.envelope.provider_entry = f.envelope.consumer_entry.clone()), "signature_invalid");
+    assert_eq!(refused(&|f| f.entries = vec![world.space.entry(&world.tiers)]), "signature_invalid");
+    let stranger: PublicKey = public(&key(9, KeyUse::Register));
+    assert!(verify_receipt(&canonical::to_bytes(file).unwrap(), &stranger).is_err());
+    let spaced = [canonical::to_bytes(file).unwrap(), b" ".to_vec()].concat();
+    assert_eq!(verify_receipt(&spaced, &public(&authority())).unwrap_err().code.as_str(), "malformed");
+}
+
+#[test]
+fn newer_entries_of_the_register_are_taken() {
+    let world = World::new(1);
+    let mut file = receipts(&world).remove(0);
+    file.entries = vec![world.space.entry(&world.ville), world.space.entry(&world.inter)];
+    verified(&file).unwrap();
+}

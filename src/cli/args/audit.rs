@@ -1,0 +1,95 @@
+//! Arguments of `perron audit …`.
+
+use crate::cli::args::Dir;
+use crate::connector::KINDS;
+use clap::builder::PossibleValuesParser;
+use clap::{ArgGroup, Args, Subcommand};
+use perron_model::{AgreementId, DatasetId, ParticipantId, Timestamp};
+use std::path::PathBuf;
+
+/// `perron audit …`.
+#[derive(Debug, Subcommand)]
+pub enum AuditVerb {
+    /// Entries of the log, in words: all, or those that answer a question.
+    List {
+        #[command(flatten)]
+        dir: Dir,
+        /// First entry.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// How many at the most.
+        #[arg(long, default_value_t = 1000)]
+        count: usize,
+        #[command(flatten)]
+        question: QuestionArgs,
+    },
+    /// One entry.
+    Show {
+        #[command(flatten)]
+        dir: Dir,
+        /// Its number.
+        index: u64,
+    },
+    /// A read as one file, for `perron-verify --receipt`: agreement, signed request, decision and
+    /// outcome with their proofs.
+    Receipt {
+        #[command(flatten)]
+        dir: Dir,
+        /// Number of the permit, of the refusal, or of what was received.
+        index: u64,
+    },
+    /// Exchanges checkpoints with a participant now.
+    Exchange {
+        #[command(flatten)]
+        dir: Dir,
+        /// The participant.
+        with: ParticipantId,
+    },
+    /// Verifies a directory, as `perron-verify` does.
+    Verify {
+        /// The directory.
+        directory: PathBuf,
+        /// A checkpoint, or a directory of checkpoints, that others kept of it.
+        #[arg(long)]
+        against: Vec<PathBuf>,
+    },
+}
+
+/// What is asked of the log; an entry is told that fits all of it.
+#[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("answer").multiple(false))]
+pub struct QuestionArgs {
+    /// Who asked or was asked: another organisation.
+    #[arg(long)]
+    pub organisation: Option<ParticipantId>,
+    /// A user, by pseudonym; or who acted, as `operator`.
+    #[arg(long)]
+    pub user: Option<String>,
+    /// What happened under an agreement.
+    #[arg(long)]
+    pub agreement: Option<AgreementId>,
+    /// The purpose stated (DPV IRI).
+    #[arg(long)]
+    pub purpose: Option<String>,
+    /// The legal basis of a decision or an agreement (DPV IRI).
+    #[arg(long)]
+    pub legal_basis: Option<String>,
+    /// The set.
+    #[arg(long)]
+    pub dataset: Option<DatasetId>,
+    /// A kind of entry, as the guide names it: permit, refusal, outcome… May be repeated.
+    #[arg(long = "kind", value_parser = PossibleValuesParser::new(KINDS))]
+    pub kinds: Vec<String>,
+    /// Not before this time: 2026-11-23T10:00:00Z.
+    #[arg(long)]
+    pub since: Option<Timestamp>,
+    /// Before this time.
+    #[arg(long)]
+    pub until: Option<Timestamp>,
+    /// Refusals alone.
+    #[arg(long, group = "answer")]
+    pub refused: bool,
+    /// All but refusals.
+    #[arg(long, group = "answer")]
+    pub permitted: bool,
+}

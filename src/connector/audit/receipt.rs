@@ -1,0 +1,106 @@
+//! One read as one file: agreement, signed request, decision and outcome, with their proofs.
+
+use crate::connector::node::Node;
+use crate::connector::receiving::kept_receipt;
+use perron_log::merkle::leaf_hash;
+use perron_log::{Checkpoint, SignedNote, TlogProof};
+use perron_model::agreement::AgreementPayload;
+use perron_model::entry::{AttachmentKind, Body, Entry};
+use perron_model::limits::MESSAGE_BYTES_MAX;
+use perron_model::request::{Receipt, ReceiptFile, ReceiptKind, claims_of};
+use perron_model::{Digest, Error, ErrorCode, Result, canonical};
+use serde_json::Value as Json;
+
+impl Node {
+    /// The receipt of a read, by its entry: a permit or a refusal where this side gave, what was
+    /// received where it asked. Its proofs end in the newest head that others cosigned, where one
+    /// covers them.
+    pub fn audit_receipt(&self, index: u64) -> Result<Json> {
+        if index >= self.ledger.reader().size() {
+            return Err(Error::new(ErrorCode::NotFound, "the log has no entry of this number"));
+        }
+        let leaf = self.leaf(index)?;
+        let entry = Entry::from_bytes(&leaf)?;
+        let receipt = match &entry.body {
+            Body::Decision(decision) => {
+                let hash = Digest::from_bytes(leaf_hash(&leaf).0);
+                let outcome = self.state.outcome_of(&hash)?;
+                let parts = self.receipt(index, outcome, self.stream_salt(&decision.request).to_vec())?;
+                let mut receipt = kept_receipt(&parts);
+                self.cosigned(&mut receipt.decision_proof, index)?;
+                if let Some(outcome) = outcome {
+                    self.cosigned(&mut receipt.outcome_proof, outcome)?;
+                }
+                receipt
+            }
+            Body::Received(_) => {
+                let bytes = self.attached(index, AttachmentKind::Receipt)?;
+                canonical::from_bytes::<Receipt>(&bytes, MESSAGE_BYTES_MAX)?
+            }
+            _ => {
+                let detail = format!("entry {index} is no read: name a permit, a refusal or what was received");
+                return Err(Error::new(ErrorCode::NotFound, detail));
+            }
+        };
+        let request = String::from_utf8(self.attached(index, AttachmentKind::Request)?)
+            .map_err(|_| Error::new(ErrorCode::LogDamaged, "a signed request is not UTF-8"))?;
+        let agreement = claims_of(&request)?.agreement;
+        let agreed = self
+            .state
+            .agreement(&agreement)
+            .ok_or_else(|| Error::new(ErrorCode::NotFound, "the read was under no agreement that is known here"))?;
+        let file = ReceiptFile {
+            kind: ReceiptKind::V1,
+            envelope: agreed.envelope.clone(),
+            request,
+            receipt,
+            entries: self.entries_of(&agreed.payload),
+        };
+        serde_json::to_value(&file).map_err(|_| Error::new(ErrorCode::Internal, "the receipt can't be written"))
+    }
+
+    fn attached(&self, index: u64, kind: AttachmentKind) -> Result<Vec<u8>> {
+        let attachments = self.ledger.reader().attachments(index);
+        let attachments = attachments.map_err(|e| Error::new(ErrorCode::LogUnavailable, e.to_string()))?;
+        let found = attachments.into_iter().find(|a| a.kind == kind as u16);
+        found
+            .map(|a| a.bytes)
+            .ok_or_else(|| Error::new(ErrorCode::NotFound, format!("entry {index} has no receipt attached")))
+    }
+
+    /// What the register in use says of both parties.
+    fn entries_of(&self, payload: &AgreementPayload) -> Vec<String> {
+        let register = self.register.load();
+        let parties = [&payload.provider, &payload.consumer];
+        parties.into_iter().filter_map(|p| register.entry_jws(p).map(str::to_owned)).collect()
+    }
+
+    /// Puts the proof in the newest head that others cosigned and that covers the entry.
+    fn cosigned(&self, proof: &mut String, index: u64) -> Result<()> {
+        let Some((size, note)) = newest(self.kept.cosigned_notes()?, self.ledger.origin(), index) else {
+            return Ok(());
+        };
+        let hashes = self.ledger.reader().inclusion_proof(index, size);
+        let hashes = hashes.map_err(|e| Error::new(ErrorCode::LogUnavailable, e.to_string()))?;
+        *proof = TlogProof { extra: None, index, hashes, checkpoint: note }.to_string();
+        Ok(())
+    }
+}
+
+/// The newest head of this log that covers the entry, with the signatures of all who cosigned it.
+fn newest(notes: Vec<SignedNote>, origin: &str, index: u64) -> Option<(u64, SignedNote)> {
+    let head = |note: &SignedNote| Checkpoint::parse_text(&note.text).ok();
+    let covers = |note: &SignedNote| head(note).filter(|h| h.origin == origin && h.size > index).map(|h| h.size);
+    let mut covering: Vec<(u64, SignedNote)> = notes.into_iter().filter_map(|n| Some((covers(&n)?, n))).collect();
+    covering.sort_by_key(|(size, _)| std::cmp::Reverse(*size));
+    let mut covering = covering.into_iter();
+    let (size, mut newest) = covering.next()?;
+    for (_, other) in covering.filter(|(_, note)| note.text == newest.text).collect::<Vec<_>>() {
+        for line in other.signatures {
+            if !newest.signatures.contains(&line) {
+                newest.signatures.push(line);
+            }
+        }
+    }
+    Some((size, newest))
+}

@@ -18,6 +18,7 @@ fn values_that_begin_with_a_hyphen_are_taken() {
             format!("agreement show {value} --dir d"),
             format!("agreement show -C d {value}"),
             format!("agreement verify e.json --authority {value}"),
+            format!("audit list --dir d --agreement {value} --user {value} --refused"),
         ] {
             let parsed = Cli::try_parse_from(std::iter::once("perron").chain(words.split(' ')));
             assert!(parsed.is_ok(), "{words}: {}", parsed.unwrap_err());

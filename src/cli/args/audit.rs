@@ -63,10 +63,10 @@ pub struct QuestionArgs {
     #[arg(long)]
     pub organisation: Option<ParticipantId>,
     /// A user, by pseudonym; or who acted, as `operator`.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub user: Option<String>,
     /// What happened under an agreement.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub agreement: Option<AgreementId>,
     /// The purpose stated (DPV IRI).
     #[arg(long)]

@@ -1,7 +1,7 @@
 # The commands of the project. CARGO_TARGET_DIR of the environment is honoured.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo build test soak differential mutants attacks clients policies lint fmt deny proto advisories dist bench bench-release
+.PHONY: fuzz help demo build test soak differential mutants attacks clients policies lint fmt deny proto advisories dist bench bench-release
 
 help:
 	@echo "make demo       builds, then plays the main job in front of you (LANG_DEMO=fr for French)"
@@ -10,6 +10,7 @@ help:
 	@echo "                and random statements over 300 random views against copies without what they hide"
 	@echo "make mutants    the mutation score of crates/model and crates/gate; part of make soak"
 	@echo "make attacks    attacks on released tables, 1,000 tries each; part of make soak"
+	@echo "make fuzz       the parsers of segments, tiles, notes, receipts and entries, FUZZ_SECONDS each (720)"
 	@echo "make policies   formats, tests and rebuilds the Rego modules (Go)"
 	@echo "make lint       formatting, and clippy of the whole workspace"
 	@echo "make deny       licences, bans and sources of the dependencies"
@@ -38,6 +39,10 @@ soak: build
 attacks: build
 	rm -rf $(TARGET)/attacks
 	$(TARGET)/debug/perron-bench attacks --perron $(TARGET)/debug/perron --dir $(TARGET)/attacks
+
+# The parsers of evidence, on stable Rust: an hour in all, FUZZ_SECONDS of each of the five.
+fuzz:
+	tools/fuzz/run.sh $(or $(FUZZ_SECONDS),720)
 
 # The policies in another evaluator of Rego: 100,000 generated cases without a difference.
 soak: differential

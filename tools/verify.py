@@ -3,8 +3,9 @@
 
     tools/verify.py DIR [--against NOTE_OR_DIR]... [--authority KEY]
 
-Needs Python 3.11 and the package `cryptography`. It shares no code with Perron. What it finds has the names of
-docs/reference/findings.md. Exit code: 0 nothing is wrong, 1 something is, 2 there is nothing to verify.
+Needs Python 3.11 and the package `cryptography`. It shares no code with Perron. What it reads is told in
+docs/reference/evidence.md; what it finds has the names of docs/reference/findings.md.
+Exit code: 0 nothing is wrong, 1 something is, 2 there is nothing to verify.
 """
 import argparse, base64, calendar, hashlib, json, pathlib, struct, time, tomllib
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

@@ -75,6 +75,9 @@ class Forger:
         for entry in [self.find(name) for name in ([names] if isinstance(names, str) else names)]:
             self.entries.remove(entry)
 
+    def until(self, name, **_):
+        self.entries = self.entries[:self.entries.index(self.find(name)) + 1]
+
     def swap(self, names, **_):
         one, two = (self.entries.index(self.find(name)) for name in names)
         self.entries[one], self.entries[two] = self.entries[two], self.entries[one]

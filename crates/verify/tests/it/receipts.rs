@@ -105,3 +105,27 @@ fn newer_entries_of_the_register_are_taken() {
     file.entries = vec![world.space.entry(&world.ville), world.space.entry(&world.inter)];
     verified(&file).unwrap();
 }
+
+#[test]
+fn the_program_verifies_a_receipt_and_says_so_by_its_exit_code() {
+    let world = World::new(1);
+    let file = world.root.path().join("read.json");
+    let bytes = canonical::to_bytes(&receipts(&world)[0]).unwrap();
+    std::fs::write(&file, [bytes.as_slice(), b"\n"].concat()).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_perron-verify"));
+        let ended = command.arg("--receipt").arg(&file).args(arguments).output().unwrap();
+        let said = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
+        (ended.status.code().unwrap(), said)
+    };
+    let (key, wrong) = (String::from(public(&authority())), String::from(public(&key(9, KeyUse::Register))));
+    let (code, said) = run(&["--authority", &key, "--lang", "fr"]);
+    assert!(code == 0 && said.contains("a permis à `inter`") && said.contains("ne montrent pas"), "{code}: {said}");
+    let (code, said) = run(&["--authority", &key, "--json"]);
+    assert!(code == 0 && said.contains("\"permitted\": true"), "{code}: {said}");
+    let (code, said) = run(&["--authority", &wrong]);
+    assert!(code == 1 && said.contains("signature_invalid"), "{code}: {said}");
+    assert_eq!(run(&[]).0, 64, "without the authority's key");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(run(&["--authority", &key]).0, 64, "without a file");
+}

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
     match verb {
         AuditVerb::List { dir, from, count, question } => {
-            let question = asked(question);
+            let question = asked(*question);
             let (mut next, mut left) = (Some(from), count);
             while let Some(from) = next.filter(|_| left > 0) {
                 let page = page(&dir.dir, &question, from, left)?;

@@ -21,7 +21,7 @@ pub enum AuditVerb {
         #[arg(long, default_value_t = 1000)]
         count: usize,
         #[command(flatten)]
-        question: QuestionArgs,
+        question: Box<QuestionArgs>,
     },
     /// One entry.
     Show {

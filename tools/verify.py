@@ -331,8 +331,8 @@ VERIFIED provider terminate TERMINATED;AGREED consumer terminate TERMINATED""".s
 
 class Entries:
     """What the entries say, each against those before it and against what it binds."""
-    def __init__(self, me, members, version, authority):
-        self.me, self.members, self.version, self.authority = me, members, version, authority
+    def __init__(self, me, members, version, authority, space):
+        self.me, self.members, self.version, self.authority, self.space = me, members, version, authority, space
         self.n, self.last, self.time, self.jumped, self.chains, self.open, self.intents = 0, None, 0, -10**9, {}, {}, set()
         self.steps, self.signed, self.known, self.kept, self.seen = {}, {}, {}, {}, (0, b"")
 
@@ -404,6 +404,8 @@ class Entries:
         e = canonical(self.attached(2, envelope))
         entries = [compact(e[f"{s}_entry"], "perron-participant+jws", alone(self.authority)) for s in ("provider", "consumer")]
         a = json.loads(unb64(e["agreement"]["payload"]))
+        need(all(t["space"] == a["space"] for t in entries), SIG, "entries of another space")
+        need(a["space"] == self.space, DOC, "an agreement of another space")
         at, parties = millis(a["timestamp"]), [t["participant"] for t in entries]
         for p, s, party in zip(parties, e["agreement"]["signatures"], (a["provider"], a["consumer"])):
             lives = p["id"] == party and p["status"] == "active" and millis(p["valid_from"]) <= at < millis(p["valid_until"])
@@ -445,7 +447,7 @@ class Entries:
         known, me = self.known[agreement], self.me["id"]
         ends = (n["from"], n["to"]) == ((me, other) if by == side else (other, me))
         sender = known["parties"][by == "consumer"]["id"] == n["from"] and side == known["side"]
-        need(ends and sender and n["act"]["kind"] == act and sha(jcs(n).encode()) == name, DOC, "other than its notice")
+        need(ends and sender and n["act"]["kind"] == act and n["space"] == self.space and sha(jcs(n).encode()) == name, DOC, "other than its notice")
         life, told = known["life"], n["act"] | {"by": by, "time": n["time"]}
         told_before = b64u(name) in life["told"] or act == "fact" and life["facts"].get(told["name"], "") >= n["time"]
         need(not told_before, "order", "the same notice was taken before")
@@ -626,7 +628,7 @@ def verify(folder, trust, config, authority, against):
             try: heads(path, members, origin, kept)
             except (Bad, OSError, *MALFORMED): pass  # a partner whose own log is broken still lends its file
     if not (folder / "log").is_dir(): return find("missing-file", "there is no log", where="log")
-    entries = Entries(me, members, version, authority)
+    entries = Entries(me, members, version, authority, config["space"])
     log = Log(folder / "log", origin, log_keys, kept, entries)
     envelopes = {f"{b64u(name)}.json": known["envelope"] for name, known in entries.known.items()}
     there = {f.name: f for f in (folder / "documents").glob("*")}

@@ -9,7 +9,7 @@ use crate::words::{Lang, Part, Phrase};
 use perron_log::merkle::leaf_hash;
 use perron_log::{TlogProof, Verifier};
 use perron_model::entry::{Body, Decision, Entry, Outcome, OutcomeStatus};
-use perron_model::limits::{DOCUMENT_BYTES_MAX, REQUEST_BYTES_MAX};
+use perron_model::limits::{MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX};
 use perron_model::participant::{KeyUse, Participant, PublicKey};
 use perron_model::request::{REQUEST_TYP, ReadRequest, Receipt, ReceiptFile};
 use perron_model::{Digest, Error, ErrorCode, Result, SpaceId, Timestamp, canonical};
@@ -45,7 +45,7 @@ pub struct ReceiptReport {
     pub outcome: Option<Ended>,
     /// Entries of the provider's log under the newest signature in it.
     pub size: u64,
-    /// Others who signed that they saw that log, and when.
+    /// Others who signed that they saw that log, and when: of those whose keys are in the receipt.
     pub cosigned: Vec<Cosigned>,
     /// Exactly what may be said.
     pub statements: Vec<String>,
@@ -113,7 +113,7 @@ struct Parties {
 /// # Errors
 /// `config_invalid` or `too_large`.
 pub fn read_receipt(file: &Path) -> Result<Vec<u8>> {
-    let bytes_max = u64::try_from(DOCUMENT_BYTES_MAX).unwrap_or(u64::MAX);
+    let bytes_max = u64::try_from(MESSAGE_BYTES_MAX).unwrap_or(u64::MAX);
     let mut bytes = read(file, bytes_max)?
         .ok_or_else(|| Error::new(ErrorCode::ConfigInvalid, format!("`{}` is not there", file.display())))?;
     if bytes.ends_with(b"\n") {
@@ -128,7 +128,7 @@ pub fn read_receipt(file: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// `signature_invalid`, `malformed` or `too_large`, with what doesn't hold.
 pub fn verify_receipt(bytes: &[u8], authority: &PublicKey) -> Result<ReceiptReport> {
-    let file: ReceiptFile = canonical::from_bytes(bytes, DOCUMENT_BYTES_MAX)?;
+    let file: ReceiptFile = canonical::from_bytes(bytes, MESSAGE_BYTES_MAX)?;
     let agreed = envelope::verify(&file.envelope, authority)?;
     let parties = Parties::of(&agreed, &file.entries, authority)?;
     let proven = parties.proven(&file.receipt.decision, &file.receipt.decision_proof)?;
@@ -184,8 +184,8 @@ impl Parties {
         let proof = TlogProof::parse(proof).map_err(|e| refuse(e.to_string()))?;
         let newest = self.provider.last().ok_or_else(|| refuse("no provider"))?;
         let keys: Vec<Verifier> = self.provider.iter().flat_map(log_verifiers).collect();
-        let all = || self.provider.iter().chain(&self.consumer);
-        let witnesses: Vec<_> = all().flat_map(|p| witness_verifiers(&self.space, p)).collect();
+        // Who signs that it saw its own log says nothing.
+        let witnesses: Vec<_> = self.consumer.iter().flat_map(|p| witness_verifiers(&self.space, p)).collect();
         let cosigners: Vec<Verifier> = witnesses.iter().map(|(_, v)| v.clone()).collect();
         let opened = proof.verify(&hash, &newest.log_origin, &keys, &cosigners).map_err(|e| refuse(e.to_string()))?;
         let mut cosigned = Vec::new();
@@ -246,7 +246,7 @@ fn report(agreed: &Agreed, decision: &Decision, proven: &Proven, ended: Option<&
         statements: Vec::new(),
         not_shown: Vec::new(),
         said: Vec::new(),
-        unsaid: vec![Phrase::new("receipt.unsaid", Vec::new())],
+        unsaid: vec![Phrase::new("receipt.unsaid", Vec::new()), Phrase::new("unsaid.key_time", Vec::new())],
     };
     report.said = said(&report);
     if report.cosigned.is_empty() {

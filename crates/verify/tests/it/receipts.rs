@@ -1,7 +1,7 @@
 //! One read as one file: verified with the authority's key alone, and nothing of it can be another.
 
-use crate::support::{Line, authority, key, public, write_log};
-use crate::world::World;
+use crate::support::{Line, Party, authority, key, public, write_log};
+use crate::world::{World, checkpoint_of};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use perron_model::entry::{AttachmentKind, Body};
@@ -60,7 +60,7 @@ fn a_receipt_says_who_read_what_for_what() {
         assert_eq!(report.reasons.is_empty(), report.permitted);
         ended.push(report.outcome.as_ref().map_or("refused", |o| o.status));
         // Nobody else signed the head that the provider gave with its answer.
-        assert!(report.cosigned.is_empty() && report.not_shown.len() == 2, "{report:#?}");
+        assert!(report.cosigned.is_empty() && report.not_shown.len() == 3, "{report:#?}");
     }
     assert_eq!(ended, ["complete", "complete", "refused", "nothing-left", "unknown-after-crash"]);
 }
@@ -96,6 +96,23 @@ fn whatever_is_another_in_a_receipt_is_refused() {
     assert!(verify_receipt(&canonical::to_bytes(file).unwrap(), &stranger).is_err());
     let spaced = [canonical::to_bytes(file).unwrap(), b" ".to_vec()].concat();
     assert_eq!(verify_receipt(&spaced, &public(&authority())).unwrap_err().code.as_str(), "malformed");
+}
+
+#[test]
+fn who_signs_that_it_saw_the_log_counts_unless_it_is_the_logs_own() {
+    let world = World::new(1);
+    let file = receipts(&world).remove(0);
+    let cosigned = |by: &Party| {
+        let mut file = file.clone();
+        for proof in [&mut file.receipt.decision_proof, &mut file.receipt.outcome_proof] {
+            let note = proof.split_once("\n\n").unwrap().1.to_owned();
+            proof.push_str(&format!("{}\n", by.cosigner().cosign(&checkpoint_of(&note), 1_790_000_000).unwrap()));
+        }
+        verified(&file).unwrap().cosigned.into_iter().map(|c| c.by).collect::<Vec<_>>()
+    };
+    assert_eq!(cosigned(&world.inter), ["inter"]);
+    assert!(cosigned(&world.ville).is_empty(), "of its own log");
+    assert!(cosigned(&world.tiers).is_empty(), "of one whose keys the receipt doesn't have");
 }
 
 #[test]

@@ -94,13 +94,13 @@ def uncbor(v):  # RFC 8949, 4.2.1
 
 # Bodies of entries: their fields from 0. t text, d digest, u number, i time, b truth, l texts, m digests by name,
 # s status; `?` may be absent. Those with `*` stand in an agreement's chain.
-BODIES = {1: ("start", "t t m"), 2: ("stop", "t"), 3: ("recovery", "u u d l"), 4: ("clock-jump", "i i"),
+BODIES = {1: ("start", "t t m t?"), 2: ("stop", "t"), 3: ("recovery", "u u d l"), 4: ("clock-jump", "i i"),
           10: ("negotiation", "t t t t t t d t?"), 11: ("agreement*", "d d t t t t t d? u? u?"),
           12: ("notice*", "d d t t t t t t?"), 20: ("intent*", "d t t t"),
           21: ("decision", "d b l l d d d? u u t t t? t d? u? u?"), 22: ("outcome*", "d s t? u u u u d u u?"),
           23: ("received*", "d d? d? u u d t? d?"), 24: ("release*", "t d d u u u? u? u?"),
           25: ("schema-grant*", "t u"), 26: ("plan-refusal*", "t t t? d"), 30: ("refusal-summary", "t t u u d"),
-          31: ("checkpoint-kept", "t u d"), 32: ("staff-refusal", "t t t t?"), 40: ("administration", "t t d"),
+          31: ("checkpoint-kept", "t u d"), 32: ("staff-refusal", "t t t t?"), 33: ("extract*", "t t"), 40: ("administration", "t t d"),
           41: ("register-seen", "u d")}
 FITS = {"t": lambda v: isinstance(v, str), "d": lambda v: isinstance(v, bytes), "b": lambda v: isinstance(v, bool),
         "u": lambda v: type(v) is int and v >= 0, "i": lambda v: type(v) is int and 0 <= v < 253402300800000,
@@ -371,7 +371,7 @@ class Entries:
     def who(self, name, agreement=b""):
         return [p for p in [self.members.get(name), *self.known.get(agreement, {}).get("parties", [])] if p and p["id"] == name]
 
-    def start(self, program, origin, modules):
+    def start(self, program, origin, modules, engine):
         left, self.open = self.open, {}
         need(origin == self.me["log_origin"] and not left, "order", "another origin, or reads without an outcome")
 
@@ -436,6 +436,10 @@ class Entries:
         if any(act["kind"] == "revoke" for act in acts): return "revoked"
         if life["now"] != name: return "amended"
         return "suspended" if any(t["kind"] == "suspend" and n not in lifted for n, t in life["told"].items()) else "in-force"
+
+    def extract(self, to, by):
+        known = self.known.get(self.chain["name"])
+        need(not known or to in [p["id"] for p in known["parties"] if p["id"] != self.me["id"]], "order", "to another")
 
     def notice(self, name, signed, other, side, by, act, standing, decided):
         text = self.attached(10, signed).decode()

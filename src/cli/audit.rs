@@ -1,5 +1,8 @@
 //! `perron audit`.
 
+mod extract;
+mod replay;
+
 use crate::api::grpc::admin::Command;
 use crate::cli::args::{AuditVerb, QuestionArgs};
 use crate::cli::output::say;
@@ -38,7 +41,10 @@ pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
             say!("{}", String::from_utf8_lossy(&canonical::to_bytes(&file)?));
             Ok(())
         }
+        AuditVerb::Extract { dir, agreement } => extract::extract(&dir.dir, agreement),
+        AuditVerb::Reconcile { dir, extract, ours } => extract::match_with(&dir.dir, &extract, ours.as_deref(), output),
         AuditVerb::Exchange { dir, with } => client::print(&dir.dir, &Command::AuditExchange { with }, output),
+        AuditVerb::Replay { directory, modules } => replay::replay(&directory, modules, output),
         AuditVerb::Verify { directory, against } => verify(&directory, &against, output),
     }
 }

@@ -1,8 +1,10 @@
 //! What users of the organisation ask about what is here: lists, and entries of the log.
 
+mod extract;
 mod question;
 mod receipt;
 
+pub use extract::{ExtractBegun, ExtractPage};
 pub use question::Question;
 
 use crate::connector::node::Node;
@@ -123,8 +125,17 @@ impl Node {
     }
 
     /// Entries of the log from `from` on that answer a question, `count` at the most; and where to
-    /// go on, unless the log's end was reached.
-    pub fn audit_list(&self, question: &Question, from: u64, count: usize) -> Result<Json> {
+    /// go on, unless the log's end was reached. That they were looked at is an entry of its own,
+    /// durable before they are told.
+    pub async fn audit_list(&self, actor: &str, question: &Question, from: u64, count: usize) -> Result<Json> {
+        let (entries, next, end) = self.entries_that_fit(question, from, count)?;
+        let look = json!({"question": question, "from": from, "to": next, "told": entries.len()});
+        self.administer("audit.list", actor, canonical::to_bytes(&look)?).await?;
+        Ok(json!({"entries": entries, "next": (next < end).then_some(next)}))
+    }
+
+    /// As [`Self::audit_list`]: the entries, where to go on, and the log's end.
+    fn entries_that_fit(&self, question: &Question, from: u64, count: usize) -> Result<(Vec<Json>, u64, u64)> {
         let end = self.ledger.reader().size();
         let last = end.min(from.saturating_add(AUDIT_ENTRIES_LOOKED_AT_MAX));
         let (mut entries, mut next) = (Vec::new(), from);
@@ -137,12 +148,12 @@ impl Node {
             }
             next = next.saturating_add(1);
         }
-        Ok(json!({"entries": entries, "next": (next < end).then_some(next)}))
+        Ok((entries, next, end))
     }
 }
 
 /// What entries are called when they are told of.
-pub const KINDS: [&str; 20] = [
+pub const KINDS: [&str; 21] = [
     "start",
     "stop",
     "recovery",
@@ -161,6 +172,7 @@ pub const KINDS: [&str; 20] = [
     "refusal-summary",
     "checkpoint-kept",
     "staff-refusal",
+    "extract",
     "administration",
     "register-seen",
 ];
@@ -176,7 +188,9 @@ pub fn describe(leaf: &[u8]) -> Result<Json> {
 
 fn facts(body: &Body) -> (&'static str, Json) {
     match body {
-        Body::Start(b) => ("start", json!({"program": b.program, "origin": b.origin, "modules": b.modules})),
+        Body::Start(b) => {
+            ("start", json!({"program": b.program, "origin": b.origin, "modules": b.modules, "engine": b.engine}))
+        }
         Body::Stop(b) => ("stop", json!({"reason": b.reason})),
         Body::Recovery(b) => {
             ("recovery", json!({"offset": b.offset, "length": b.length, "digest": b.digest, "asked": b.asked}))
@@ -222,6 +236,7 @@ fn facts(body: &Body) -> (&'static str, Json) {
         Body::StaffRefusal(b) => {
             ("staff-refusal", json!({"user": b.user, "action": b.action, "reason": b.reason, "purpose": b.purpose}))
         }
+        Body::Extract(b) => ("extract", json!({"to": b.to, "by": b.by})),
         Body::Administration(b) => {
             ("administration", json!({"action": b.action, "actor": b.actor, "document": b.document}))
         }

@@ -23,5 +23,5 @@ pub mod users;
 pub mod watching;
 pub mod witness;
 
-pub use audit::{KINDS, Question};
-pub use node::Node;
+pub use audit::{ExtractBegun, ExtractPage, KINDS, Question};
+pub use node::{MODULES, Node};

@@ -166,11 +166,14 @@ impl Node {
 
     /// Writes the entry of the start. Nothing is served before.
     pub async fn start(&self) -> Result<()> {
+        // Before anything is decided by them.
+        self.policies.keep(&self.data.join(MODULES))?;
         let modules = self.policies.digests().clone();
         let body = Body::Start(Start {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             origin: self.ledger.origin().to_owned(),
             modules,
+            engine: Some(crate::policy::ENGINE.to_owned()),
         });
         self.ledger.append(Draft::plain(body)).await?;
         self.take_up_open_reads()?;
@@ -253,6 +256,9 @@ impl Node {
             .map(|_| ())
     }
 }
+
+/// Folder of the policy modules that decided here.
+pub const MODULES: &str = "modules";
 
 /// File of the secret of masks, beside the keys.
 pub const MASK_SECRET: &str = "mask.secret";

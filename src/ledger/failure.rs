@@ -62,6 +62,7 @@ pub(super) fn ends_something(body: &Body) -> bool {
         | Body::SchemaGrant(_)
         | Body::PlanRefusal(_)
         | Body::CheckpointKept(_)
+        | Body::Extract(_)
         | Body::StaffRefusal(_) => false,
     }
 }

@@ -9,15 +9,18 @@
 mod answer;
 mod instance;
 mod pool;
+mod replay;
 
+pub use crate::policy::replay::{Replayed, Replayer};
+
+use crate::files::write_atomically;
 use crate::policy::answer::report;
 use crate::policy::instance::Bounds;
 use crate::policy::pool::Pool;
 use perron_gate::Evaluated;
 use perron_model::decision::{AccessInput, ModuleDigests, StaffInput, Verdict};
-use perron_model::limits::MESSAGE_BYTES_MAX;
 use perron_model::report::Report;
-use perron_model::{Error, ErrorCode, Result, canonical};
+use perron_model::{Digest, Error, ErrorCode, Result};
 use serde::Serialize;
 use std::fmt::Display;
 use std::fs::DirBuilder;
@@ -25,6 +28,9 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wasmtime::{Cache, CacheConfig, Config, Engine};
+
+/// The evaluator of the modules, with the versions that this program was built with.
+pub const ENGINE: &str = env!("PERRON_POLICY_ENGINE");
 
 /// `policies/access.rego` with `policies/odrl.rego`, compiled.
 const ACCESS: &[u8] = include_bytes!("../../policies/compiled/access.wasm");
@@ -88,10 +94,18 @@ impl Policies {
         report(self.0.access.evaluate_apart(REPORT, input, Bounds::of_reports()).await?)
     }
 
-    /// Decides anew from a recorded input (canonical JSON of an [`AccessInput`]): invariant 5.
-    pub async fn replay(&self, input: &[u8]) -> Result<Evaluated> {
-        let input: AccessInput = canonical::from_bytes(input, MESSAGE_BYTES_MAX)?;
-        perron_gate::Policy::access(self, &input).await
+    /// Keeps the modules in `folder`, each named by its digest: what was decided by them can be
+    /// decided again by a program that has others.
+    pub fn keep(&self, folder: &Path) -> Result<()> {
+        let failed = |_| Error::new(ErrorCode::ConfigInvalid, "the folder of the policy modules can't be made");
+        DirBuilder::new().recursive(true).create(folder).map_err(failed)?;
+        for wasm in [ACCESS, STAFF] {
+            let name = replay::file_name(&Digest::of(wasm));
+            if !folder.join(&name).exists() {
+                write_atomically(folder, &name, wasm)?;
+            }
+        }
+        Ok(())
     }
 }
 

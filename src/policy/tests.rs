@@ -2,7 +2,9 @@
 
 use super::*;
 use perron_gate::Policy as _;
+use perron_model::canonical;
 use perron_model::decision::{AgreementFacts, PartyFacts, Refused, RequestFacts, StateFacts};
+use perron_model::entry::Decision;
 use perron_model::limits;
 use perron_model::participant::Status;
 use perron_model::policy::{Constraint, Left, Numbering, Operator, Rule, Rules, Scalar, Test};
@@ -382,18 +384,93 @@ async fn a_module_without_the_interface_or_the_entrypoint_is_refused() {
     assert_eq!(other.decide(&good()).await.unwrap_err().code, ErrorCode::EvaluationFailed);
 }
 
+/// A decision as the log tells of it, with what is attached to it.
+fn recorded(input: &AccessInput, verdict: &Verdict, module: Digest) -> (Decision, Vec<u8>) {
+    let attached = [&[7; 16][..], &canonical::to_bytes(input).unwrap()].concat();
+    let refused = match verdict {
+        Verdict::Permit => Vec::new(),
+        Verdict::Refuse(refused) => refused.clone(),
+    };
+    let decision = Decision {
+        request: Digest::of(b"request"),
+        permitted: refused.is_empty(),
+        reasons: refused.iter().map(|r| r.code.clone()).collect(),
+        clauses: refused.iter().map(|r| r.clause.clone()).collect(),
+        module,
+        input: Digest::of(&attached),
+        snapshot: None,
+        uses: 0,
+        register: 1,
+        consumer: "inter".to_owned(),
+        purpose: input.request.purpose.clone(),
+        legal_basis: None,
+        user: "u".to_owned(),
+        beside: None,
+        reserved: None,
+        volume: None,
+    };
+    (decision, attached)
+}
+
 #[tokio::test]
 async fn a_recorded_input_gives_the_same_answer_again() {
     let policies = Policies::load_uncached().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut replayer = Replayer::new(folder.path()).unwrap();
     let mut refused = good();
     refused.state.uses = 10;
     for input in [good(), refused] {
-        let bytes = canonical::to_bytes(&input).unwrap();
         let first = policies.access(&input).await.unwrap();
-        let again = policies.replay(&bytes).await.unwrap();
-        assert_eq!((first.verdict, first.module), (again.verdict, again.module));
+        let (decision, attached) = recorded(&input, &first.verdict, first.module);
+        assert_eq!(replayer.decide(&decision, &attached).await.unwrap(), Replayed::Same);
+        // Told otherwise than it was decided.
+        let mut turned = decision.clone();
+        turned.permitted = !turned.permitted;
+        let again = replayer.decide(&turned, &attached).await.unwrap();
+        assert_eq!(again, Replayed::Otherwise(first.verdict.clone()));
+        let mut elsewhere = decision.clone();
+        elsewhere.clauses.iter_mut().for_each(|clause| clause.push('x'));
+        let again = replayer.decide(&elsewhere, &attached).await.unwrap();
+        let due = if decision.permitted { Replayed::Same } else { Replayed::Otherwise(first.verdict) };
+        assert_eq!(again, due);
     }
-    assert!(policies.replay(b"{}").await.is_err());
+    let (decision, attached) = recorded(&good(), &Verdict::Permit, policies.digests()["access"]);
+    assert!(replayer.decide(&decision, b"short").await.is_err());
+    assert!(replayer.decide(&decision, &[&attached[..16], b"{ }"].concat()).await.is_err());
+    assert_eq!(replayer.decide(&decision, &attached[..16]).await.unwrap(), Replayed::NotEvaluated);
+    let again = replayer.decide(&decision, &[&attached[..16], b"{}"].concat()).await.unwrap();
+    assert!(matches!(again, Replayed::Otherwise(Verdict::Refuse(_)) | Replayed::FailsNow(_)), "{again:?}");
+    let (failed, attached) = recorded(&good(), &Verdict::Permit, Digest::of(b""));
+    assert_eq!(replayer.decide(&failed, &attached).await.unwrap(), Replayed::FailedThen);
+}
+
+/// By a module of the folder, which its digest names: here one that isn't the program's own.
+#[tokio::test]
+async fn a_module_that_was_kept_decides_again() {
+    let folder = tempfile::tempdir().unwrap();
+    // A custom section changes the digest and nothing else.
+    let other = [ACCESS, &[0, 2, 1, b'x']].concat();
+    let digest = Digest::of(&other);
+    let (decision, attached) = recorded(&good(), &Verdict::Permit, digest);
+    let decide = async || Replayer::new(folder.path()).unwrap().decide(&decision, &attached).await;
+    assert_eq!(decide().await.unwrap(), Replayed::NoModule(digest));
+    let file = folder.path().join(replay::file_name(&digest));
+    std::fs::write(&file, ACCESS).unwrap();
+    assert_eq!(decide().await.unwrap_err().code, ErrorCode::LogDamaged);
+    std::fs::write(&file, &other).unwrap();
+    assert_eq!(decide().await.unwrap(), Replayed::Same);
+
+    let policies = Policies::load_uncached().unwrap();
+    let kept = folder.path().join("kept");
+    for _ in 0..2 {
+        policies.keep(&kept).unwrap();
+        let files = std::fs::read_dir(&kept).unwrap();
+        let mut names: Vec<String> = files.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        let mut due: Vec<String> = policies.digests().values().map(|d| format!("{d}.wasm")).collect();
+        due.sort();
+        assert_eq!(names, due);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! What an auditor asks of a running process: by whom, under what, refused or not.
 
-use crate::world::{CONSUMER, PROVIDER, PURPOSE, World, output};
+use crate::world::{CONSUMER, PROVIDER, PURPOSE, World, output, perron};
 use serde_json::Value as Json;
 
 fn asked(world: &World, name: &str, question: &[&str]) -> Vec<Json> {
@@ -42,6 +42,12 @@ fn an_auditor_asks_in_their_own_words() {
     assert_eq!(kinds(&from_then), ["permit"]);
     assert!(of(&["--until", at, "--kind", "permit"]).is_empty());
 
+    // Who looked, at what, is in the log before the answer is given.
+    let looks = of(&["--kind", "administration", "--user", "operator"]);
+    let last = looks.iter().rfind(|e| e["facts"]["action"] == "audit.list").unwrap();
+    assert!(last["index"].as_u64() > permits[0]["index"].as_u64(), "{looks:#?}");
+    assert_eq!(of(&["--kind", "administration"]).len(), looks.len() + 1);
+
     // Page by page, the same.
     let all = of(&[]);
     let paged: Vec<Json> = (0..all.len()).flat_map(|i| of(&["--from", &i.to_string(), "--count", "1"])).collect();
@@ -77,9 +83,101 @@ fn a_read_is_one_file_that_the_authoritys_key_alone_verifies() {
     // The consumer signed that it saw the log which holds both.
     assert_eq!(given.cosigned.iter().map(|c| c.by.as_str()).collect::<Vec<_>>(), [CONSUMER]);
 
+    let acts = asked(&world, PROVIDER, &["--kind", "administration"]);
+    assert!(acts.iter().any(|e| e["facts"]["action"] == "audit.receipt"), "{acts:#?}");
     let start = world.of(PROVIDER, &["audit", "receipt"], &["0"]).unwrap_err();
     assert_eq!(start.code, "not_found", "{start:?}");
     let beyond = world.of(PROVIDER, &["audit", "receipt"], &["100000"]).unwrap_err();
     assert_eq!(beyond.code, "not_found", "{beyond:?}");
     world.stop(PROVIDER);
+}
+
+/// Each side gives the other its chain; the auditor of either matches them.
+#[test]
+fn both_sides_chains_tell_the_same() {
+    use perron_model::entry::Body;
+    use perron_verify::{DifferenceKind, open_extract, reconcile};
+    let mut world = World::new();
+    let agreement = world.agree("2099-01-01T00:00:00Z");
+    world.query(&agreement, "SELECT count(*) FROM data").unwrap();
+    world.query(&agreement, "SELECT 1").unwrap();
+    let key = std::fs::read_to_string(world.dir(PROVIDER).join("trust/authority.key")).unwrap();
+    let authority = perron_model::participant::PublicKey::try_from(key.trim().to_owned()).unwrap();
+    let extract = |name: &str| {
+        let out = output(&["audit", "extract", "--dir", &world.path(name), &agreement], &[]);
+        assert!(out.status.success(), "{out:?}");
+        world.write(&format!("{name}.extract"), std::str::from_utf8(&out.stdout).unwrap())
+    };
+    let (given, own) = (extract(PROVIDER), extract(CONSUMER));
+    let text = std::fs::read_to_string(&given).unwrap();
+    let open = |text: &str| open_extract(&mut text.as_bytes(), &authority);
+    let theirs = open(&text).unwrap();
+    let told = asked(&world, PROVIDER, &["--agreement", &agreement]);
+    assert_eq!(theirs.entries.len(), told.iter().filter(|e| !e["chain"].is_null()).count());
+    assert_eq!((theirs.owner.as_str(), theirs.to.as_str()), (PROVIDER, CONSUMER));
+    assert_eq!(told.last().unwrap()["kind"], "extract");
+
+    let matched = world.of(CONSUMER, &["audit", "reconcile"], &[&given]).unwrap();
+    assert_eq!((matched["reads"].as_u64(), matched["differences"].as_array().map(Vec::len)), (Some(2), Some(0)));
+    let again = world.of(PROVIDER, &["audit", "reconcile"], &[&own, "--ours", &given]).unwrap();
+    assert_eq!(again["reads"], matched["reads"]);
+
+    // Nothing of it can be taken out, put in another order, or given as somebody else's.
+    let lines: Vec<&str> = text.lines().collect();
+    let of = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    for at in 0..lines.len() {
+        let left: Vec<&str> = lines.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, line)| *line).collect();
+        assert!(open(&of(&left)).is_err(), "without line {at}");
+    }
+    let mut swapped = lines.clone();
+    swapped.swap(2, 3);
+    assert_eq!(open(&of(&swapped)).unwrap_err().code.as_str(), "log_damaged");
+    let renamed = text.replacen(&format!("\"to\":\"{CONSUMER}\""), "\"to\":\"autrui\"", 1);
+    assert_eq!(open(&renamed).unwrap_err().code.as_str(), "signature_invalid");
+    assert!(open(text.trim_end()).is_err() && open("").is_err());
+
+    // What one side hides, or tells otherwise, the other one's chain shows.
+    let ours = open_extract(&mut std::fs::read(&own).unwrap().as_slice(), &authority).unwrap();
+    let later = |mut extract: perron_verify::OpenedExtract| {
+        extract.given = extract.given.plus_millis(3_600_000);
+        extract
+    };
+    let (theirs, ours) = (later(theirs), later(ours));
+    assert!(reconcile(&theirs, &ours).unwrap().is_same());
+    let without = |extract: &perron_verify::OpenedExtract, hidden: fn(&Body) -> bool| {
+        let mut extract = extract.clone();
+        let place = extract.entries.iter().position(|(_, entry)| hidden(&entry.body)).unwrap();
+        extract.entries.remove(place);
+        extract
+    };
+    let kinds = |theirs, ours| reconcile(theirs, ours).unwrap().differences.iter().map(|d| d.kind).collect::<Vec<_>>();
+    let hidden = without(&theirs, |body| matches!(body, Body::Decision(_)));
+    assert_eq!(kinds(&hidden, &ours), [DifferenceKind::DecisionMissing]);
+    let hidden = without(&theirs, |body| matches!(body, Body::Outcome(_)));
+    assert_eq!(kinds(&hidden, &ours), [DifferenceKind::OutcomeMissing]);
+    let hidden = without(&ours, |body| matches!(body, Body::Intent(_)));
+    assert_eq!(kinds(&theirs, &hidden), [DifferenceKind::RequestMissing]);
+    let mut fewer = theirs.clone();
+    for (_, entry) in &mut fewer.entries {
+        if let Body::Outcome(outcome) = &mut entry.body {
+            outcome.rows += 1;
+        }
+    }
+    assert_eq!(kinds(&fewer, &ours), [DifferenceKind::AnswerDiffers; 2]);
+    let mut refused = theirs.clone();
+    for (_, entry) in &mut refused.entries {
+        if let Body::Decision(decision) = &mut entry.body {
+            decision.permitted = false;
+        }
+    }
+    assert_eq!(kinds(&refused, &ours), [DifferenceKind::RefusalDiffers; 2]);
+    assert!(reconcile(&theirs, &theirs).is_err());
+
+    for name in [PROVIDER, CONSUMER] {
+        world.stop(name);
+        world.verify(name);
+        let replayed = perron(&["audit", "replay", &world.path(name)]).unwrap();
+        let decisions = if name == PROVIDER { 2 } else { 0 };
+        assert_eq!((replayed["decisions"].as_u64(), &replayed["same"]), (Some(decisions), &replayed["decisions"]));
+    }
 }

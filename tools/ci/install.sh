@@ -10,6 +10,7 @@ need() {
     command -v "$1" >/dev/null || { echo "\`$1\` is missing: apt-get install $2" >&2; missing=1; }
 }
 need cc gcc
+need c++ g++
 need perl perl
 need go golang-go
 need javac openjdk-17-jdk-headless

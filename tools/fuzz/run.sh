@@ -15,11 +15,31 @@ coverage="$coverage -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-
 coverage="$coverage -Cllvm-args=-sanitizer-coverage-trace-compares"
 CARGO_TARGET_DIR="$target" RUSTFLAGS="$coverage" cargo build --locked --bins --target "$host"
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-for name in segment tile note receipt entry; do
-    mkdir -p "$target/corpus/$name" "$target/found"
-    "$target/$host/debug/$name" "$target/corpus/$name" "corpus/$name" -max_total_time="$seconds" -max_len=16384 \
-        -artifact_prefix="$target/found/$name-" -print_final_stats=1 > "$log" 2>&1 || { cat "$log"; exit 1; }
-    echo "$name: $seconds s, $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs, nothing found"
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+mkdir -p "$target/found"
+fuzz() {
+    mkdir -p "$target/corpus/$1"
+    "$target/$host/debug/$1" "$target/corpus/$1" "corpus/$1" -max_total_time="$seconds" -max_len=16384 \
+        -artifact_prefix="$target/found/$1-" -print_final_stats=1 > "$logs/$1" 2>&1
+}
+
+# Two at a time.
+targets=(segment tile note receipt entry extract)
+broken=0
+for ((at = 0; at < ${#targets[@]}; at += 2)); do
+    pair=("${targets[@]:at:2}")
+    running=()
+    for name in "${pair[@]}"; do fuzz "$name" & running+=($!); done
+    for place in "${!pair[@]}"; do
+        name=${pair[place]}
+        if wait "${running[place]}"; then
+            echo "$name: $seconds s, $(sed -n 's/^stat::number_of_executed_units: *//p' "$logs/$name") inputs, nothing found"
+        else
+            cat "$logs/$name"
+            broken=$((broken + 1))
+        fi
+    done
 done
+echo "$((${#targets[@]} - broken)) passed, $broken failed"
+[ "$broken" -eq 0 ]

@@ -124,6 +124,9 @@ pub enum Body {
     /// A user of the organisation was refused by its own rules.
     #[n(32)]
     StaffRefusal(#[n(0)] StaffRefusal),
+    /// The other party of an agreement was given its chain up to this entry.
+    #[n(33)]
+    Extract(#[n(0)] Extract),
     /// An act of administration.
     #[n(40)]
     Administration(#[n(0)] Administration),

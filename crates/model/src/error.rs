@@ -162,6 +162,8 @@ codes! {
     LogTailLost = "log_tail_lost", 15, 500;
     /// The log doesn't verify.
     LogDamaged = "log_damaged", 15, 500;
+    /// Two pieces of evidence that have to say the same don't.
+    EvidenceDiffers = "evidence_differs", 15, 500;
     /// A checkpoint shows another history than one kept.
     LogForked = "log_forked", 15, 500;
     /// The clock went back.

@@ -12,6 +12,7 @@ pub mod dataset;
 pub mod decision;
 pub mod entry;
 pub mod error;
+pub mod extract;
 pub mod id;
 pub mod life;
 pub mod limits;

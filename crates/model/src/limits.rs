@@ -235,6 +235,16 @@ pub const TERMS_AT_HAND_MAX: usize = 10_000;
 /// Rows that a printed answer shows of a table at the most.
 pub const PRINTED_ROWS_MAX: usize = 10_000;
 
+/// Largest policy module that recorded decisions are evaluated by again, in bytes.
+pub const MODULE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Policy modules that one log's decisions are evaluated by again at the most.
+pub const MODULES_MAX: usize = 256;
+
+/// Entries of the largest chain that an extract gives.
+pub const EXTRACT_LEAVES_MAX: usize = 1_000_000;
+/// Differences between two pieces of evidence that are told one by one; others are counted.
+pub const DIFFERENCES_TOLD_MAX: usize = 1_000;
+
 /// Entries that one question of an auditor looks at before it says where it goes on.
 pub const AUDIT_ENTRIES_LOOKED_AT_MAX: u64 = 10_000;
 /// Entries that one page of an auditor's listing has at the most.

@@ -9,17 +9,23 @@
 mod directory;
 mod documents;
 mod envelope;
+mod extract;
 mod jws;
 mod kept;
 pub mod limits;
+mod parties;
 mod reading;
 mod receipt;
+mod reconcile;
 mod register;
 mod report;
 mod signatures;
 mod verify;
 pub mod words;
 
-pub use receipt::{Cosigned, Ended, ReceiptReport, read_receipt, verify_receipt};
+pub use extract::{ExtractReport, OpenedExtract, open_extract, read_extract};
+pub use parties::Cosigned;
+pub use receipt::{Ended, ReceiptReport, read_receipt, verify_receipt};
+pub use reconcile::{Difference, DifferenceKind, Reconciled, reconcile};
 pub use report::{Authority, AuthoritySource, Finding, KeptHead, Report};
-pub use verify::{Options, verify, verify_with};
+pub use verify::{Options, Visit, verify, verify_visiting, verify_with};

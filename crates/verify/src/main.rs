@@ -6,7 +6,8 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use perron_model::participant::PublicKey;
 use perron_verify::words::{Lang, Phrase, word};
-use perron_verify::{AuthoritySource, Finding, Options, Report, read_receipt, verify_receipt, verify_with};
+use perron_verify::{AuthoritySource, Finding, Options, Reconciled, Report};
+use perron_verify::{read_extract, read_receipt, reconcile, verify_receipt, verify_with};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,11 +25,17 @@ const EXIT_USAGE: u8 = 64;
 #[command(name = "perron-verify", version)]
 struct Args {
     /// Directory of the organisation, stopped, or a copy of it
-    #[arg(required_unless_present = "receipt")]
+    #[arg(required_unless_present_any = ["receipt", "extract"])]
     dir: Option<PathBuf>,
     /// Verify a receipt (`perron audit receipt`) instead of a directory
     #[arg(long, value_name = "FILE", requires = "authority", conflicts_with_all = ["dir", "against"])]
     receipt: Option<PathBuf>,
+    /// Verify an extract (`perron audit extract`) instead of a directory
+    #[arg(long, value_name = "FILE", requires = "authority", conflicts_with_all = ["dir", "against", "receipt"])]
+    extract: Option<PathBuf>,
+    /// The other side's extract, to reconcile it with
+    #[arg(long, value_name = "FILE", requires = "extract")]
+    with: Option<PathBuf>,
     /// Directory of another organisation, or a checkpoint that someone kept; may be repeated
     #[arg(long, value_name = "PATH")]
     against: Vec<PathBuf>,
@@ -54,6 +61,9 @@ fn main() -> ExitCode {
     };
     if let (Some(file), Some(authority)) = (&args.receipt, &args.authority) {
         return receipt(file, authority, &args);
+    }
+    if let (Some(file), Some(authority)) = (&args.extract, &args.authority) {
+        return extracts(file, authority, &args);
     }
     let dir = args.dir.clone().unwrap_or_default();
     match verify_with(&dir, &Options { against: args.against.clone(), authority: args.authority }) {
@@ -94,6 +104,31 @@ fn receipt(file: &Path, authority: &PublicKey, args: &Args) -> ExitCode {
         }
         Err(error) => failed("receipt.invalid", &error, args.lang, EXIT_FINDINGS),
     }
+}
+
+/// The chain of one agreement, or both sides' chains of it.
+fn extracts(file: &Path, authority: &PublicKey, args: &Args) -> ExitCode {
+    let open = |file: &Path| read_extract(file, authority);
+    let opened = open(file).and_then(|one| args.with.as_deref().map(open).transpose().map(|other| (one, other)));
+    let (one, other) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return failed("extract.invalid", &error, args.lang, EXIT_FINDINGS),
+    };
+    let reports: Vec<_> = [Some(&one), other.as_ref()].into_iter().flatten().map(|e| e.report(args.lang)).collect();
+    let reconciled = match other.as_ref().map(|other| reconcile(&one, other)).transpose() {
+        Ok(reconciled) => reconciled,
+        Err(error) => return failed("extract.invalid", &error, args.lang, EXIT_FINDINGS),
+    };
+    let is_same = reconciled.as_ref().is_none_or(Reconciled::is_same);
+    if args.json {
+        let told = serde_json::json!({"extracts": reports, "reconciled": reconciled});
+        return printed(&serde_json::to_string_pretty(&told).unwrap_or_default(), is_same);
+    }
+    let mut lines: Vec<String> = reports.iter().flat_map(|report| report.statements.clone()).collect();
+    lines.extend(reconciled.iter().flat_map(|reconciled| reconciled.words(args.lang)));
+    lines.push(word(args.lang, "line.unsaid").to_owned());
+    lines.extend(one.report(args.lang).not_shown.into_iter().map(|text| format!("  {text}")));
+    printed(&lines.join("\n"), is_same)
 }
 
 fn json(report: &Report) -> String {

@@ -3,16 +3,16 @@
 use crate::directory::read;
 use crate::envelope::{self, Agreed};
 use crate::jws;
-use crate::limits::CLOCKS_APART_MS_MAX;
-use crate::register::{log_verifiers, open_entry, witness_verifiers};
+use crate::parties::{Cosigned, Parties};
 use crate::words::{Lang, Part, Phrase};
-use perron_log::merkle::leaf_hash;
-use perron_log::{TlogProof, Verifier};
+use perron_log::TlogProof;
+use perron_log::merkle::{leaf_hash, verify_inclusion};
 use perron_model::entry::{Body, Decision, Entry, Outcome, OutcomeStatus};
-use perron_model::limits::{MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX};
-use perron_model::participant::{KeyUse, Participant, PublicKey};
-use perron_model::request::{REQUEST_TYP, ReadRequest, Receipt, ReceiptFile};
-use perron_model::{Digest, Error, ErrorCode, Result, SpaceId, Timestamp, canonical};
+use perron_model::limits::MESSAGE_BYTES_MAX;
+use perron_model::negotiation::Side;
+use perron_model::participant::PublicKey;
+use perron_model::request::{Receipt, ReceiptFile};
+use perron_model::{Digest, Error, ErrorCode, Result, Timestamp, canonical};
 use serde::Serialize;
 use std::path::Path;
 
@@ -72,15 +72,6 @@ pub struct Ended {
     pub bytes: u64,
 }
 
-/// Someone who signed that they saw the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Cosigned {
-    /// Who.
-    pub by: String,
-    /// When, by their clock.
-    pub at: Option<Timestamp>,
-}
-
 impl ReceiptReport {
     /// What may be said, in a language.
     pub fn statements_in(&self, lang: Lang) -> Vec<String> {
@@ -99,13 +90,6 @@ struct Proven {
     leaf: Digest,
     size: u64,
     cosigned: Vec<Cosigned>,
-}
-
-/// The parties as the envelope and newer entries of the register tell of them.
-struct Parties {
-    space: SpaceId,
-    provider: Vec<Participant>,
-    consumer: Vec<Participant>,
 }
 
 /// Reads a receipt's file, with or without a line's end.
@@ -131,7 +115,7 @@ pub fn verify_receipt(bytes: &[u8], authority: &PublicKey) -> Result<ReceiptRepo
     let file: ReceiptFile = canonical::from_bytes(bytes, MESSAGE_BYTES_MAX)?;
     let agreed = envelope::verify(&file.envelope, authority)?;
     let parties = Parties::of(&agreed, &file.entries, authority)?;
-    let proven = parties.proven(&file.receipt.decision, &file.receipt.decision_proof)?;
+    let proven = proven(&parties, &file.receipt.decision, &file.receipt.decision_proof)?;
     let Body::Decision(decision) = &proven.entry.body else { return Err(refuse("its decision is none")) };
     let claims = parties.request(&file.request, proven.entry.time)?;
     let about = decision.request == Digest::of(file.request.as_bytes())
@@ -143,80 +127,40 @@ pub fn verify_receipt(bytes: &[u8], authority: &PublicKey) -> Result<ReceiptRepo
     if !about {
         return Err(refuse("agreement, request and decision are not about one read"));
     }
-    let ended = parties.outcome(&file.receipt, &proven, decision)?;
+    let ended = outcome_of(&parties, &file.receipt, &proven, decision)?;
     Ok(report(&agreed, decision, &proven, ended.as_ref()))
 }
 
-impl Parties {
-    fn of(agreed: &Agreed, entries: &[String], authority: &PublicKey) -> Result<Parties> {
-        if entries.len() > 2 {
-            return Err(refuse("a receipt has entries of two parties"));
-        }
-        let space = agreed.payload.space.clone();
-        let mut parties =
-            Parties { space, provider: vec![agreed.provider.clone()], consumer: vec![agreed.consumer.clone()] };
-        for text in entries {
-            let entry = open_entry(text, authority)?;
-            let of = |p: &Participant| p.id == entry.participant.id && entry.space == parties.space;
-            let known = match () {
-                () if of(&agreed.provider) => &mut parties.provider,
-                () if of(&agreed.consumer) => &mut parties.consumer,
-                () => return Err(refuse("an entry of the register is of another than the two parties")),
-            };
-            known.push(entry.participant);
-        }
-        Ok(parties)
+/// A leaf, in a tree that the provider signed.
+fn proven(parties: &Parties, leaf: &str, proof: &str) -> Result<Proven> {
+    let bytes = jws::decode(leaf)?;
+    let hash = leaf_hash(&bytes);
+    let proof = TlogProof::parse(proof).map_err(|e| refuse(e.to_string()))?;
+    let (tree, cosigned) = parties.tree(Side::Provider, &proof.checkpoint.to_string())?;
+    verify_inclusion(proof.index, tree.size, &hash, &proof.hashes, &tree.root).map_err(|e| refuse(e.to_string()))?;
+    let entry = Entry::from_bytes(&bytes)?;
+    if entry.index != proof.index {
+        return Err(refuse("an entry is not at the place that it tells"));
     }
+    Ok(Proven { entry, leaf: Digest::from_bytes(hash.0), size: tree.size, cosigned })
+}
 
-    /// The request's claims, its signature verified.
-    fn request(&self, text: &str, at: Timestamp) -> Result<ReadRequest> {
-        let (signed, payload) = jws::parse_compact(text, REQUEST_TYP, REQUEST_BYTES_MAX)?;
-        let times = [0, -CLOCKS_APART_MS_MAX, CLOCKS_APART_MS_MAX].map(|ms| at.plus_millis(ms));
-        let keys = self.consumer.iter().flat_map(|p| times.map(|t| p.key_at(KeyUse::Request, &signed.kid, t)));
-        let key = keys.flatten().next().ok_or_else(|| refuse("the request is by no request key in force"))?;
-        signed.verify(&key.key)?;
-        canonical::from_bytes(&payload, REQUEST_BYTES_MAX)
+fn outcome_of(
+    parties: &Parties,
+    receipt: &Receipt,
+    decided: &Proven,
+    decision: &Decision,
+) -> Result<Option<(Proven, Outcome)>> {
+    if receipt.outcome.is_empty() {
+        return Ok(None);
     }
-
-    fn proven(&self, leaf: &str, proof: &str) -> Result<Proven> {
-        let bytes = jws::decode(leaf)?;
-        let hash = leaf_hash(&bytes);
-        let proof = TlogProof::parse(proof).map_err(|e| refuse(e.to_string()))?;
-        let newest = self.provider.last().ok_or_else(|| refuse("no provider"))?;
-        let keys: Vec<Verifier> = self.provider.iter().flat_map(log_verifiers).collect();
-        // Who signs that it saw its own log says nothing.
-        let witnesses: Vec<_> = self.consumer.iter().flat_map(|p| witness_verifiers(&self.space, p)).collect();
-        let cosigners: Vec<Verifier> = witnesses.iter().map(|(_, v)| v.clone()).collect();
-        let opened = proof.verify(&hash, &newest.log_origin, &keys, &cosigners).map_err(|e| refuse(e.to_string()))?;
-        let mut cosigned = Vec::new();
-        for line in &opened.verified {
-            let by = witnesses.iter().find(|(_, v)| v.name() == line.name && v.key_id() == line.key_id);
-            let Some((who, _)) = by else { continue };
-            let ms = line.time_unix_s.and_then(|s| i64::try_from(s).ok()?.checked_mul(1000));
-            let seen = Cosigned { by: who.to_string(), at: ms.and_then(|ms| Timestamp::from_millis(ms).ok()) };
-            if !cosigned.contains(&seen) {
-                cosigned.push(seen);
-            }
+    let proven = proven(parties, &receipt.outcome, &receipt.outcome_proof)?;
+    match &proven.entry.body {
+        Body::Outcome(outcome) if outcome.decision == decided.leaf && decision.permitted => {
+            let outcome = outcome.clone();
+            Ok(Some((proven, outcome)))
         }
-        let entry = Entry::from_bytes(&bytes)?;
-        if entry.index != proof.index {
-            return Err(refuse("an entry is not at the place that it tells"));
-        }
-        Ok(Proven { entry, leaf: Digest::from_bytes(hash.0), size: opened.checkpoint.size, cosigned })
-    }
-
-    fn outcome(&self, receipt: &Receipt, decided: &Proven, decision: &Decision) -> Result<Option<(Proven, Outcome)>> {
-        if receipt.outcome.is_empty() {
-            return Ok(None);
-        }
-        let proven = self.proven(&receipt.outcome, &receipt.outcome_proof)?;
-        match &proven.entry.body {
-            Body::Outcome(outcome) if outcome.decision == decided.leaf && decision.permitted => {
-                let outcome = outcome.clone();
-                Ok(Some((proven, outcome)))
-            }
-            _ => Err(refuse("its outcome is not the one of its decision")),
-        }
+        _ => Err(refuse("its outcome is not the one of its decision")),
     }
 }
 

@@ -22,6 +22,9 @@ pub struct Options {
     pub authority: Option<PublicKey>,
 }
 
+/// Who looks at the entries while they are verified.
+pub type Visit<'a> = dyn FnMut(&LeafView<'_>) + 'a;
+
 /// Verifies an organisation's stopped directory, or a copy of it, and compares its log with what
 /// others kept of it.
 ///
@@ -37,6 +40,15 @@ pub fn verify(directory: &Path, against: &[PathBuf]) -> Result<Report> {
 /// # Errors
 /// As [`verify`].
 pub fn verify_with(directory: &Path, options: &Options) -> Result<Report> {
+    verify_visiting(directory, options, &mut |_| {})
+}
+
+/// As [`verify_with`]; each entry is shown to `visit` too, in the log's order. What is shown holds
+/// only if the report has no finding.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_visiting(directory: &Path, options: &Options, visit: &mut Visit<'_>) -> Result<Report> {
     let whose = whose(directory)?;
     let (key, from) = match options.authority {
         Some(key) => (key, AuthoritySource::Given),
@@ -48,7 +60,7 @@ pub fn verify_with(directory: &Path, options: &Options) -> Result<Report> {
             report.register_version = Some(register.version);
             report.count_signatures("register", register.signatures);
             match register.participant(whose.participant.as_str()) {
-                Some(owner) => verify_log(directory, options, &register, owner, &mut report)?,
+                Some(owner) => verify_log(directory, options, &register, owner, &mut report, visit)?,
                 None => no_log(&mut report, FindingKind::DocumentBytes, "it doesn't tell of this organisation"),
             }
         }
@@ -115,6 +127,7 @@ fn verify_log(
     register: &Register,
     owner: &Participant,
     report: &mut Report,
+    visit: &mut Visit<'_>,
 ) -> Result<()> {
     report.origin.clone_from(&owner.log_origin);
     let opener = Opener::new(register, owner);
@@ -134,7 +147,10 @@ fn verify_log(
     };
     report.log_keys = log_options.keys.iter().map(perron_log::Verifier::to_vkey).collect();
     let mut reading = Reading::new(register, owner);
-    let mut visitor = |view: &LeafView<'_>| reading.entry(view);
+    let mut visitor = |view: &LeafView<'_>| {
+        visit(view);
+        reading.entry(view)
+    };
     let log = match perron_log::verify_log_dir(&directory.join("log"), &log_options, &mut visitor) {
         Ok(log) => log,
         Err(VerifyError::NoKeys) => {

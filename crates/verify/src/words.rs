@@ -245,6 +245,68 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
         "Ce qu'étaient les lignes, et s'il y eut d'autres lectures.",
     ),
     ("receipt.invalid", "The receipt doesn't hold: {0}", "Le reçu ne tient pas : {0}"),
+    (
+        "extract.given",
+        "`{0}` gave `{1}` the chain of the agreement {2}: {3} entries, {4} to {5} of its log, none missing between them; it signed that log of {6} entries.",
+        "`{0}` a remis à `{1}` la chaîne de l'accord {2} : {3} entrées, de {4} à {5} de son journal, sans qu'il en manque entre elles ; il a signé ce journal de {6} entrées.",
+    ),
+    (
+        "extract.reads",
+        "It permitted {0} reads and refused {1}; {2} rows left.",
+        "Il a permis {0} lectures et en a refusé {1} ; {2} lignes sont sorties.",
+    ),
+    (
+        "extract.unsaid",
+        "What the log says of others, what came after, and whether another chain was shown to someone else: compare it with the other side's.",
+        "Ce que le journal dit d'autrui, ce qui a suivi, et si une autre chaîne fut montrée à quelqu'un d'autre : comparez-le à celui de l'autre partie.",
+    ),
+    ("extract.invalid", "The extract doesn't hold: {0}", "L'extrait ne tient pas : {0}"),
+    (
+        "reconciled.same",
+        "Both sides tell {0} reads and {1} notices alike.",
+        "Les deux parties rapportent de même {0} lectures et {1} avis.",
+    ),
+    (
+        "reconciled.apart",
+        "Not compared: {0} requests without an answer, {1} reads without an end, {2} too new for the other extract.",
+        "Non comparés : {0} demandes sans réponse, {1} lectures sans fin, {2} trop récents pour l'autre extrait.",
+    ),
+    (
+        "reconciled.differs",
+        "{0}: entry {1} of the provider, entry {2} of the consumer.",
+        "{0} : entrée {1} du fournisseur, entrée {2} du consommateur.",
+    ),
+    ("reconciled.left_out", "{0} further differences are not shown.", "{0} autres différences ne sont pas montrées."),
+    (
+        "difference.request-missing",
+        "The provider decided about a request that the consumer's chain doesn't tell of",
+        "Le fournisseur a statué sur une demande dont la chaîne du consommateur ne dit rien",
+    ),
+    (
+        "difference.decision-missing",
+        "The consumer holds a decision that the provider's chain doesn't have",
+        "Le consommateur détient une décision que la chaîne du fournisseur n'a pas",
+    ),
+    (
+        "difference.outcome-missing",
+        "The consumer holds an outcome that the provider's chain doesn't have",
+        "Le consommateur détient une issue que la chaîne du fournisseur n'a pas",
+    ),
+    (
+        "difference.refusal-differs",
+        "One side tells of an answer, the other of a refusal",
+        "Une partie rapporte une réponse, l'autre un refus",
+    ),
+    (
+        "difference.answer-differs",
+        "Rows, messages or stream root are not the same",
+        "Les lignes, les messages ou l'empreinte du flux diffèrent",
+    ),
+    (
+        "difference.notice-missing",
+        "One chain has a notice that the other lacks",
+        "Une chaîne contient un avis que l'autre n'a pas",
+    ),
     ("status.complete", "complete", "complète"),
     ("status.cut-by-consumer", "cut by who asked", "interrompue par le demandeur"),
     (

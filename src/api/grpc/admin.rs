@@ -115,6 +115,10 @@ pub enum Command {
     AuditList { question: Box<Question>, from: u64, count: usize },
     /// One read as one file.
     AuditReceipt { index: u64 },
+    /// Gives the other party of an agreement its chain.
+    AuditExtract { agreement: AgreementId },
+    /// A page of what was given: entries from `from` on, with proofs in the tree of `size` entries.
+    AuditExtractPage { agreement: AgreementId, end: u64, size: u64, from: u64 },
     /// Exchanges checkpoints with a participant now.
     AuditExchange { with: ParticipantId },
     /// Enrols a participant (authority).
@@ -160,7 +164,11 @@ impl Command {
             Command::AgreementResume { .. } | Command::AgreementRefuse { .. } => "agreement.resume",
             Command::AgreementRevoke { .. } => "agreement.revoke",
             Command::AgreementAmend { .. } => "agreement.amend",
-            Command::AuditList { .. } | Command::AuditReceipt { .. } | Command::AuditExchange { .. } => "audit.read",
+            Command::AuditList { .. }
+            | Command::AuditReceipt { .. }
+            | Command::AuditExtract { .. }
+            | Command::AuditExtractPage { .. }
+            | Command::AuditExchange { .. } => "audit.read",
             Command::AuthorityEnrol { .. } | Command::AuthorityStatus { .. } => "authority.change",
             Command::AuthorityList {} => "status",
         }
@@ -252,9 +260,13 @@ impl Admin {
             Command::FactList {} => Ok(node.fact_list()),
             Command::CollectionList {} => Ok(node.collection_list()),
             Command::AuditList { question, from, count } => {
-                node.audit_list(&question, from, count.min(AUDIT_ENTRIES_MAX))
+                node.audit_list(actor, &question, from, count.min(AUDIT_ENTRIES_MAX)).await
             }
-            Command::AuditReceipt { index } => node.audit_receipt(index),
+            Command::AuditReceipt { index } => node.audit_receipt(actor, index).await,
+            Command::AuditExtract { agreement } => node.begin_extract(actor, &agreement).await.and_then(to_json),
+            Command::AuditExtractPage { agreement, end, size, from } => {
+                node.extract_page(agreement, end, size, from).await.and_then(to_json)
+            }
             Command::AuditExchange { with } => node.exchange_heads(&with).await.map(|()| json!({})),
             Command::AuthorityEnrol { request } => {
                 let answer = self.authority()?.enrol(&request, node.now())?;

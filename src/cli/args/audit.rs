@@ -38,12 +38,41 @@ pub enum AuditVerb {
         /// Number of the permit, of the refusal, or of what was received.
         index: u64,
     },
+    /// The chain of an agreement, for its other party: every entry with its proof, none missing, and
+    /// nothing of others. That it was given is the chain's last entry.
+    Extract {
+        #[command(flatten)]
+        dir: Dir,
+        /// The agreement.
+        #[arg(allow_hyphen_values = true)]
+        agreement: AgreementId,
+    },
+    /// Matches the other side's extract with our own chain: what one has and the other lacks, what
+    /// differs.
+    Reconcile {
+        #[command(flatten)]
+        dir: Dir,
+        /// The other side's extract.
+        extract: PathBuf,
+        /// Our own extract, in place of one that the running process gives now.
+        #[arg(long)]
+        ours: Option<PathBuf>,
+    },
     /// Exchanges checkpoints with a participant now.
     Exchange {
         #[command(flatten)]
         dir: Dir,
         /// The participant.
         with: ParticipantId,
+    },
+    /// Makes every decision of a directory's log again, by the policy modules and inputs that it
+    /// names, and tells what comes out otherwise: a stopped directory, or a copy.
+    Replay {
+        /// The directory.
+        directory: PathBuf,
+        /// Folder of policy modules, each named by its digest, in place of the directory's own.
+        #[arg(long)]
+        modules: Option<PathBuf>,
     },
     /// Verifies a directory, as `perron-verify` does.
     Verify {

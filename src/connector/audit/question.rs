@@ -88,6 +88,7 @@ fn is_about(asked: &ParticipantId, body: &Body, agreement: Option<&AgreementPayl
         Body::SchemaGrant(grant) => Some(grant.peer.as_str()),
         Body::PlanRefusal(refusal) => Some(refusal.peer.as_str()),
         Body::RefusalSummary(summary) => Some(summary.peer.as_str()),
+        Body::Extract(extract) => Some(extract.to.as_str()),
         // `<authority>/<participant>/<generation>`
         Body::CheckpointKept(kept) => kept.origin.split('/').nth(1),
         _ => None,
@@ -102,6 +103,7 @@ fn user_of(body: &Body) -> Option<&str> {
         Body::Intent(intent) => Some(&intent.user),
         Body::Decision(decision) => Some(&decision.user),
         Body::StaffRefusal(refusal) => Some(&refusal.user),
+        Body::Extract(extract) => Some(&extract.by),
         Body::Administration(act) => Some(&act.actor),
         _ => None,
     }

@@ -9,13 +9,19 @@ use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::limits::MESSAGE_BYTES_MAX;
 use perron_model::request::{Receipt, ReceiptFile, ReceiptKind, claims_of};
 use perron_model::{Digest, Error, ErrorCode, Result, canonical};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 impl Node {
     /// The receipt of a read, by its entry: a permit or a refusal where this side gave, what was
     /// received where it asked. Its proofs end in the newest head that others cosigned, where one
-    /// covers them.
-    pub fn audit_receipt(&self, index: u64) -> Result<Json> {
+    /// covers them. That it was asked for is an entry of its own.
+    pub async fn audit_receipt(&self, actor: &str, index: u64) -> Result<Json> {
+        let file = self.receipt_file(index)?;
+        self.administer("audit.receipt", actor, canonical::to_bytes(&json!({"entry": index}))?).await?;
+        serde_json::to_value(&file).map_err(|_| Error::new(ErrorCode::Internal, "the receipt can't be written"))
+    }
+
+    fn receipt_file(&self, index: u64) -> Result<ReceiptFile> {
         if index >= self.ledger.reader().size() {
             return Err(Error::new(ErrorCode::NotFound, "the log has no entry of this number"));
         }
@@ -49,14 +55,13 @@ impl Node {
             .state
             .agreement(&agreement)
             .ok_or_else(|| Error::new(ErrorCode::NotFound, "the read was under no agreement that is known here"))?;
-        let file = ReceiptFile {
+        Ok(ReceiptFile {
             kind: ReceiptKind::V1,
             envelope: agreed.envelope.clone(),
             request,
             receipt,
             entries: self.entries_of(&agreed.payload),
-        };
-        serde_json::to_value(&file).map_err(|_| Error::new(ErrorCode::Internal, "the receipt can't be written"))
+        })
     }
 
     fn attached(&self, index: u64, kind: AttachmentKind) -> Result<Vec<u8>> {
@@ -69,7 +74,7 @@ impl Node {
     }
 
     /// What the register in use says of both parties.
-    fn entries_of(&self, payload: &AgreementPayload) -> Vec<String> {
+    pub(super) fn entries_of(&self, payload: &AgreementPayload) -> Vec<String> {
         let register = self.register.load();
         let parties = [&payload.provider, &payload.consumer];
         parties.into_iter().filter_map(|p| register.entry_jws(p).map(str::to_owned)).collect()

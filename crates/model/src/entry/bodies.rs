@@ -18,6 +18,9 @@ pub struct Start {
     /// Digests of the policy modules, by name.
     #[cbor(n(2), with = "super::by_name")]
     pub modules: BTreeMap<String, Digest>,
+    /// Evaluator of the policies, with its version.
+    #[n(3)]
+    pub engine: Option<String>,
 }
 
 /// See [`super::Body::Stop`].
@@ -430,6 +433,18 @@ pub struct StaffRefusal {
     /// Purpose stated, for a query.
     #[n(3)]
     pub purpose: Option<String>,
+}
+
+/// See [`super::Body::Extract`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Extract {
+    /// To whom: the other party of the agreement.
+    #[n(0)]
+    pub to: String,
+    /// Who gave it: a pseudonym, or `operator`.
+    #[n(1)]
+    pub by: String,
 }
 
 /// See [`super::Body::Administration`].

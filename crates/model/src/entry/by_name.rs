@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn digests_by_name_are_in_the_order_of_deterministic_cbor() {
         let modules = ["access", "staff", "b"].map(|name| (name.to_owned(), Digest::of(b"module"))).into();
-        let start = Start { program: "1".into(), origin: "o".into(), modules };
+        let start = Start { program: "1".into(), origin: "o".into(), modules, engine: None };
         let bytes = minicbor::to_vec(&start).unwrap();
         let keys = ["\x61b", "\x65staff", "\x66access"];
         let places = keys.map(|key| bytes.windows(key.len()).position(|at| at == key.as_bytes()).unwrap());

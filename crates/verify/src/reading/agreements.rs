@@ -5,7 +5,7 @@ use super::{Chain, Reading, has_room};
 use crate::envelope::{self, Agreed};
 use perron_log::FindingKind;
 use perron_model::Digest;
-use perron_model::entry::{Agreement, AttachmentKind, Entry, RegisterSeen};
+use perron_model::entry::{Agreement, AttachmentKind, Entry, Extract, RegisterSeen};
 use perron_model::negotiation::Side;
 use perron_model::participant::Participant;
 
@@ -53,6 +53,14 @@ impl Reading<'_> {
             }
             Err(error) => self.wrong(FindingKind::DocumentSignature, format!("the envelope: {}", error.detail)),
         }
+    }
+
+    /// The chain of an agreement is given to its other party, and to nobody else.
+    pub(super) fn extract(&mut self, entry: &Entry, body: &Extract) {
+        let known = entry.chain.as_ref().and_then(|chain| self.agreements.get(&chain.agreement));
+        let other = known.map(|known| if known.side == Side::Provider { &known.consumer } else { &known.provider });
+        let fits = other.is_none_or(|other| other.id.as_str() == body.to);
+        self.require(fits, FindingKind::Order, "it gives an agreement's chain to another than its other party");
     }
 
     /// The entry tells what was agreed, and of this owner.

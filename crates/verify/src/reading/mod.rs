@@ -250,7 +250,8 @@ impl<'a> Reading<'a> {
             | Body::Received(_)
             | Body::SchemaGrant(_)
             | Body::PlanRefusal(_)
-            | Body::Release(_) => true,
+            | Body::Release(_)
+            | Body::Extract(_) => true,
             Body::Decision(decision) => decision.permitted,
             _ => false,
         };
@@ -330,6 +331,10 @@ impl<'a> Reading<'a> {
                 "checkpoint-kept"
             }
             Body::StaffRefusal(_) => "staff-refusal",
+            Body::Extract(extract) => {
+                self.extract(entry, extract);
+                "extract"
+            }
             Body::Administration(admin) => {
                 self.bound(attached, AttachmentKind::Document, &admin.document);
                 "administration"

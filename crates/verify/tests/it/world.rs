@@ -130,7 +130,12 @@ pub fn end(book: &mut Book, agreement: Digest, decision: Digest, status: Outcome
 }
 
 pub fn start(book: &mut Book, party: &Party, space: &Space) {
-    let body = entry::Start { program: "0".to_owned(), origin: party.origin().to_owned(), modules: Default::default() };
+    let body = entry::Start {
+        program: "0".to_owned(),
+        origin: party.origin().to_owned(),
+        modules: Default::default(),
+        engine: None,
+    };
     book.push(Body::Start(body), None, vec![]);
     book.push(Body::RegisterSeen(entry::RegisterSeen { version: 1, digest: space.digest }), None, vec![]);
 }

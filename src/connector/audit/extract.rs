@@ -1,0 +1,107 @@
+//! The chain of one agreement, for its other party.
+
+use crate::connector::catalogue::blocking;
+use crate::connector::node::Node;
+use crate::ledger::Draft;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use perron_log::{Checkpoint, LogError, SignedNote};
+use perron_model::entry::{Body, Entry, Extract};
+use perron_model::extract::{ExtractHead, ExtractKind, ExtractLeaf};
+use perron_model::limits::{AUDIT_ENTRIES_LOOKED_AT_MAX, AUDIT_ENTRIES_MAX};
+use perron_model::{AgreementId, Error, ErrorCode, Result};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// An extract that was begun: what its pages are asked for by.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtractBegun {
+    /// The extract's first line.
+    pub head: ExtractHead,
+    /// Entry of the log that says that it was given, the last of it.
+    pub end: u64,
+    /// Size of the tree that all proofs end in.
+    pub size: u64,
+}
+
+/// A page of an extract.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtractPage {
+    /// Entries of the chain, in its order.
+    pub leaves: Vec<ExtractLeaf>,
+    /// Where to go on; none at the end.
+    pub next: Option<u64>,
+}
+
+impl Node {
+    /// Gives the other party of an agreement its chain. That it is given is the chain's own last
+    /// entry, durable before anything of it leaves.
+    pub async fn begin_extract(&self, actor: &str, agreement: &AgreementId) -> Result<ExtractBegun> {
+        let kept = self
+            .state
+            .agreement(agreement)
+            .ok_or_else(|| Error::new(ErrorCode::NotFound, "no agreement of this name"))?;
+        let payload = &kept.payload;
+        let to = if payload.provider == self.me { &payload.consumer } else { &payload.provider };
+        let body = Body::Extract(Extract { to: to.to_string(), by: actor.to_owned() });
+        let recorded = self.ledger.append(Draft { body, chain: Some(*agreement), attachments: Vec::new() }).await?;
+        let checkpoint = self.ledger.reader().last_note();
+        let tree = SignedNote::parse(&checkpoint).and_then(|note| Checkpoint::parse_text(&note.text));
+        let tree = tree.map_err(|e| Error::new(ErrorCode::LogUnavailable, e.to_string()))?;
+        let head = ExtractHead {
+            kind: ExtractKind::V1,
+            owner: self.me.clone(),
+            to: to.clone(),
+            agreement: *agreement,
+            envelope: kept.envelope.clone(),
+            entries: self.entries_of(payload),
+            checkpoint,
+        };
+        Ok(ExtractBegun { head, end: recorded.index, size: tree.size })
+    }
+
+    /// Entries of the chain from entry `from` of the log on, with their proofs in the tree of `size`
+    /// entries. Only what an entry says was given: `end` is that entry.
+    pub async fn extract_page(
+        self: &Arc<Self>,
+        agreement: AgreementId,
+        end: u64,
+        size: u64,
+        from: u64,
+    ) -> Result<ExtractPage> {
+        let node = self.clone();
+        blocking(move || node.page(&agreement, end, size, from)).await
+    }
+
+    fn page(&self, agreement: &AgreementId, end: u64, size: u64, from: u64) -> Result<ExtractPage> {
+        let reader = self.ledger.reader();
+        let is_of = |entry: &Entry| entry.chain.as_ref().is_some_and(|chain| chain.agreement == *agreement);
+        let given = if end < size && size <= reader.size() { Some(Entry::from_bytes(&self.leaf(end)?)?) } else { None };
+        if !given.is_some_and(|entry| is_of(&entry) && matches!(entry.body, Body::Extract(_))) {
+            return Err(Error::new(ErrorCode::NotFound, "no extract of this agreement ends there"));
+        }
+        let past = end.saturating_add(1);
+        let last = past.min(from.saturating_add(AUDIT_ENTRIES_LOOKED_AT_MAX));
+        let (mut leaves, mut next, mut broken) = (Vec::new(), from, None);
+        let visited = reader.for_entries(from.min(last), last, &mut |stored| {
+            next = next.saturating_add(1);
+            match Entry::from_bytes(&stored.leaf) {
+                Ok(entry) if is_of(&entry) => leaves.push((entry.index, stored.leaf)),
+                Ok(_) => {}
+                Err(error) => broken = Some(error),
+            }
+            leaves.len() < AUDIT_ENTRIES_MAX && broken.is_none()
+        });
+        let unavailable = |e: LogError| Error::new(ErrorCode::LogUnavailable, e.to_string());
+        visited.map_err(unavailable)?;
+        broken.map_or(Ok(()), Err)?;
+        let proven = leaves.into_iter().map(|(index, leaf)| {
+            let proof = reader.inclusion_proof(index, size).map_err(unavailable)?;
+            let proof = proof.iter().map(perron_log::Hash::to_base64).collect();
+            Ok(ExtractLeaf { leaf: URL_SAFE_NO_PAD.encode(leaf), proof })
+        });
+        Ok(ExtractPage { leaves: proven.collect::<Result<_>>()?, next: (next < past).then_some(next) })
+    }
+}

@@ -3,8 +3,8 @@
 use crate::api::grpc::admin::Command;
 use crate::cli::args::{AuditVerb, QuestionArgs};
 use crate::cli::output::say;
-use crate::cli::{Output, client};
-use crate::connector::Question;
+use crate::cli::{Output, client, folder};
+use crate::connector::{FolderScope, Question};
 use crate::messages::text;
 use perron_model::{Error, ErrorCode, Result, canonical};
 use serde::Deserialize;
@@ -37,6 +37,9 @@ pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
             // As it is verified: its one canonical spelling.
             say!("{}", String::from_utf8_lossy(&canonical::to_bytes(&file)?));
             Ok(())
+        }
+        AuditVerb::Folder { dir, agreement, since, until, with_verifier, out } => {
+            folder::run(&dir.dir, FolderScope { agreement, since, until }, with_verifier, &out, output)
         }
         AuditVerb::Exchange { dir, with } => client::print(&dir.dir, &Command::AuditExchange { with }, output),
         AuditVerb::Verify { directory, against } => verify(&directory, &against, output),

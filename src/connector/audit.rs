@@ -1,8 +1,12 @@
 //! What users of the organisation ask about what is here: lists, and entries of the log.
 
+mod evidence;
+mod folder;
 mod question;
 mod receipt;
 
+pub use evidence::EvidenceFile;
+pub use folder::{Folder, FolderAnswer, FolderDocument, FolderScope, ProvenLeaf, Witnessed};
 pub use question::Question;
 
 use crate::connector::node::Node;

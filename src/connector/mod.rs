@@ -23,5 +23,7 @@ pub mod users;
 pub mod watching;
 pub mod witness;
 
-pub use audit::{KINDS, Question};
+pub use audit::{
+    EvidenceFile, Folder, FolderAnswer, FolderDocument, FolderScope, KINDS, ProvenLeaf, Question, Witnessed, describe,
+};
 pub use node::Node;

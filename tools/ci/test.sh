@@ -30,6 +30,9 @@ PROFILE=debug tools/bench.sh --quick --only evaluators > "$log/evaluators" 2>&1 
 echo "== forgeries"
 tests/forgeries/run.sh 2>&1 | tee "$log/forgeries" || failed+=(forgeries)
 
+echo "== folder"
+tests/folder/run.sh 2>&1 | tee "$log/folder" || failed+=(folder)
+
 echo "== clients"
 tests/clients/run.sh 2>&1 | tee "$log/clients" || failed+=(clients)
 

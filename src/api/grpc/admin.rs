@@ -9,11 +9,14 @@ use crate::api::grpc::services::unbroken;
 use crate::api::pb;
 use crate::api::pb::admin_service_server::AdminService;
 use crate::connector::authority::Authority;
+use crate::connector::catalogue::blocking;
 use crate::connector::state::{Approval, Negotiation};
 use crate::connector::users::{Credential, User, UserRole};
-use crate::connector::{Node, Question};
+use crate::connector::{FolderScope, Node, Question};
 use crate::settings::Listen;
 use crate::source::SourceFile;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use perron_model::agreement::LegalBasis;
 use perron_model::collection::{CollectionName, Members};
 use perron_model::dataset::Dataset;
@@ -115,6 +118,10 @@ pub enum Command {
     AuditList { question: Box<Question>, from: u64, count: usize },
     /// One read as one file.
     AuditReceipt { index: u64 },
+    /// What an auditor's folder is made of.
+    AuditFolder { scope: FolderScope },
+    /// A piece of a file of the copy in it, base64.
+    AuditEvidence { path: String, offset: u64, length: usize },
     /// Exchanges checkpoints with a participant now.
     AuditExchange { with: ParticipantId },
     /// Enrols a participant (authority).
@@ -160,7 +167,11 @@ impl Command {
             Command::AgreementResume { .. } | Command::AgreementRefuse { .. } => "agreement.resume",
             Command::AgreementRevoke { .. } => "agreement.revoke",
             Command::AgreementAmend { .. } => "agreement.amend",
-            Command::AuditList { .. } | Command::AuditReceipt { .. } | Command::AuditExchange { .. } => "audit.read",
+            Command::AuditList { .. }
+            | Command::AuditReceipt { .. }
+            | Command::AuditFolder { .. }
+            | Command::AuditEvidence { .. }
+            | Command::AuditExchange { .. } => "audit.read",
             Command::AuthorityEnrol { .. } | Command::AuthorityStatus { .. } => "authority.change",
             Command::AuthorityList {} => "status",
         }
@@ -255,6 +266,15 @@ impl Admin {
                 node.audit_list(&question, from, count.min(AUDIT_ENTRIES_MAX))
             }
             Command::AuditReceipt { index } => node.audit_receipt(index),
+            Command::AuditFolder { scope } => {
+                let (node, actor) = (node.clone(), actor.to_owned());
+                unbroken(async move { node.audit_folder(scope, &actor).await.and_then(to_json) }).await
+            }
+            Command::AuditEvidence { path, offset, length } => {
+                let node = node.clone();
+                let piece = blocking(move || node.audit_evidence(&path, offset, length)).await?;
+                Ok(json!({ "bytes": STANDARD.encode(piece) }))
+            }
             Command::AuditExchange { with } => node.exchange_heads(&with).await.map(|()| json!({})),
             Command::AuthorityEnrol { request } => {
                 let answer = self.authority()?.enrol(&request, node.now())?;

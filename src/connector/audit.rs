@@ -4,6 +4,7 @@ mod evidence;
 mod folder;
 mod question;
 mod receipt;
+mod scan;
 
 pub use evidence::EvidenceFile;
 pub use folder::{Folder, FolderAnswer, FolderDocument, FolderScope, ProvenLeaf, Witnessed};

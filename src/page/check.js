@@ -127,6 +127,7 @@ class Check {
         this.rows.push(row);
         need(text('.hash') === base64url(row.hash), 'folder.js.hash', { n }, element);
         await this.notice(row);
+        if (row.kind === 'agreement') await this.envelope(row);
         this.shown(row);
       });
     }
@@ -147,6 +148,12 @@ class Check {
     if (kind === 'outcome') kind_of = facts.status === 'Complete' ? 'whole' : 'cut';
     const left = kind === 'outcome' || (kind === 'received' && facts.refused === null);
     return { ...about, class: kind_of, reasons, of: of && (asked?.index ?? null), rows: left ? facts.rows : 0, bytes: kind === 'outcome' ? facts.bytes : 0 };
+  }
+
+  // The entry with which the agreement came into force binds the envelope that is here.
+  async envelope({ facts }) {
+    const binds = same(facts.envelope, await sha256(canonical(this.data.envelope)));
+    need(binds && base64url(facts.agreement) === this.id, 'folder.js.agreement');
   }
 
   async notice(row) {

@@ -2,6 +2,7 @@
 
 use crate::played::files;
 use crate::world::{CONSUMER, PROVIDER, World};
+use perron::api::errors::from_status;
 use perron::api::grpc::admin::Command;
 use perron::api::pb;
 use perron::api::pb::admin_service_client::AdminServiceClient;
@@ -51,11 +52,13 @@ fn a_folder_has_a_page_and_a_copy_that_verifies() {
     for (name, out) in [(PROVIDER, "of-provider"), (CONSUMER, "of-consumer")] {
         let made = folder(&world, name, &["--agreement", &agreement, "--with-verifier"], out).unwrap();
         assert!(made["entries"].as_u64().unwrap() >= 5, "{made}");
-        assert_eq!((&made["witnesses"], &made["verifier"]), (&Json::from(1), &Json::Bool(true)), "{made}");
+        // The other party, and the authority where it was shown the log meanwhile.
+        assert!(made["witnesses"].as_u64().unwrap() >= 1 && made["verifier"] == Json::Bool(true), "{made}");
     }
     let (given, got) = (world.dir("of-provider"), world.dir("of-consumer"));
-    for (own, other) in [(&given, &got), (&got, &given)] {
-        let (report, is_ok) = verified(&own.join("evidence"), &[&other.join("evidence")]);
+    // The consumer's was made later: the provider's folder knows nothing newer of its log.
+    for (own, other) in [(&given, None), (&got, Some(given.join("evidence")))] {
+        let (report, is_ok) = verified(&own.join("evidence"), other.as_deref().as_slice());
         assert!(is_ok && report["findings"].as_array().is_some_and(Vec::is_empty), "{report}");
     }
 
@@ -146,7 +149,7 @@ fn told_as(world: &World, token: &str, command: &Command) -> Result<Json, String
         request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
         match client.execute(request).await {
             Ok(answer) => Ok(serde_json::from_slice(&answer.into_inner().answer).unwrap()),
-            Err(status) => Err(status.message().to_owned()),
+            Err(status) => Err(from_status(&status).code.to_string()),
         }
     })
 }
@@ -164,16 +167,14 @@ fn a_folder_is_for_auditors() {
     let folder = Command::AuditFolder { scope };
     let piece = |path: &str| Command::AuditEvidence { path: path.to_owned(), offset: 0, length: 8 };
     for command in [&folder, &piece("log/segment/00000000000000000000")] {
-        let refused = told_as(&world, &tom, command).unwrap_err();
-        assert!(refused.contains("role_missing"), "{refused}");
+        assert_eq!(told_as(&world, &tom, command).unwrap_err(), "role_missing");
     }
     let given = told_as(&world, &lea, &folder).unwrap();
     assert_eq!(given["folder"]["participant"], PROVIDER, "{given}");
     let read = told_as(&world, &lea, &piece("log/segment/00000000000000000000")).unwrap();
     assert_eq!(read["bytes"], "UEVSUk9Oc2c=", "PERRONsg");
     for path in ["users.json", "keys/log.pem", "log/segment/../../users.json", "perron.toml"] {
-        let refused = told_as(&world, &lea, &piece(path)).unwrap_err();
-        assert!(refused.contains("not_found"), "{path}: {refused}");
+        assert_eq!(told_as(&world, &lea, &piece(path)).unwrap_err(), "not_found", "{path}");
     }
     world.stop(PROVIDER);
 }

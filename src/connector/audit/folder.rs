@@ -5,19 +5,17 @@
 //! chain there were and which the folder has, so that one taken out of the folder is missed.
 
 use crate::connector::audit::evidence::{EvidenceFile, cosigned_files, small_files};
+use crate::connector::audit::scan::Scan;
 use crate::connector::catalogue::blocking;
 use crate::connector::node::Node;
 use crate::connector::witness::witness_name;
 use crate::ledger::Draft;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use perron_log::merkle::leaf_hash;
 use perron_log::{Checkpoint, Extent, Hash, KeyKind, LogReader, SignedNote, StoredEntry, Verifier};
 use perron_model::agreement::{AgreementPayload, Envelope};
-use perron_model::entry::{Administration, AttachmentKind, Body, Entry};
-use perron_model::limits::{
-    AUDIT_FOLDER_BYTES_MAX, AUDIT_FOLDER_ENTRIES_MAX, AUDIT_FOLDER_LOOKED_AT_MAX, HEADS_ASKED_MS_MAX,
-};
+use perron_model::entry::{Administration, AttachmentKind, Body};
+use perron_model::limits::HEADS_ASKED_MS_MAX;
 use perron_model::negotiation::Side;
 use perron_model::participant::{KeyUse, Participant, PublicKey};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, SpaceId, Timestamp, canonical};
@@ -235,86 +233,6 @@ impl Node {
 fn witness_keys(name: &str, participant: &Participant) -> Vec<Verifier> {
     let keys = participant.keys.iter().filter(|k| k.key_use == KeyUse::Witness);
     keys.filter_map(|k| Verifier::new(name, KeyKind::CosignatureV1, k.key.as_bytes()).ok()).collect()
-}
-
-/// The entries of an agreement's chain that fall into a period.
-#[derive(Debug, Default)]
-struct Scan {
-    entries: Vec<StoredEntry>,
-    // After the last that falls into it; they count if another one comes that does.
-    after: Vec<StoredEntry>,
-    first: u64,
-    chain: u64,
-    head: Option<Digest>,
-    bytes: usize,
-    is_over: bool,
-}
-
-impl Scan {
-    fn of(reader: &LogReader, scope: &FolderScope) -> Result<Scan> {
-        let size = reader.size();
-        if size > AUDIT_FOLDER_LOOKED_AT_MAX {
-            let detail = format!("the log has {size} entries, and a folder looks at {AUDIT_FOLDER_LOOKED_AT_MAX}");
-            return Err(Error::new(ErrorCode::TooLarge, detail));
-        }
-        let (mut scan, mut failed) = (Scan::default(), None);
-        let visited = reader.for_entries(0, size, &mut |stored| match Entry::from_bytes(&stored.leaf) {
-            Ok(entry) => {
-                scan.take(&entry, stored, scope);
-                !scan.is_over
-            }
-            Err(error) => {
-                failed = Some(error);
-                false
-            }
-        });
-        visited.map_err(|e| unreadable(e.to_string()))?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        if scan.is_over {
-            let detail = format!(
-                "the period has more than {AUDIT_FOLDER_ENTRIES_MAX} entries or {AUDIT_FOLDER_BYTES_MAX} bytes of them: \
-                 narrow it with --since and --until"
-            );
-            return Err(Error::new(ErrorCode::TooLarge, detail));
-        }
-        Ok(scan)
-    }
-
-    fn take(&mut self, entry: &Entry, stored: StoredEntry, scope: &FolderScope) {
-        let Some(chain) = entry.chain.as_ref().filter(|c| c.agreement == scope.agreement) else { return };
-        (self.chain, self.head) = (chain.number.saturating_add(1), Some(Digest::from_bytes(leaf_hash(&stored.leaf).0)));
-        let fits = scope.since.is_none_or(|t| entry.time >= t) && scope.until.is_none_or(|t| entry.time < t);
-        if !fits && self.entries.is_empty() {
-            return;
-        }
-        if self.entries.is_empty() {
-            self.first = chain.number;
-        }
-        if !fits {
-            // Past the bound it is enough to know that they would be too many.
-            if self.after.len() <= AUDIT_FOLDER_ENTRIES_MAX {
-                self.after.push(stored);
-            }
-            return;
-        }
-        self.after.push(stored);
-        for stored in self.after.drain(..) {
-            let kept: usize = stored.attachments.iter().map(|a| a.bytes.len()).sum();
-            // The proof is at most 64 hashes.
-            self.bytes = self.bytes.saturating_add(stored.leaf.len() + kept + 64 * 32);
-            self.entries.push(stored);
-        }
-        self.is_over = self.entries.len() > AUDIT_FOLDER_ENTRIES_MAX || self.bytes > AUDIT_FOLDER_BYTES_MAX;
-    }
-
-    fn document(&self, scope: FolderScope) -> Result<FolderDocument> {
-        let empty = || Error::new(ErrorCode::NotFound, "the agreement has no entry within this period");
-        let head = self.head.filter(|_| !self.entries.is_empty()).ok_or_else(empty)?;
-        let entries = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
-        Ok(FolderDocument { scope, chain: self.chain, head, first: self.first, entries })
-    }
 }
 
 /// Makes proofs that end in one checkpoint.

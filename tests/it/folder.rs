@@ -85,7 +85,7 @@ fn a_folder_has_a_page_and_a_copy_that_verifies() {
         let is_secret = |bytes: &[u8]| bytes.windows(11).any(|w| w == b"PRIVATE KEY");
         assert!(name == "perron-verify" || !is_secret(&bytes), "{name}");
     }
-    assert!(of_provider.contains("default-src 'none'"), "no policy of content");
+    assert!(of_provider.contains("default-src &#x27;none&#x27;"), "no policy of content");
 
     // What is there already isn't written over.
     let again = folder(&world, PROVIDER, &["--agreement", &agreement], "of-provider").unwrap_err();

@@ -8,6 +8,7 @@ pub mod connector;
 pub mod files;
 pub mod ledger;
 pub mod messages;
+pub mod page;
 pub mod phases;
 pub mod policy;
 pub mod query;

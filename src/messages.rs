@@ -46,6 +46,16 @@ pub fn text(lang: Lang, key: &str, parts: &[(&str, &str)]) -> String {
     filled
 }
 
+/// The texts whose keys begin so.
+pub fn texts_of(lang: Lang, beginning: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let texts = match lang {
+        Lang::En => &*EN,
+        Lang::Fr => &*FR,
+    };
+    let found = texts.iter().filter(move |(key, _)| key.starts_with(beginning));
+    found.map(|(key, text)| (key.as_str(), text.as_str()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,8 +6,8 @@ mod replay;
 use crate::api::grpc::admin::Command;
 use crate::cli::args::{AuditVerb, QuestionArgs};
 use crate::cli::output::say;
-use crate::cli::{Output, client};
-use crate::connector::Question;
+use crate::cli::{Output, client, folder};
+use crate::connector::{FolderScope, Question};
 use crate::messages::text;
 use perron_model::{Error, ErrorCode, Result, canonical};
 use serde::Deserialize;
@@ -43,6 +43,9 @@ pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
         }
         AuditVerb::Extract { dir, agreement } => extract::extract(&dir.dir, agreement),
         AuditVerb::Reconcile { dir, extract, ours } => extract::match_with(&dir.dir, &extract, ours.as_deref(), output),
+        AuditVerb::Folder { dir, agreement, since, until, with_verifier, out } => {
+            folder::run(&dir.dir, FolderScope { agreement, since, until }, with_verifier, &out, output)
+        }
         AuditVerb::Exchange { dir, with } => client::print(&dir.dir, &Command::AuditExchange { with }, output),
         AuditVerb::Replay { directory, modules } => replay::replay(&directory, modules, output),
         AuditVerb::Verify { directory, against } => verify(&directory, &against, output),

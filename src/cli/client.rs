@@ -6,7 +6,7 @@ use crate::api::pb;
 use crate::api::pb::admin_service_client::AdminServiceClient;
 use crate::cli::Output;
 use hyper_util::rt::TokioIo;
-use perron_model::limits::MESSAGE_BYTES_MAX;
+use perron_model::limits::LOCAL_ANSWER_BYTES_MAX;
 use perron_model::{Error, ErrorCode, Result};
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ pub fn status_within(directory: &Path, limit: Duration) -> Result<Json> {
 
 async fn answer(directory: &Path, command: &Command) -> Result<Json> {
     let mut client =
-        AdminServiceClient::new(connect(directory).await?).max_decoding_message_size(16 * MESSAGE_BYTES_MAX);
+        AdminServiceClient::new(connect(directory).await?).max_decoding_message_size(LOCAL_ANSWER_BYTES_MAX);
     let bytes =
         serde_json::to_vec(command).map_err(|_| Error::new(ErrorCode::Internal, "a command can't be written"))?;
     let answer = client

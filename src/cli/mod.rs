@@ -10,6 +10,7 @@ mod dataset;
 mod demo;
 mod doctor;
 mod fact;
+mod folder;
 mod init;
 mod negotiation;
 mod output;

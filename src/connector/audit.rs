@@ -1,10 +1,15 @@
 //! What users of the organisation ask about what is here: lists, and entries of the log.
 
+mod evidence;
 mod extract;
+mod folder;
 mod question;
 mod receipt;
+mod scan;
 
+pub use evidence::EvidenceFile;
 pub use extract::{ExtractBegun, ExtractPage};
+pub use folder::{Folder, FolderAnswer, FolderDocument, FolderScope, ProvenLeaf, Witnessed};
 pub use question::Question;
 
 use crate::connector::node::Node;

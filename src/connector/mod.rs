@@ -23,5 +23,8 @@ pub mod users;
 pub mod watching;
 pub mod witness;
 
-pub use audit::{ExtractBegun, ExtractPage, KINDS, Question};
+pub use audit::{
+    EvidenceFile, ExtractBegun, ExtractPage, Folder, FolderAnswer, FolderDocument, FolderScope, KINDS, ProvenLeaf,
+    Question, Witnessed, describe,
+};
 pub use node::{MODULES, Node};

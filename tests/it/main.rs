@@ -11,6 +11,7 @@ mod dialling;
 mod doctor;
 mod edits;
 mod errors;
+mod folder;
 mod habits;
 mod invariants;
 mod kill;

@@ -17,6 +17,7 @@ const ORDER: &[&str] = &[
     "source",
     "query",
     "connector",
+    "page",
     "sovereignty",
     "api",
     "cli",
@@ -34,6 +35,7 @@ const LIBRARIES: &[(&[&str], &[&str])] = &[
     (&["datafusion", "parquet"], &["source", "query"]),
     (&["tonic", "tonic_types", "tonic_health", "tonic_prost", "arrow_flight", "prost", "prost_types"], &["api", "cli"]),
     (&["clap", "indicatif"], &["cli"]),
+    (&["minijinja"], &["page"]),
     (&["perron_odrl"], &["cli"]),
     // RDF is a matter of `crates/odrl`.
     (&["oxrdf", "oxttl"], &[]),

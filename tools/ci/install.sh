@@ -16,6 +16,12 @@ need go golang-go
 need javac openjdk-17-jdk-headless
 need mvn maven
 need python3 "python3 python3-venv"
+need node nodejs
+need npm npm
+if ! command -v chromium >/dev/null && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    apt-get install -y --no-install-recommends chromium >/dev/null 2>&1 || true
+fi
+need chromium "--no-install-recommends chromium"
 if [ "$missing" -ne 0 ]; then exit 1; fi
 
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: apt-get install python3" >&2; exit 1; }
@@ -26,6 +32,14 @@ if [ ! -e "$PYTHON_ENVIRONMENT/complete" ]; then
     python3 -m venv "$PYTHON_ENVIRONMENT"
     "$PYTHON_ENVIRONMENT/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: -r tests/clients/requirements.txt
     touch "$PYTHON_ENVIRONMENT/complete"
+fi
+
+if [ ! -e "$FOLDER_MODULES/complete" ]; then
+    rm -rf "$FOLDER_MODULES"
+    mkdir -p "$FOLDER_MODULES"
+    cp tests/folder/package.json tests/folder/package-lock.json "$FOLDER_MODULES"
+    npm ci --silent --no-audit --no-fund --ignore-scripts --prefix "$FOLDER_MODULES"
+    touch "$FOLDER_MODULES/complete"
 fi
 
 if [ ! -x "$PERRON_FSCK" ]; then

@@ -33,6 +33,9 @@ tools/fuzz/run.sh 30 2>&1 | tee "$log/fuzz" || failed+=(fuzz)
 echo "== forgeries"
 tests/forgeries/run.sh 2>&1 | tee "$log/forgeries" || failed+=(forgeries)
 
+echo "== folder"
+tests/folder/run.sh 2>&1 | tee "$log/folder" || failed+=(folder)
+
 echo "== clients"
 tests/clients/run.sh 2>&1 | tee "$log/clients" || failed+=(clients)
 

@@ -9,3 +9,6 @@ TESSERA_VERSION=v1.0.4
 # A second verifier, and one of another make, look at what the tests verify.
 export PERRON_PYTHON="$PYTHON_ENVIRONMENT/bin/python"
 export PERRON_FSCK="$PERRON_TOOLS/tessera-$TESSERA_VERSION/fsck"
+# The browser tests of the auditor's folder; their versions are those of the lock file.
+FOLDER_MODULES="$PERRON_TOOLS/folder-$(cksum < "${BASH_SOURCE[0]%/*}/../../tests/folder/package-lock.json" | cut -d' ' -f1)"
+export FOLDER_MODULES

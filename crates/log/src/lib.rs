@@ -8,6 +8,7 @@
 pub mod checkpoint;
 pub mod cosignature;
 pub mod error;
+pub mod extent;
 pub mod files;
 pub mod findings;
 pub mod keys;
@@ -34,6 +35,7 @@ pub mod writer;
 pub use checkpoint::{Checkpoint, OpenedCheckpoint};
 pub use cosignature::Cosigner;
 pub use error::LogError;
+pub use extent::{Extent, SegmentExtent};
 pub use files::{FileLayer, OsFiles};
 pub use findings::{Finding, FindingKind, Outcome};
 pub use keys::{KeyKind, Signer, Verifier};

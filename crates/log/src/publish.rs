@@ -91,16 +91,21 @@ impl Shared {
     }
 
     fn write_tile(&self, name: &TileName, dirs: &mut BTreeSet<PathBuf>) -> Result<bool, LogError> {
-        let bytes = match name.kind {
-            TileKind::Entries => self.bundle(name)?,
-            TileKind::Hashes(level) => encode_hashes(&self.tile_hashes(level, name)?),
-        };
+        let bytes = self.tile_bytes(name)?;
         let path = self.layout.tile(name);
         let dir = path.parent().unwrap_or(&path).to_owned();
         self.files.create_dirs(&dir).map_err(io(&dir))?;
         let is_written = self.replace(&path, &bytes, BUNDLE_BYTES_MAX)?;
         dirs.insert(dir);
         Ok(is_written)
+    }
+
+    /// The bytes of a tile or entry bundle, computed anew.
+    pub(crate) fn tile_bytes(&self, name: &TileName) -> Result<Vec<u8>, LogError> {
+        match name.kind {
+            TileKind::Entries => self.bundle(name),
+            TileKind::Hashes(level) => Ok(encode_hashes(&self.tile_hashes(level, name)?)),
+        }
     }
 
     fn tile_hashes(&self, level: u8, name: &TileName) -> Result<Vec<Hash>, LogError> {

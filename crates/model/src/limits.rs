@@ -53,6 +53,8 @@ pub const STATEMENT_BYTES_MAX: usize = 16 * 1024;
 pub const STATEMENT_DEPTH_MAX: usize = 32;
 /// Largest gRPC message of the control services, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Largest answer of the local socket to the command line, in bytes.
+pub const LOCAL_ANSWER_BYTES_MAX: usize = 24 * MESSAGE_BYTES_MAX;
 /// Largest Flight message, in bytes.
 pub const FLIGHT_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a ticket may wait for its `DoGet`, in milliseconds.
@@ -249,6 +251,18 @@ pub const DIFFERENCES_TOLD_MAX: usize = 1_000;
 pub const AUDIT_ENTRIES_LOOKED_AT_MAX: u64 = 10_000;
 /// Entries that one page of an auditor's listing has at the most.
 pub const AUDIT_ENTRIES_MAX: usize = 1_000;
+/// Entries of an agreement that the page of an auditor's folder has at the most.
+pub const AUDIT_FOLDER_ENTRIES_MAX: usize = 2_000;
+/// What these entries, their proofs and attachments have together at the most, in bytes.
+pub const AUDIT_FOLDER_BYTES_MAX: usize = 6 * 1024 * 1024;
+/// Entries of a log that is looked through for a folder at the most.
+pub const AUDIT_FOLDER_LOOKED_AT_MAX: u64 = 10_000_000;
+/// Files of the copy of a directory in a folder, but for the small ones.
+pub const AUDIT_EVIDENCE_FILES_MAX: usize = 100_000;
+/// One piece of a file of that copy, in bytes.
+pub const AUDIT_EVIDENCE_PIECE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The register and the kept checkpoints of that copy together, in bytes.
+pub const AUDIT_EVIDENCE_SMALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 const _: () = assert!(REQUEST_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(STATEMENT_BYTES_MAX < REQUEST_BYTES_MAX);
@@ -266,6 +280,9 @@ const _: () = assert!(QUERY_MEMORY_EACH_BYTES_MAX <= QUERY_MEMORY_BYTES_MAX);
 const _: () = assert!((PARTNER_CONCURRENCY_DEFAULT as usize) < QUERIES_MAX);
 const _: () = assert!(PARTS_MAX * 48 < DOCUMENT_BYTES_MAX);
 const _: () = assert!(REFUSALS_PER_SECOND <= REFUSALS_BURST);
+// A folder's material is one answer of the local socket.
+const _: () = assert!(AUDIT_FOLDER_BYTES_MAX / 3 * 4 + 2 * AUDIT_EVIDENCE_SMALL_BYTES_MAX <= LOCAL_ANSWER_BYTES_MAX);
+const _: () = assert!(AUDIT_EVIDENCE_PIECE_BYTES_MAX / 3 * 4 < LOCAL_ANSWER_BYTES_MAX);
 
 #[cfg(test)]
 mod tests {

@@ -19,11 +19,17 @@ pub(crate) struct Whose {
 
 /// Reads whose directory it is (`perron.toml`).
 pub(crate) fn whose(directory: &Path) -> Result<Whose> {
-    let bytes = read(&directory.join("perron.toml"), CONFIG_BYTES_MAX)?.ok_or_else(|| {
-        invalid(format!("`{}` is not an organisation's directory: it has no `perron.toml`", directory.display()))
-    })?;
+    let bytes = read(&directory.join("perron.toml"), CONFIG_BYTES_MAX)?.ok_or_else(|| nobodys(directory))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| invalid("`perron.toml` is not UTF-8"))?;
     toml::from_str(text).map_err(|e| invalid(format!("`perron.toml`: {}", e.message())))
+}
+
+fn nobodys(directory: &Path) -> Error {
+    let shown = directory.display();
+    if directory.join("evidence/perron.toml").is_file() {
+        return invalid(format!("`{shown}` is an auditor's folder: verify `{shown}/evidence`, the copy in it"));
+    }
+    invalid(format!("`{shown}` is not an organisation's directory: it has no `perron.toml`"))
 }
 
 /// The authority's key as the directory keeps it.

@@ -9,11 +9,14 @@ use crate::api::grpc::services::unbroken;
 use crate::api::pb;
 use crate::api::pb::admin_service_server::AdminService;
 use crate::connector::authority::Authority;
+use crate::connector::catalogue::blocking;
 use crate::connector::state::{Approval, Negotiation};
 use crate::connector::users::{Credential, User, UserRole};
-use crate::connector::{Node, Question};
+use crate::connector::{FolderScope, Node, Question};
 use crate::settings::Listen;
 use crate::source::SourceFile;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use perron_model::agreement::LegalBasis;
 use perron_model::collection::{CollectionName, Members};
 use perron_model::dataset::Dataset;
@@ -119,6 +122,10 @@ pub enum Command {
     AuditExtract { agreement: AgreementId },
     /// A page of what was given: entries from `from` on, with proofs in the tree of `size` entries.
     AuditExtractPage { agreement: AgreementId, end: u64, size: u64, from: u64 },
+    /// What an auditor's folder is made of.
+    AuditFolder { scope: FolderScope },
+    /// A piece of a file of the copy in it, base64.
+    AuditEvidence { path: String, offset: u64, length: usize },
     /// Exchanges checkpoints with a participant now.
     AuditExchange { with: ParticipantId },
     /// Enrols a participant (authority).
@@ -168,6 +175,8 @@ impl Command {
             | Command::AuditReceipt { .. }
             | Command::AuditExtract { .. }
             | Command::AuditExtractPage { .. }
+            | Command::AuditFolder { .. }
+            | Command::AuditEvidence { .. }
             | Command::AuditExchange { .. } => "audit.read",
             Command::AuthorityEnrol { .. } | Command::AuthorityStatus { .. } => "authority.change",
             Command::AuthorityList {} => "status",
@@ -266,6 +275,15 @@ impl Admin {
             Command::AuditExtract { agreement } => node.begin_extract(actor, &agreement).await.and_then(to_json),
             Command::AuditExtractPage { agreement, end, size, from } => {
                 node.extract_page(agreement, end, size, from).await.and_then(to_json)
+            }
+            Command::AuditFolder { scope } => {
+                let (node, actor) = (node.clone(), actor.to_owned());
+                unbroken(async move { node.audit_folder(scope, &actor).await.and_then(to_json) }).await
+            }
+            Command::AuditEvidence { path, offset, length } => {
+                let node = node.clone();
+                let piece = blocking(move || node.audit_evidence(&path, offset, length)).await?;
+                Ok(json!({ "bytes": STANDARD.encode(piece) }))
             }
             Command::AuditExchange { with } => node.exchange_heads(&with).await.map(|()| json!({})),
             Command::AuthorityEnrol { request } => {

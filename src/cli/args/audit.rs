@@ -58,6 +58,26 @@ pub enum AuditVerb {
         #[arg(long)]
         ours: Option<PathBuf>,
     },
+    /// Writes a folder for an auditor, a data protection officer or a court: one page about an
+    /// agreement that verifies itself in a browser, and a copy of the evidence.
+    Folder {
+        #[command(flatten)]
+        dir: Dir,
+        /// The agreement.
+        #[arg(long, allow_hyphen_values = true)]
+        agreement: AgreementId,
+        /// Not before this time: 2026-11-23T10:00:00Z.
+        #[arg(long)]
+        since: Option<Timestamp>,
+        /// Before this time.
+        #[arg(long)]
+        until: Option<Timestamp>,
+        /// Put the program `perron-verify` in, if it lies beside this one.
+        #[arg(long)]
+        with_verifier: bool,
+        /// The folder, which is made.
+        out: PathBuf,
+    },
     /// Exchanges checkpoints with a participant now.
     Exchange {
         #[command(flatten)]

@@ -1,6 +1,7 @@
 //! Tests of the log: other people's cases, properties, crashes, tampering.
 mod conformance;
 mod crash;
+mod extent;
 mod notes;
 mod parsing;
 mod support;

@@ -1,0 +1,164 @@
+//! A copy of the organisation's directory that `perron-verify` accepts: what is durable of the
+//! log, the register, the agreements, the checkpoints that were kept. Never a key, a user or data.
+
+use crate::connector::node::Node;
+use crate::settings;
+use perron_log::tile::TileName;
+use perron_log::{Extent, LogError};
+use perron_model::limits::{AUDIT_EVIDENCE_FILES_MAX, AUDIT_EVIDENCE_PIECE_BYTES_MAX, AUDIT_EVIDENCE_SMALL_BYTES_MAX};
+use perron_model::{AgreementId, Error, ErrorCode, Result, canonical};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// A file of the copy that is asked for piece by piece. Its bytes don't change once it is named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceFile {
+    /// Path below the copy.
+    pub path: String,
+    /// How many bytes it has, where its source goes on growing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+/// A file that may be asked for; nothing else of the directory can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Segment(u64),
+    Tile(TileName),
+    Document(AgreementId),
+}
+
+impl Asked {
+    fn parse(path: &str) -> Option<Asked> {
+        if let Some(name) = path.strip_prefix("log/segment/") {
+            let first_leaf = name.parse::<u64>().ok()?;
+            return (segment_path(first_leaf) == path).then_some(Asked::Segment(first_leaf));
+        }
+        if let Some(name) = path.strip_prefix("log/tile/") {
+            return TileName::parse(name).map(Asked::Tile);
+        }
+        let name = path.strip_prefix("documents/")?.strip_suffix(".json")?;
+        AgreementId::parse(name).ok().map(Asked::Document)
+    }
+}
+
+fn segment_path(first_leaf: u64) -> String {
+    format!("log/segment/{first_leaf:020}")
+}
+
+impl Node {
+    /// The files of the copy that are asked for piece by piece.
+    pub(super) fn evidence_files(&self, extent: &Extent) -> Result<Vec<EvidenceFile>> {
+        let segments = extent.segments.iter();
+        let mut files: Vec<EvidenceFile> =
+            segments.map(|s| EvidenceFile { path: segment_path(s.first_leaf), bytes: Some(s.bytes) }).collect();
+        let agreements = self.state.agreements()?;
+        let within = agreements.iter().filter(|a| a.index < extent.size);
+        files.extend(within.map(|a| EvidenceFile { path: format!("documents/{}.json", a.id), bytes: None }));
+        for tile in extent.tiles() {
+            if files.len() >= AUDIT_EVIDENCE_FILES_MAX {
+                let detail = format!("a copy of the log has more than {AUDIT_EVIDENCE_FILES_MAX} files");
+                return Err(Error::new(ErrorCode::TooLarge, detail));
+            }
+            files.push(EvidenceFile { path: format!("log/{}", tile.path()), bytes: None });
+        }
+        Ok(files)
+    }
+
+    /// A piece of one of these files: as many bytes as asked, within a bound, or fewer at its end.
+    ///
+    /// # Errors
+    /// `not_found` for any other path.
+    pub fn audit_evidence(&self, path: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
+        let unknown = || Error::new(ErrorCode::NotFound, format!("`{path}` is no file of an auditor's copy"));
+        let length = length.min(AUDIT_EVIDENCE_PIECE_BYTES_MAX);
+        let reader = self.ledger.reader();
+        let failed = |e: LogError| match e {
+            LogError::OutOfRange { .. } => unknown(),
+            other => Error::new(ErrorCode::LogUnavailable, other.to_string()),
+        };
+        let whole = match Asked::parse(path).ok_or_else(unknown)? {
+            Asked::Segment(first_leaf) => return reader.segment_bytes(first_leaf, offset, length).map_err(failed),
+            Asked::Tile(name) => reader.tile_bytes(&name).map_err(failed)?,
+            Asked::Document(id) => canonical::to_bytes(&self.state.agreement(&id).ok_or_else(unknown)?.envelope)?,
+        };
+        let rest = usize::try_from(offset).ok().and_then(|at| whole.get(at..)).unwrap_or_default();
+        Ok(rest.get(..length.min(rest.len())).unwrap_or_default().to_vec())
+    }
+}
+
+/// Heads of the log as others cosigned them, as files. Read before the log's extent is taken: none of
+/// them has seen more than the copy has.
+pub(super) fn cosigned_files(node: &Node) -> Result<Vec<(String, String)>> {
+    checkpoints(&node.data.join("trust/cosigned"), "trust/cosigned")
+}
+
+/// The other small files of the copy, with their texts. Read after the log's extent was taken: what
+/// they tell of is no older than the log's own entries.
+pub(super) fn small_files(
+    node: &Node,
+    extent: &Extent,
+    cosigned: Vec<(String, String)>,
+) -> Result<Vec<(String, String)>> {
+    let register = String::from_utf8(node.register.load().bytes()?)
+        .map_err(|_| Error::new(ErrorCode::Internal, "the register is not UTF-8"))?;
+    let whose = format!("participant = \"{}\"\nspace = \"{}\"\n", node.me, node.space);
+    let authority: String = node.authority.into();
+    let mut files = vec![
+        (settings::FILE.to_owned(), whose),
+        ("trust/authority.key".to_owned(), format!("{authority}\n")),
+        ("trust/register.json".to_owned(), register),
+        ("log/checkpoint".to_owned(), extent.note.clone()),
+    ];
+    files.extend(checkpoints(&node.data.join("trust/kept"), "trust/kept")?);
+    files.extend(cosigned);
+    let bytes: usize = files.iter().map(|(_, text)| text.len()).sum();
+    if bytes > AUDIT_EVIDENCE_SMALL_BYTES_MAX {
+        let detail = format!("register and kept checkpoints have {bytes} bytes, over {AUDIT_EVIDENCE_SMALL_BYTES_MAX}");
+        return Err(Error::new(ErrorCode::TooLarge, detail));
+    }
+    Ok(files)
+}
+
+fn checkpoints(folder: &Path, name: &str) -> Result<Vec<(String, String)>> {
+    let mut files = Vec::new();
+    let unreadable = |_| Error::new(ErrorCode::LogDamaged, "a kept checkpoint can't be read");
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let file = entry.file_name().to_string_lossy().into_owned();
+        if file.ends_with(".checkpoint") {
+            files.push((format!("{name}/{file}"), std::fs::read_to_string(entry.path()).map_err(unreadable)?));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use perron_model::Digest;
+
+    #[test]
+    fn nothing_but_the_copys_files_can_be_asked_for() {
+        let agreement = Digest::of(b"an agreement");
+        assert_eq!(Asked::parse("log/segment/00000000000000000007"), Some(Asked::Segment(7)));
+        assert_eq!(Asked::parse(&format!("documents/{agreement}.json")), Some(Asked::Document(agreement)));
+        assert!(matches!(Asked::parse("log/tile/0/000.p/3"), Some(Asked::Tile(_))));
+        for other in [
+            "",
+            "keys/log.pem",
+            "users.json",
+            "log/segment/7",
+            "log/segment/../../keys/log.pem",
+            "log/tile/../segment/7",
+            "documents/../keys/log.json",
+            "sets/x.parquet",
+            "/etc/passwd",
+            "log/segment/+0000000000000000007",
+        ] {
+            assert_eq!(Asked::parse(other), None, "{other}");
+        }
+    }
+}

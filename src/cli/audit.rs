@@ -1,5 +1,8 @@
 //! `perron audit`.
 
+mod export;
+mod records;
+
 use crate::api::grpc::admin::Command;
 use crate::cli::args::{AuditVerb, QuestionArgs};
 use crate::cli::output::say;
@@ -38,6 +41,7 @@ pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
             say!("{}", String::from_utf8_lossy(&canonical::to_bytes(&file)?));
             Ok(())
         }
+        AuditVerb::Export { dir, export } => export::run(&dir.dir, *export, output),
         AuditVerb::Exchange { dir, with } => client::print(&dir.dir, &Command::AuditExchange { with }, output),
         AuditVerb::Verify { directory, against } => verify(&directory, &against, output),
     }

@@ -1,8 +1,10 @@
 //! What users of the organisation ask about what is here: lists, and entries of the log.
 
+mod export;
 mod question;
 mod receipt;
 
+pub use export::{AgreementPage, Begun, Page, STREAM};
 pub use question::Question;
 
 use crate::connector::node::Node;

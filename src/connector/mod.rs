@@ -23,5 +23,5 @@ pub mod users;
 pub mod watching;
 pub mod witness;
 
-pub use audit::{KINDS, Question};
+pub use audit::{AgreementPage, Begun, KINDS, Page, Question};
 pub use node::Node;

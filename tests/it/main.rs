@@ -11,6 +11,7 @@ mod dialling;
 mod doctor;
 mod edits;
 mod errors;
+mod export;
 mod habits;
 mod invariants;
 mod kill;

@@ -239,6 +239,15 @@ pub const PRINTED_ROWS_MAX: usize = 10_000;
 pub const AUDIT_ENTRIES_LOOKED_AT_MAX: u64 = 10_000;
 /// Entries that one page of an auditor's listing has at the most.
 pub const AUDIT_ENTRIES_MAX: usize = 1_000;
+/// What the entries or agreements of one page of an export say, in bytes; the page ends with the
+/// one that passes it.
+pub const EXPORT_PAGE_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
+/// Agreements of one page of an export.
+pub const EXPORT_AGREEMENTS_MAX: usize = 1_000;
+/// How long pages of an export are given after its entry, in milliseconds.
+pub const EXPORT_LIFE_MS: i64 = 24 * 3_600_000;
+/// Agreements and months that one log of the intermediation tells of.
+pub const INTERMEDIATION_ROWS_MAX: usize = 1_000_000;
 
 const _: () = assert!(REQUEST_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(STATEMENT_BYTES_MAX < REQUEST_BYTES_MAX);
@@ -256,6 +265,8 @@ const _: () = assert!(QUERY_MEMORY_EACH_BYTES_MAX <= QUERY_MEMORY_BYTES_MAX);
 const _: () = assert!((PARTNER_CONCURRENCY_DEFAULT as usize) < QUERIES_MAX);
 const _: () = assert!(PARTS_MAX * 48 < DOCUMENT_BYTES_MAX);
 const _: () = assert!(REFUSALS_PER_SECOND <= REFUSALS_BURST);
+// A page fits into what the command line takes, whatever passes its bound.
+const _: () = assert!(EXPORT_PAGE_BYTES_MAX + 2 * DOCUMENT_BYTES_MAX <= 8 * MESSAGE_BYTES_MAX);
 
 #[cfg(test)]
 mod tests {

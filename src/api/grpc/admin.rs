@@ -12,6 +12,7 @@ use crate::connector::authority::Authority;
 use crate::connector::state::{Approval, Negotiation};
 use crate::connector::users::{Credential, User, UserRole};
 use crate::connector::{Node, Question};
+use crate::export::Format;
 use crate::settings::Listen;
 use crate::source::SourceFile;
 use perron_model::agreement::LegalBasis;
@@ -115,6 +116,12 @@ pub enum Command {
     AuditList { question: Box<Question>, from: u64, count: usize },
     /// One read as one file.
     AuditReceipt { index: u64 },
+    /// Begins an export.
+    AuditExport { format: Format, question: Box<Question>, from: u64 },
+    /// A page of the export that began by an entry.
+    AuditExportPage { entry: u64, from: u64 },
+    /// Agreements that the export is about.
+    AuditExportAgreements { entry: u64, after: usize },
     /// Exchanges checkpoints with a participant now.
     AuditExchange { with: ParticipantId },
     /// Enrols a participant (authority).
@@ -161,6 +168,9 @@ impl Command {
             Command::AgreementRevoke { .. } => "agreement.revoke",
             Command::AgreementAmend { .. } => "agreement.amend",
             Command::AuditList { .. } | Command::AuditReceipt { .. } | Command::AuditExchange { .. } => "audit.read",
+            Command::AuditExport { .. } | Command::AuditExportPage { .. } | Command::AuditExportAgreements { .. } => {
+                "audit.export"
+            }
             Command::AuthorityEnrol { .. } | Command::AuthorityStatus { .. } => "authority.change",
             Command::AuthorityList {} => "status",
         }
@@ -255,6 +265,13 @@ impl Admin {
                 node.audit_list(&question, from, count.min(AUDIT_ENTRIES_MAX))
             }
             Command::AuditReceipt { index } => node.audit_receipt(index),
+            Command::AuditExport { format, question, from } => {
+                node.export_begin(actor, format, *question, from).await.and_then(to_json)
+            }
+            Command::AuditExportPage { entry, from } => node.export_page(actor, entry, from).await.and_then(to_json),
+            Command::AuditExportAgreements { entry, after } => {
+                node.export_agreements(actor, entry, after).await.and_then(to_json)
+            }
             Command::AuditExchange { with } => node.exchange_heads(&with).await.map(|()| json!({})),
             Command::AuthorityEnrol { request } => {
                 let answer = self.authority()?.enrol(&request, node.now())?;

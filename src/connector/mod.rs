@@ -17,6 +17,7 @@ pub mod reads;
 mod receiving;
 mod settling;
 pub mod state;
+pub mod streaming;
 pub mod tally;
 pub mod tasks;
 pub mod users;

@@ -1,5 +1,5 @@
 //! The log for other programs: lines of JSON, Parquet, events of the Open Cybersecurity Schema
-//! Framework, and the two records that the law asks for.
+//! Framework, messages of syslog, and the two records that the law asks for.
 //!
 //! What is exported is an entry as it was told ([`Record`]); this room puts it into the other
 //! form. It reads no log, asks nobody, and never decides who may have what.
@@ -10,6 +10,7 @@ pub mod dga_log;
 pub mod jsonl;
 pub mod ocsf;
 pub mod parquet;
+pub mod syslog;
 
 use perron_model::{AgreementId, Digest, Timestamp};
 use serde::{Deserialize, Serialize};

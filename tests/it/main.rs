@@ -26,5 +26,6 @@ mod rooms;
 mod source;
 mod standing;
 mod store;
+mod streaming;
 mod tutorial;
 mod world;

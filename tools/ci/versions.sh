@@ -9,3 +9,6 @@ TESSERA_VERSION=v1.0.4
 # A second verifier, and one of another make, look at what the tests verify.
 export PERRON_PYTHON="$PYTHON_ENVIRONMENT/bin/python"
 export PERRON_FSCK="$PERRON_TOOLS/tessera-$TESSERA_VERSION/fsck"
+# A collector of syslog messages, by others; not on every user's path.
+PERRON_RSYSLOGD="$(PATH="$PATH:/usr/sbin:/sbin" command -v rsyslogd || true)"
+export PERRON_RSYSLOGD

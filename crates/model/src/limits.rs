@@ -248,6 +248,14 @@ pub const EXPORT_AGREEMENTS_MAX: usize = 1_000;
 pub const EXPORT_LIFE_MS: i64 = 24 * 3_600_000;
 /// Agreements and months that one log of the intermediation tells of.
 pub const INTERMEDIATION_ROWS_MAX: usize = 1_000_000;
+/// Entries that are sent to a collector before it has to say that it has them.
+pub const STREAM_ENTRIES_MAX: u64 = 4_096;
+/// How long entries are sent before a collector has to say that it has them, in milliseconds.
+pub const STREAM_CONFIRM_MS: u64 = 2_000;
+/// Messages that are made for a collector before they are sent, in bytes; the last may pass it.
+pub const STREAM_BYTES_MAX: usize = 256 * 1024;
+/// How long a collector may take nothing, or not answer the end of a channel, in milliseconds.
+pub const STREAM_STALL_MS_MAX: u64 = 30_000;
 
 const _: () = assert!(REQUEST_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(STATEMENT_BYTES_MAX < REQUEST_BYTES_MAX);

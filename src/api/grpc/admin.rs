@@ -10,6 +10,7 @@ use crate::api::pb;
 use crate::api::pb::admin_service_server::AdminService;
 use crate::connector::authority::Authority;
 use crate::connector::state::{Approval, Negotiation};
+use crate::connector::streaming::Stream;
 use crate::connector::users::{Credential, User, UserRole};
 use crate::connector::{Node, Question};
 use crate::export::Format;
@@ -187,6 +188,8 @@ pub struct Admin {
     pub owner: u32,
     /// Addresses that the process listens on.
     pub listen: Listen,
+    /// The stream of the log's entries, where the configuration names a collector.
+    pub stream: Option<Arc<Stream>>,
 }
 
 #[tonic::async_trait]
@@ -314,6 +317,7 @@ impl Admin {
             "newest": self.node.newest_entry()?,
             "listen": self.listen,
             "authority": self.authority.is_some(),
+            "stream": self.stream.as_ref().map(|stream| stream.status(reader.size())),
             "version": env!("CARGO_PKG_VERSION"),
         }))
     }

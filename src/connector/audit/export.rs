@@ -131,6 +131,14 @@ impl Node {
         Ok(Page { records, next: (next < asked.to).then_some(next) })
     }
 
+    /// A durable entry as it is exported.
+    pub(crate) fn exported(&self, index: u64) -> Result<Record> {
+        let leaf = self.leaf(index)?;
+        let entry = Entry::from_bytes(&leaf)?;
+        let agreement = question::agreement_of(&entry).and_then(|id| self.state.agreement(&id));
+        Ok(record(&leaf, &entry, agreement.as_deref()))
+    }
+
     /// What the entry of an export says, if it is this actor's and not too old.
     fn export_asked(&self, actor: &str, entry: u64) -> Result<Asked> {
         let none = || Error::new(ErrorCode::NotFound, "no export of yours began by this entry");

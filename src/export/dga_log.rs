@@ -77,7 +77,7 @@ impl Intermediation {
     pub fn take(&mut self, record: &Record) -> Result<()> {
         let is_read = matches!(
             record.kind.as_str(),
-            "permit" | "refusal" | "outcome" | "received" | "plan-refusal" | "refusal-summary"
+            "intent" | "permit" | "refusal" | "outcome" | "received" | "plan-refusal" | "refusal-summary"
         );
         let Some(organisation) = record.organisation.as_ref().filter(|_| is_read) else { return Ok(()) };
         let key = Key {

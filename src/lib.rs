@@ -5,6 +5,7 @@
 pub mod api;
 pub mod cli;
 pub mod connector;
+pub mod export;
 pub mod files;
 pub mod ledger;
 pub mod messages;

@@ -21,6 +21,93 @@ pub struct Config {
     /// The authority; none in the authority's own directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<AuthorityAddress>,
+    /// Where entries of the log are sent as they come; none, and nothing is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syslog: Option<Syslog>,
+}
+
+/// A collector of syslog messages (RFC 5424 over TLS, RFC 5425). Files are relative to the
+/// organisation's directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Syslog {
+    /// `host:port`; the port of syslog over TLS is 6514.
+    pub address: String,
+    /// Name that its certificate has to carry.
+    pub server_name: String,
+    /// Certificates of the authorities that may have issued it (PEM).
+    pub ca: PathBuf,
+    /// Certificate that is shown to it, with `key` (PEM).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// Private key of `certificate` (PEM).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// What messages carry: `ocsf` or `jsonl`.
+    #[serde(default)]
+    pub format: StreamFormat,
+    /// Facility of the messages.
+    #[serde(default)]
+    pub facility: Facility,
+    /// What says that the collector has what was sent.
+    #[serde(default)]
+    pub confirmation: Confirmation,
+}
+
+/// What a message carries (RFC 5424, section 6.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StreamFormat {
+    /// An event of the Open Cybersecurity Schema Framework.
+    #[default]
+    Ocsf,
+    /// The entry, as `perron audit export --format jsonl` gives it.
+    Jsonl,
+}
+
+/// From which part of a system a message says it comes (RFC 5424, table 1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Facility {
+    /// User-level messages.
+    User,
+    /// System daemons.
+    Daemon,
+    /// Security and authorisation.
+    Authpriv,
+    /// Log audit.
+    #[default]
+    LogAudit,
+    /// For local use.
+    Local0,
+    /// For local use.
+    Local1,
+    /// For local use.
+    Local2,
+    /// For local use.
+    Local3,
+    /// For local use.
+    Local4,
+    /// For local use.
+    Local5,
+    /// For local use.
+    Local6,
+    /// For local use.
+    Local7,
+}
+
+/// What says that the collector has what was sent. Syslog has no acknowledgement; the orderly end
+/// of a TLS channel comes nearest to one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confirmation {
+    /// Its answer to our close_notify, which it reads after all that came before (RFC 5425,
+    /// section 4.4).
+    #[default]
+    CloseNotify,
+    /// The end of the connection after our close_notify, for collectors that answer with nothing
+    /// else.
+    EndOfStream,
 }
 
 /// Addresses that are listened on.

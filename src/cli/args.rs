@@ -6,7 +6,7 @@ mod negotiation;
 mod policy;
 
 pub use agreement::{AgreementVerb, CollectionVerb, FactVerb};
-pub use audit::{AuditVerb, QuestionArgs};
+pub use audit::{AuditVerb, ExportArgs, ExportFormat, QuestionArgs};
 pub use negotiation::NegotiationVerb;
 pub use policy::{CheckArgs, EvaluateArgs, EvaluationMode, PolicyVerb, ReportForm};
 

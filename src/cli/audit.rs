@@ -1,6 +1,8 @@
 //! `perron audit`.
 
+mod export;
 mod extract;
+mod records;
 mod replay;
 
 use crate::api::grpc::admin::Command;
@@ -46,6 +48,7 @@ pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
         AuditVerb::Folder { dir, agreement, since, until, with_verifier, out } => {
             folder::run(&dir.dir, FolderScope { agreement, since, until }, with_verifier, &out, output)
         }
+        AuditVerb::Export { dir, export } => export::run(&dir.dir, *export, output),
         AuditVerb::Exchange { dir, with } => client::print(&dir.dir, &Command::AuditExchange { with }, output),
         AuditVerb::Replay { directory, modules } => replay::replay(&directory, modules, output),
         AuditVerb::Verify { directory, against } => verify(&directory, &against, output),

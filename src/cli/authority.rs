@@ -71,6 +71,7 @@ fn init(dir: &Dir, given: &Facts, listen: std::net::SocketAddr, output: &Output)
         space: space.clone(),
         listen: Listen { peers: listen, flight: None, flight_tls: None },
         authority: None,
+        syslog: None,
     };
     config.save(directory)?;
     let thumbprint = keys.public(KeyUse::Register)?.thumbprint().to_string();

@@ -89,6 +89,7 @@ pub fn join(args: &JoinArgs, output: &Output) -> Result<()> {
         space: answer.space.clone(),
         listen: Listen { peers: args.listen, flight: args.flight, flight_tls: args.flight_tls },
         authority: Some(AuthorityAddress { participant: authority.id.clone(), endpoint }),
+        syslog: None,
     };
     config.save(directory)?;
     if output.json {

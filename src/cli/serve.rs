@@ -12,10 +12,12 @@ use crate::cli::{Output, init};
 use crate::connector::Node;
 use crate::connector::authority::Authority;
 use crate::connector::node::Parts;
+use crate::connector::streaming::{self, Stream};
 use crate::connector::witness::{HeldElsewhere, ask_for_heads};
 use crate::files::write_file;
 use crate::policy::Policies;
 use crate::settings::{Config, Settings};
+use crate::trust::collector::Collector;
 use crate::trust::dialer::{Dialer, Endpoint};
 use crate::trust::keys::KeySet;
 use crate::trust::register::{RegisterHandle, VerifiedRegister};
@@ -82,6 +84,7 @@ struct Running {
     tls: Arc<ReloadableTls>,
     register: Arc<RegisterHandle>,
     keys: Arc<KeySet>,
+    stream: Option<Arc<Stream>>,
     config: Config,
 }
 
@@ -91,6 +94,7 @@ struct Prepared {
     tls: Arc<ReloadableTls>,
     register: Arc<RegisterHandle>,
     keys: Arc<KeySet>,
+    stream: Option<Arc<Stream>>,
     is_torn: bool,
 }
 
@@ -116,7 +120,9 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
     if let Some(authority) = &config.authority {
         fixed.insert(authority.participant.clone(), Endpoint::parse(&authority.endpoint)?);
     }
-    let dialer = Arc::new(Dialer::new(tls.clone(), register.clone(), fixed));
+    let collector = config.syslog.as_ref().map(|syslog| Collector::load(directory, syslog)).transpose()?;
+    let dialer = Arc::new(Dialer::new(tls.clone(), register.clone(), fixed).with_collector(collector));
+    let stream = config.syslog.clone().map(|syslog| Arc::new(Stream::open(directory, syslog, dialer.clone())));
     let peers = Arc::new(GrpcPeers::new(dialer));
     let policies = Arc::new(Policies::load(&directory.join("cache"))?);
     let settings = Settings { participant: config.participant.clone(), data: directory.to_owned() };
@@ -130,18 +136,18 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
         policies,
     };
     let is_torn = parts.is_torn()?;
-    Ok(Prepared { parts, peers, tls, register, keys, is_torn })
+    Ok(Prepared { parts, peers, tls, register, keys, stream, is_torn })
 }
 
 fn open(directory: &Path, config: Config, prepared: Prepared, elsewhere: &HeldElsewhere) -> Result<Running> {
-    let Prepared { parts, peers, tls, register, keys, .. } = prepared;
+    let Prepared { parts, peers, tls, register, keys, stream, .. } = prepared;
     let node = Arc::new(Node::open(parts, elsewhere)?);
     let authority = if keys.is_authority() {
         Some(Arc::new(Authority::open(directory, &config.space, &config.participant, keys.clone(), register.clone())?))
     } else {
         None
     };
-    Ok(Running { node, authority, peers, tls, register, keys, config })
+    Ok(Running { node, authority, peers, tls, register, keys, stream, config })
 }
 
 async fn serve(directory: &Path, output: &Output) -> Result<()> {
@@ -185,6 +191,7 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
         authority: running.authority.clone(),
         owner,
         listen: config.listen.clone(),
+        stream: running.stream.clone(),
     };
     let local = LocalFlight::new(running.node.clone());
     let mut servers = tokio::task::JoinSet::new();
@@ -227,15 +234,15 @@ async fn wait_for_end(node: &Node, servers: &mut tokio::task::JoinSet<Result<()>
     }
 }
 
-/// The register and the certificate keep themselves new.
+/// The register and the certificate keep themselves new; the log is streamed, where it is asked for.
 fn spawn_trust(running: &Running, directory: &Path, stop: &CancellationToken) {
     let file = directory.join("trust").join(crate::connector::authority::REGISTER_FILE);
-    let task: futures::future::BoxFuture<'static, ()> = match (&running.authority, &running.config.authority) {
-        (Some(authority), _) => Box::pin(resign(running.node.clone(), authority.clone())),
+    let task: Option<futures::future::BoxFuture<'static, ()>> = match (&running.authority, &running.config.authority) {
+        (Some(authority), _) => Some(Box::pin(resign(running.node.clone(), authority.clone()))),
         (None, Some(address)) => {
-            Box::pin(follow(running.peers.clone(), address.participant.clone(), running.register.clone(), file))
+            Some(Box::pin(follow(running.peers.clone(), address.participant.clone(), running.register.clone(), file)))
         }
-        (None, None) => return,
+        (None, None) => None,
     };
     let renewal: Option<futures::future::BoxFuture<'static, ()>> = running.config.authority.as_ref().map(|address| {
         let (peers, tls, keys, node, config) = (
@@ -249,7 +256,10 @@ fn spawn_trust(running: &Running, directory: &Path, stop: &CancellationToken) {
         Box::pin(async move { renew(&peers, &to, &tls, &keys, &node, &config, &directory).await })
             as futures::future::BoxFuture<'static, ()>
     });
-    for task in std::iter::once(task).chain(renewal) {
+    let streaming = running.stream.clone().map(|stream| {
+        Box::pin(streaming::run(running.node.clone(), stream)) as futures::future::BoxFuture<'static, ()>
+    });
+    for task in task.into_iter().chain(renewal).chain(streaming) {
         let stop = stop.clone();
         tokio::spawn(async move {
             tokio::select! {

@@ -1,6 +1,7 @@
 //! What users of the organisation ask about what is here: lists, and entries of the log.
 
 mod evidence;
+mod export;
 mod extract;
 mod folder;
 mod question;
@@ -8,6 +9,7 @@ mod receipt;
 mod scan;
 
 pub use evidence::EvidenceFile;
+pub use export::{AgreementPage, Begun, Page, STREAM};
 pub use extract::{ExtractBegun, ExtractPage};
 pub use folder::{Folder, FolderAnswer, FolderDocument, FolderScope, ProvenLeaf, Witnessed};
 pub use question::Question;

@@ -17,6 +17,7 @@ pub mod reads;
 mod receiving;
 mod settling;
 pub mod state;
+pub mod streaming;
 pub mod tally;
 pub mod tasks;
 pub mod users;
@@ -24,7 +25,7 @@ pub mod watching;
 pub mod witness;
 
 pub use audit::{
-    EvidenceFile, ExtractBegun, ExtractPage, Folder, FolderAnswer, FolderDocument, FolderScope, KINDS, ProvenLeaf,
-    Question, Witnessed, describe,
+    AgreementPage, Begun, EvidenceFile, ExtractBegun, ExtractPage, Folder, FolderAnswer, FolderDocument, FolderScope,
+    KINDS, Page, ProvenLeaf, Question, Witnessed, describe,
 };
 pub use node::{MODULES, Node};

@@ -1,6 +1,7 @@
 //! The one dialer: no other code of the program opens a connection. Default deny: where it may
 //! go, the verified register or the configuration says, and whom it meets there, TLS proves.
 
+use super::collector::Collector;
 use super::register::RegisterHandle;
 use super::tls::{ClientStream, ReloadableTls, negotiated_group};
 use perron_model::limits::{CONNECT_ADDRESSES_MAX, CONNECT_MS_MAX};
@@ -24,6 +25,8 @@ pub enum Purpose {
     Register,
     /// Checkpoints of logs.
     Witness,
+    /// Entries of our own log, to the collector that the configuration names.
+    Syslog,
 }
 
 impl Purpose {
@@ -34,6 +37,7 @@ impl Purpose {
             Purpose::Data => "data",
             Purpose::Register => "register",
             Purpose::Witness => "witness",
+            Purpose::Syslog => "syslog",
         }
     }
 }
@@ -101,6 +105,7 @@ pub struct Dialer {
     tls: Arc<ReloadableTls>,
     register: Arc<RegisterHandle>,
     overrides: BTreeMap<ParticipantId, Endpoint>,
+    collector: Option<Collector>,
 }
 
 impl Dialer {
@@ -111,7 +116,13 @@ impl Dialer {
         register: Arc<RegisterHandle>,
         overrides: BTreeMap<ParticipantId, Endpoint>,
     ) -> Dialer {
-        Dialer { tls, register, overrides }
+        Dialer { tls, register, overrides, collector: None }
+    }
+
+    /// The same, with the collector of syslog messages that the configuration names.
+    #[must_use]
+    pub fn with_collector(self, collector: Option<Collector>) -> Dialer {
+        Dialer { collector, ..self }
     }
 
     /// Where `to` may be dialled; `destination_denied` if nothing allows it. A participant that
@@ -134,24 +145,46 @@ impl Dialer {
     /// Opens a channel to `to`, and verifies that it is `to` who answers.
     pub async fn dial(&self, to: &ParticipantId, purpose: Purpose) -> Result<Dialled> {
         let endpoint = self.destination(to)?;
-        let limit = Duration::from_millis(CONNECT_MS_MAX);
-        let unavailable = |why: &str| Error::new(ErrorCode::PeerUnavailable, format!("`{to}` can't be reached: {why}"));
-        let (tcp, address) = match tokio::time::timeout(limit, connect(&endpoint)).await {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(e)) => return Err(unavailable(&e.kind().to_string())),
-            Err(_) => return Err(unavailable("no answer in time")),
-        };
-        tcp.set_nodelay(true).map_err(|e| unavailable(&e.kind().to_string()))?;
+        let (tcp, address) = reach(&endpoint, to.as_str()).await?;
         let stream = self.tls.connect(tcp, to).await?;
         let group = negotiated_group(stream.get_ref().1);
         tracing::debug!(peer = %to, purpose = purpose.as_str(), %address, group, "dialled");
         Ok(Dialled { stream, address })
     }
+
+    /// Opens a channel to the collector of syslog messages; `destination_denied` where the
+    /// configuration names none.
+    pub async fn dial_collector(&self) -> Result<Dialled> {
+        let none =
+            || Error::new(ErrorCode::DestinationDenied, "the configuration names no collector of syslog messages");
+        let collector = self.collector.as_ref().ok_or_else(none)?;
+        let (tcp, address) = reach(collector.endpoint(), "syslog").await?;
+        let stream = collector.connect(tcp).await?;
+        tracing::debug!(purpose = Purpose::Syslog.as_str(), %address, "dialled");
+        Ok(Dialled { stream, address })
+    }
+}
+
+/// A connection to the endpoint, in time; errors name who was to be reached, and no address.
+async fn reach(endpoint: &Endpoint, who: &str) -> Result<(TcpStream, SocketAddr)> {
+    let limit = Duration::from_millis(CONNECT_MS_MAX);
+    let unavailable = |why: &str| Error::new(ErrorCode::PeerUnavailable, format!("`{who}` can't be reached: {why}"));
+    let (tcp, address) = match tokio::time::timeout(limit, connect(endpoint)).await {
+        Ok(Ok(connected)) => connected,
+        Ok(Err(e)) => return Err(unavailable(&e.kind().to_string())),
+        Err(_) => return Err(unavailable("no answer in time")),
+    };
+    tcp.set_nodelay(true).map_err(|e| unavailable(&e.kind().to_string()))?;
+    Ok((tcp, address))
 }
 
 impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dialer").field("tls", &self.tls).field("overrides", &self.overrides).finish_non_exhaustive()
+        f.debug_struct("Dialer")
+            .field("tls", &self.tls)
+            .field("overrides", &self.overrides)
+            .field("collector", &self.collector)
+            .finish_non_exhaustive()
     }
 }
 
@@ -238,6 +271,7 @@ mod tests {
         assert_eq!(denied(&none, "nobody"), ErrorCode::DestinationDenied);
         let error = none.dial(&id("nobody"), Purpose::Data).await.unwrap_err();
         assert_eq!(error.code, ErrorCode::DestinationDenied);
+        assert_eq!(none.dial_collector().await.unwrap_err().code, ErrorCode::DestinationDenied);
         set_endpoint(&mut world, "huy", "huy.example:8443");
         let some = dialer(&world, &[("liege", "127.0.0.1:9")]);
         assert_eq!(some.destination(&id("huy")).unwrap().to_string(), "huy.example:8443");

@@ -13,6 +13,7 @@
 
 pub mod authority;
 pub mod ca;
+pub mod collector;
 pub mod dialer;
 pub mod enrolment;
 pub mod envelope;

@@ -40,7 +40,7 @@ pub fn install_provider() {
 }
 
 /// The provider that all configurations of this room get explicitly.
-fn provider() -> CryptoProvider {
+pub(super) fn provider() -> CryptoProvider {
     CryptoProvider {
         kx_groups: vec![
             aws_lc_rs::kx_group::X25519MLKEM768,
@@ -250,6 +250,18 @@ fn peer_of(chain: Option<&[CertificateDer<'_>]>, alpn: Option<&[u8]>, space: &Sp
     }
     let leaf = chain.and_then(<[_]>::first).ok_or_else(|| unauthenticated("the peer shows no certificate"))?;
     ca::participant_of(leaf, space).map_err(|e| unauthenticated(&e.detail))
+}
+
+/// Shakes hands with a server that this configuration trusts by that name, in time.
+pub(super) async fn connect_as<S>(
+    config: Arc<ClientConfig>,
+    name: rustls::pki_types::ServerName<'static>,
+    stream: S,
+) -> Result<ClientStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    in_time(Duration::from_millis(HANDSHAKE_MS_MAX), TlsConnector::from(config).connect(name, stream)).await
 }
 
 async fn in_time<T>(limit: Duration, handshake: impl Future<Output = std::io::Result<T>>) -> Result<T> {

@@ -5,7 +5,21 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tools/ci/versions.sh
 
+# The collector of syslog messages, with its TLS by OpenSSL.
+collector() {
+    . tools/ci/versions.sh
+    [ -n "$PERRON_RSYSLOGD" ] || return 1
+    local said
+    said=$("$PERRON_RSYSLOGD" -N1 -f <(echo 'module(load="lmnsd_ossl")') 2>&1 || true)
+    [[ "$said" != *'could not load module'* ]]
+}
+if ! collector && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends rsyslog rsyslog-openssl >/dev/null
+fi
+
 missing=0
+collector || { echo "\`rsyslogd\` with TLS is missing: apt-get install rsyslog rsyslog-openssl" >&2; missing=1; }
 need() {
     command -v "$1" >/dev/null || { echo "\`$1\` is missing: apt-get install $2" >&2; missing=1; }
 }

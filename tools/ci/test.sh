@@ -5,6 +5,7 @@ cd "$(dirname "$0")/../.."
 . tools/ci/versions.sh
 
 tools/ci/install.sh || exit 1
+. tools/ci/versions.sh
 log=$(mktemp -d)
 variants=$(mktemp -d)
 trap 'rm -rf "$log" "$variants"' EXIT

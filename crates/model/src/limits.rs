@@ -263,6 +263,23 @@ pub const AUDIT_EVIDENCE_FILES_MAX: usize = 100_000;
 pub const AUDIT_EVIDENCE_PIECE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The register and the kept checkpoints of that copy together, in bytes.
 pub const AUDIT_EVIDENCE_SMALL_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// What the entries or agreements of one page of an export say, in bytes; the page ends with the
+/// one that passes it.
+pub const EXPORT_PAGE_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
+/// Agreements of one page of an export.
+pub const EXPORT_AGREEMENTS_MAX: usize = 1_000;
+/// How long pages of an export are given after its entry, in milliseconds.
+pub const EXPORT_LIFE_MS: i64 = 24 * 3_600_000;
+/// Agreements and months that one log of the intermediation tells of.
+pub const INTERMEDIATION_ROWS_MAX: usize = 1_000_000;
+/// Entries that are sent to a collector before it has to say that it has them.
+pub const STREAM_ENTRIES_MAX: u64 = 4_096;
+/// How long entries are sent before a collector has to say that it has them, in milliseconds.
+pub const STREAM_CONFIRM_MS: u64 = 2_000;
+/// Messages that are made for a collector before they are sent, in bytes; the last may pass it.
+pub const STREAM_BYTES_MAX: usize = 256 * 1024;
+/// How long a collector may take nothing, or not answer the end of a channel, in milliseconds.
+pub const STREAM_STALL_MS_MAX: u64 = 30_000;
 
 const _: () = assert!(REQUEST_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(STATEMENT_BYTES_MAX < REQUEST_BYTES_MAX);
@@ -283,6 +300,8 @@ const _: () = assert!(REFUSALS_PER_SECOND <= REFUSALS_BURST);
 // A folder's material is one answer of the local socket.
 const _: () = assert!(AUDIT_FOLDER_BYTES_MAX / 3 * 4 + 2 * AUDIT_EVIDENCE_SMALL_BYTES_MAX <= LOCAL_ANSWER_BYTES_MAX);
 const _: () = assert!(AUDIT_EVIDENCE_PIECE_BYTES_MAX / 3 * 4 < LOCAL_ANSWER_BYTES_MAX);
+// A page fits into what the command line takes, whatever passes its bound.
+const _: () = assert!(EXPORT_PAGE_BYTES_MAX + 2 * DOCUMENT_BYTES_MAX <= 8 * MESSAGE_BYTES_MAX);
 
 #[cfg(test)]
 mod tests {

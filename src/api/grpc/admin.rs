@@ -11,8 +11,10 @@ use crate::api::pb::admin_service_server::AdminService;
 use crate::connector::authority::Authority;
 use crate::connector::catalogue::blocking;
 use crate::connector::state::{Approval, Negotiation};
+use crate::connector::streaming::Stream;
 use crate::connector::users::{Credential, User, UserRole};
 use crate::connector::{FolderScope, Node, Question};
+use crate::export::Format;
 use crate::settings::Listen;
 use crate::source::SourceFile;
 use base64::Engine;
@@ -126,6 +128,12 @@ pub enum Command {
     AuditFolder { scope: FolderScope },
     /// A piece of a file of the copy in it, base64.
     AuditEvidence { path: String, offset: u64, length: usize },
+    /// Begins an export.
+    AuditExport { format: Format, question: Box<Question>, from: u64 },
+    /// A page of the export that began by an entry.
+    AuditExportPage { entry: u64, from: u64 },
+    /// Agreements that the export is about.
+    AuditExportAgreements { entry: u64, after: usize },
     /// Exchanges checkpoints with a participant now.
     AuditExchange { with: ParticipantId },
     /// Enrols a participant (authority).
@@ -178,6 +186,9 @@ impl Command {
             | Command::AuditFolder { .. }
             | Command::AuditEvidence { .. }
             | Command::AuditExchange { .. } => "audit.read",
+            Command::AuditExport { .. } | Command::AuditExportPage { .. } | Command::AuditExportAgreements { .. } => {
+                "audit.export"
+            }
             Command::AuthorityEnrol { .. } | Command::AuthorityStatus { .. } => "authority.change",
             Command::AuthorityList {} => "status",
         }
@@ -194,6 +205,8 @@ pub struct Admin {
     pub owner: u32,
     /// Addresses that the process listens on.
     pub listen: Listen,
+    /// The stream of the log's entries, where the configuration names a collector.
+    pub stream: Option<Arc<Stream>>,
 }
 
 #[tonic::async_trait]
@@ -285,6 +298,13 @@ impl Admin {
                 let piece = blocking(move || node.audit_evidence(&path, offset, length)).await?;
                 Ok(json!({ "bytes": STANDARD.encode(piece) }))
             }
+            Command::AuditExport { format, question, from } => {
+                node.export_begin(actor, format, *question, from).await.and_then(to_json)
+            }
+            Command::AuditExportPage { entry, from } => node.export_page(actor, entry, from).await.and_then(to_json),
+            Command::AuditExportAgreements { entry, after } => {
+                node.export_agreements(actor, entry, after).await.and_then(to_json)
+            }
             Command::AuditExchange { with } => node.exchange_heads(&with).await.map(|()| json!({})),
             Command::AuthorityEnrol { request } => {
                 let answer = self.authority()?.enrol(&request, node.now())?;
@@ -327,6 +347,7 @@ impl Admin {
             "newest": self.node.newest_entry()?,
             "listen": self.listen,
             "authority": self.authority.is_some(),
+            "stream": self.stream.as_ref().map(|stream| stream.status(reader.size())),
             "version": env!("CARGO_PKG_VERSION"),
         }))
     }

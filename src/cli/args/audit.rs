@@ -3,7 +3,7 @@
 use crate::cli::args::Dir;
 use crate::connector::KINDS;
 use clap::builder::PossibleValuesParser;
-use clap::{ArgGroup, Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use perron_model::{AgreementId, DatasetId, ParticipantId, Timestamp};
 use std::path::PathBuf;
 
@@ -78,6 +78,16 @@ pub enum AuditVerb {
         /// The folder, which is made.
         out: PathBuf,
     },
+    /// Entries of the log for other programs, complete and in their order.
+    #[command(
+        after_help = "Example: perron audit export --format parquet --since 2026-11-01T00:00:00Z --out november.parquet"
+    )]
+    Export {
+        #[command(flatten)]
+        dir: Dir,
+        #[command(flatten)]
+        export: Box<ExportArgs>,
+    },
     /// Exchanges checkpoints with a participant now.
     Exchange {
         #[command(flatten)]
@@ -102,6 +112,37 @@ pub enum AuditVerb {
         #[arg(long)]
         against: Vec<PathBuf>,
     },
+}
+
+/// An export of the log.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArgs {
+    /// In which form.
+    #[arg(long, value_enum)]
+    pub format: ExportFormat,
+    /// First entry: an export that broke off, or a stream with a gap, goes on from here.
+    #[arg(long, default_value_t = 0)]
+    pub from: u64,
+    /// Into this file, which has its name once it is complete; without, on the standard output.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub question: QuestionArgs,
+}
+
+/// Forms of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// An object a line.
+    Jsonl,
+    /// Columns (Apache Parquet); needs `--out`.
+    Parquet,
+    /// An event of the Open Cybersecurity Schema Framework (1.8.0) a line.
+    Ocsf,
+    /// The record of processing activities (GDPR, Art. 30): Markdown, or JSON-LD with `--json`.
+    Art30,
+    /// The log of the intermediation (Data Governance Act, Art. 12(o)): Markdown, or with `--json`.
+    DgaLog,
 }
 
 /// What is asked of the log; an entry is told that fits all of it.

@@ -8,6 +8,7 @@ use crate::connector::witness::Kept;
 use crate::ledger::{SystemClock, free_bytes};
 use crate::settings::Config;
 use crate::store::Store;
+use crate::trust::collector::Collector;
 use crate::trust::keys::KeySet;
 use crate::trust::register::VerifiedRegister;
 use crate::trust::tls::{TlsIdentity, install_provider};
@@ -55,6 +56,7 @@ pub fn all(directory: &Path, process: &Process, findings: &mut Vec<Finding>) {
     disk(directory, findings);
     ports(&config, process, findings);
     socket(directory, process, findings);
+    stream(directory, &config, process, findings);
 }
 
 fn take<T>(
@@ -297,5 +299,31 @@ fn socket(directory: &Path, process: &Process, findings: &mut Vec<Finding>) {
         Process::Running(_) => Finding::fine(CHECK, seen("socket_answers", [])),
         Process::Stopped { .. } => Finding::fine(CHECK, seen("socket_made", [])),
         Process::Unknown => Finding::warning(CHECK, "not_checked", seen("socket_silent", [])),
+    });
+}
+
+/// The stream to a collector: its configuration as a start would read it; running, how far it is.
+fn stream(directory: &Path, config: &Config, process: &Process, findings: &mut Vec<Finding>) {
+    const CHECK: &str = "stream";
+    let Some(syslog) = &config.syslog else { return };
+    if let Err(error) = Collector::load(directory, syslog) {
+        return findings.push(Finding::error(CHECK, error));
+    }
+    let address = ("address", syslog.address.clone());
+    let Process::Running(status) = process else {
+        return findings.push(Finding::fine(CHECK, seen("stream", [address])));
+    };
+    let Some(told) = status.get("stream").filter(|s| !s.is_null()) else {
+        return findings.push(Finding::warning(CHECK, "restart_needed", seen("stream", [address])));
+    };
+    let behind = told.get("behind").and_then(Json::as_u64).unwrap_or_default();
+    let trouble = told.get("trouble").and_then(|t| t.get("detail")).and_then(Json::as_str);
+    let behind = ("behind", behind.to_string());
+    findings.push(match trouble {
+        Some(detail) => {
+            let facts = [address, behind, ("detail", detail.to_owned())];
+            Finding::warning(CHECK, "stream_waits", seen("stream_waits", facts))
+        }
+        None => Finding::fine(CHECK, seen("stream_running", [address, behind])),
     });
 }

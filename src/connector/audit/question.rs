@@ -78,8 +78,9 @@ pub(super) fn agreement_of(entry: &Entry) -> Option<AgreementId> {
     })
 }
 
-fn is_about(asked: &ParticipantId, body: &Body, agreement: Option<&AgreementPayload>) -> bool {
-    let named = match body {
+/// The other organisation that an entry names.
+pub(super) fn named_in(body: &Body) -> Option<&str> {
+    match body {
         Body::Negotiation(step) => Some(step.counterparty.as_str()),
         Body::Agreement(agreement) => Some(agreement.counterparty.as_str()),
         Body::Notice(notice) => Some(notice.counterparty.as_str()),
@@ -92,11 +93,14 @@ fn is_about(asked: &ParticipantId, body: &Body, agreement: Option<&AgreementPayl
         // `<authority>/<participant>/<generation>`
         Body::CheckpointKept(kept) => kept.origin.split('/').nth(1),
         _ => None,
-    };
-    named == Some(asked.as_str()) || agreement.is_some_and(|a| a.provider == *asked || a.consumer == *asked)
+    }
 }
 
-fn user_of(body: &Body) -> Option<&str> {
+fn is_about(asked: &ParticipantId, body: &Body, agreement: Option<&AgreementPayload>) -> bool {
+    named_in(body) == Some(asked.as_str()) || agreement.is_some_and(|a| a.provider == *asked || a.consumer == *asked)
+}
+
+pub(super) fn user_of(body: &Body) -> Option<&str> {
     match body {
         Body::Negotiation(step) => step.decided_by.as_deref(),
         Body::Notice(notice) => notice.decided_by.as_deref(),
@@ -109,7 +113,7 @@ fn user_of(body: &Body) -> Option<&str> {
     }
 }
 
-fn purpose_of(body: &Body) -> Option<&str> {
+pub(super) fn purpose_of(body: &Body) -> Option<&str> {
     match body {
         Body::Intent(intent) => Some(&intent.purpose),
         Body::Decision(decision) => Some(&decision.purpose),
@@ -118,7 +122,7 @@ fn purpose_of(body: &Body) -> Option<&str> {
     }
 }
 
-fn legal_basis_of<'a>(body: &'a Body, agreement: Option<&'a AgreementPayload>) -> Option<&'a str> {
+pub(super) fn legal_basis_of<'a>(body: &'a Body, agreement: Option<&'a AgreementPayload>) -> Option<&'a str> {
     match body {
         Body::Decision(decision) if decision.legal_basis.is_some() => decision.legal_basis.as_deref(),
         Body::Agreement(agreement) => Some(&agreement.legal_basis),
@@ -126,7 +130,7 @@ fn legal_basis_of<'a>(body: &'a Body, agreement: Option<&'a AgreementPayload>) -
     }
 }
 
-fn dataset_of<'a>(body: &'a Body, agreement: Option<&'a AgreementPayload>) -> Option<&'a str> {
+pub(super) fn dataset_of<'a>(body: &'a Body, agreement: Option<&'a AgreementPayload>) -> Option<&'a str> {
     match body {
         Body::Agreement(agreement) => Some(&agreement.dataset),
         Body::Release(release) => Some(&release.dataset),

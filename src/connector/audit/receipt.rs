@@ -33,9 +33,10 @@ impl Node {
                 let outcome = self.state.outcome_of(&hash)?;
                 let parts = self.receipt(index, outcome, self.stream_salt(&decision.request).to_vec())?;
                 let mut receipt = kept_receipt(&parts);
-                self.cosigned(&mut receipt.decision_proof, index)?;
+                let consumer = format!("{}/{}/witness", self.space, decision.consumer);
+                self.cosigned(&mut receipt.decision_proof, index, &consumer)?;
                 if let Some(outcome) = outcome {
-                    self.cosigned(&mut receipt.outcome_proof, outcome)?;
+                    self.cosigned(&mut receipt.outcome_proof, outcome, &consumer)?;
                 }
                 receipt
             }
@@ -80,9 +81,10 @@ impl Node {
         parties.into_iter().filter_map(|p| register.entry_jws(p).map(str::to_owned)).collect()
     }
 
-    /// Puts the proof in the newest head that others cosigned and that covers the entry.
-    fn cosigned(&self, proof: &mut String, index: u64) -> Result<()> {
-        let Some((size, note)) = newest(self.kept.cosigned_notes()?, self.ledger.origin(), index) else {
+    /// Puts the proof in the newest head that the consumer cosigned and that covers the entry; else
+    /// in the newest that anyone did.
+    fn cosigned(&self, proof: &mut String, index: u64, consumer: &str) -> Result<()> {
+        let Some((size, note)) = newest(self.kept.cosigned_notes()?, self.ledger.origin(), index, consumer) else {
             return Ok(());
         };
         let hashes = self.ledger.reader().inclusion_proof(index, size);
@@ -93,11 +95,13 @@ impl Node {
 }
 
 /// The newest head of this log that covers the entry, with the signatures of all who cosigned it.
-fn newest(notes: Vec<SignedNote>, origin: &str, index: u64) -> Option<(u64, SignedNote)> {
+/// One that the consumer cosigned comes before any other: whoever verifies a receipt knows its key.
+fn newest(notes: Vec<SignedNote>, origin: &str, index: u64, consumer: &str) -> Option<(u64, SignedNote)> {
     let head = |note: &SignedNote| Checkpoint::parse_text(&note.text).ok();
     let covers = |note: &SignedNote| head(note).filter(|h| h.origin == origin && h.size > index).map(|h| h.size);
     let mut covering: Vec<(u64, SignedNote)> = notes.into_iter().filter_map(|n| Some((covers(&n)?, n))).collect();
-    covering.sort_by_key(|(size, _)| std::cmp::Reverse(*size));
+    let by_consumer = |note: &SignedNote| note.signatures.iter().any(|line| line.name == consumer);
+    covering.sort_by_key(|(size, note)| std::cmp::Reverse((by_consumer(note), *size)));
     let mut covering = covering.into_iter();
     let (size, mut newest) = covering.next()?;
     for (_, other) in covering.filter(|(_, note)| note.text == newest.text).collect::<Vec<_>>() {
@@ -108,4 +112,28 @@ fn newest(notes: Vec<SignedNote>, origin: &str, index: u64) -> Option<(u64, Sign
         }
     }
     Some((size, newest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::newest;
+    use perron_log::{Checkpoint, Hash, SignedNote, Signer};
+
+    /// A head of this size, cosigned by one.
+    fn note(size: u64, by: &str) -> SignedNote {
+        let signer = Signer::from_seed(by, &[7; 32]).unwrap();
+        Checkpoint::new("s/ville/1", size, Hash([1; 32])).sign(&[&signer]).unwrap()
+    }
+
+    #[test]
+    fn the_consumers_head_is_shown_before_a_newer_one_of_another() {
+        let (consumer, other) = ("s/inter/witness", "s/autorite/witness");
+        let shown = |notes: Vec<SignedNote>, index| newest(notes, "s/ville/1", index, consumer).map(|(size, _)| size);
+        let both = vec![note(9, other), note(5, consumer), note(3, consumer)];
+        assert_eq!(shown(both.clone(), 2), Some(5));
+        assert_eq!(shown(both.clone(), 5), Some(9), "the consumer's doesn't cover it");
+        assert_eq!(shown(both, 9), None);
+        let (_, together) = newest(vec![note(5, other), note(5, consumer)], "s/ville/1", 0, consumer).unwrap();
+        assert_eq!(together.signatures.len(), 2);
+    }
 }

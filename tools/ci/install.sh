@@ -13,9 +13,14 @@ collector() {
     said=$("$PERRON_RSYSLOGD" -N1 -f <(echo 'module(load="lmnsd_ossl")') 2>&1 || true)
     [[ "$said" != *'could not load module'* ]]
 }
-if ! collector && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends rsyslog rsyslog-openssl >/dev/null
+# Debian's packages that few machines have; what can't be installed is named below.
+packages=()
+collector || packages+=(rsyslog rsyslog-openssl)
+command -v chromium >/dev/null || packages+=(chromium)
+if [ ${#packages[@]} -gt 0 ] && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    echo "installing ${packages[*]} (some minutes, once)"
+    apt-get update -qq || true
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null || true
 fi
 
 missing=0
@@ -32,9 +37,6 @@ need mvn maven
 need python3 "python3 python3-venv"
 need node nodejs
 need npm npm
-if ! command -v chromium >/dev/null && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-    apt-get install -y --no-install-recommends chromium >/dev/null 2>&1 || true
-fi
 need chromium "--no-install-recommends chromium"
 if [ "$missing" -ne 0 ]; then exit 1; fi
 

@@ -19,7 +19,7 @@ logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 mkdir -p "$target/found"
 fuzz() {
-    mkdir -p "$target/corpus/$1"
+    mkdir -p "$target/corpus/$1" "corpus/$1"
     "$target/$host/debug/$1" "$target/corpus/$1" "corpus/$1" -max_total_time="$seconds" -max_len=16384 \
         -artifact_prefix="$target/found/$1-" -print_final_stats=1 > "$logs/$1" 2>&1
 }

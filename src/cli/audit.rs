@@ -2,13 +2,14 @@
 
 mod export;
 mod extract;
+mod folder;
 mod records;
 mod replay;
 
 use crate::api::grpc::admin::Command;
 use crate::cli::args::{AuditVerb, QuestionArgs};
 use crate::cli::output::say;
-use crate::cli::{Output, client, folder};
+use crate::cli::{Output, client};
 use crate::connector::{FolderScope, Question};
 use crate::messages::text;
 use perron_model::{Error, ErrorCode, Result, canonical};
@@ -64,8 +65,7 @@ struct Page {
 
 fn page(dir: &std::path::Path, question: &Question, from: u64, count: usize) -> Result<Page> {
     let command = Command::AuditList { question: Box::new(question.clone()), from, count };
-    serde_json::from_value(client::execute(dir, &command)?)
-        .map_err(|_| Error::new(ErrorCode::Internal, "the running process answers otherwise than this program expects"))
+    client::ask(dir, &command)
 }
 
 fn asked(args: QuestionArgs) -> Question {

@@ -8,6 +8,7 @@ use crate::cli::Output;
 use hyper_util::rt::TokioIo;
 use perron_model::limits::LOCAL_ANSWER_BYTES_MAX;
 use perron_model::{Error, ErrorCode, Result};
+use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -58,6 +59,12 @@ async fn answer(directory: &Path, command: &Command) -> Result<Json> {
         .await
         .map_err(|s| from_status(&s))?;
     serde_json::from_slice(&answer.into_inner().answer).map_err(|_| Error::malformed("an answer can't be read"))
+}
+
+/// Gives a command; its answer as the type that this program knows it by.
+pub fn ask<T: DeserializeOwned>(directory: &Path, command: &Command) -> Result<T> {
+    serde_json::from_value(execute(directory, command)?)
+        .map_err(|_| Error::new(ErrorCode::Internal, "the running process answers otherwise than this program expects"))
 }
 
 /// Gives a command and prints its answer.

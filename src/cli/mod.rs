@@ -10,7 +10,6 @@ mod dataset;
 mod demo;
 mod doctor;
 mod fact;
-mod folder;
 mod init;
 mod negotiation;
 mod output;

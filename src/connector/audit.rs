@@ -17,11 +17,12 @@ pub use question::Question;
 use crate::connector::node::Node;
 use crate::connector::state::{Negotiation, PublishedOffer};
 use crate::connector::users::User;
+use perron_log::LogError;
 use perron_model::agreement::Envelope;
 use perron_model::dataset::{Dataset, Snapshot};
-use perron_model::entry::{Body, Entry};
+use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::life::{Standing, Told};
-use perron_model::limits::AUDIT_ENTRIES_LOOKED_AT_MAX;
+use perron_model::limits::{AUDIT_ENTRIES_LOOKED_AT_MAX, AUDIT_GIVEN_LIFE_MS};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp, canonical};
 use serde_json::{Value as Json, json};
 
@@ -139,6 +140,24 @@ impl Node {
         let look = json!({"question": question, "from": from, "to": next, "told": entries.len()});
         self.administer("audit.list", actor, canonical::to_bytes(&look)?).await?;
         Ok(json!({"entries": entries, "next": (next < end).then_some(next)}))
+    }
+
+    /// The document of the act by which this actor began to be given something of the log, piece by
+    /// piece: nobody is given what no entry says, nor for ever.
+    fn given_by(&self, action: &str, actor: &str, entry: u64) -> Result<Vec<u8>> {
+        let none = || Error::new(ErrorCode::NotFound, format!("no `{action}` of yours began by this entry"));
+        let stored = self.ledger.reader().entry(entry).map_err(|e| match e {
+            LogError::OutOfRange { .. } => none(),
+            other => Error::new(ErrorCode::LogUnavailable, other.to_string()),
+        })?;
+        let found = Entry::from_bytes(&stored.leaf)?;
+        let Body::Administration(act) = &found.body else { return Err(none()) };
+        let is_over = self.now().millis().saturating_sub(found.time.millis()) > AUDIT_GIVEN_LIFE_MS;
+        if act.action != action || act.actor != actor || is_over {
+            return Err(none());
+        }
+        let document = stored.attachments.into_iter().find(|a| a.kind == AttachmentKind::Document as u16);
+        document.map(|attachment| attachment.bytes).ok_or_else(none)
     }
 
     /// As [`Self::audit_list`]: the entries, where to go on, and the log's end.

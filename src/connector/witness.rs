@@ -106,6 +106,13 @@ pub fn witness_name(space: &perron_model::SpaceId, participant: &ParticipantId) 
     format!("{space}/{participant}/witness")
 }
 
+/// Verifiers of a participant's witness keys, past and present.
+pub fn witness_verifiers(space: &perron_model::SpaceId, participant: &Participant) -> Vec<Verifier> {
+    let name = witness_name(space, &participant.id);
+    let keys = participant.keys.iter().filter(|k| k.key_use == KeyUse::Witness);
+    keys.filter_map(|k| Verifier::new(&name, KeyKind::CosignatureV1, k.key.as_bytes()).ok()).collect()
+}
+
 /// Verifiers of a participant's log keys, past and present.
 pub fn log_verifiers(participant: &Participant) -> Vec<Verifier> {
     participant
@@ -237,15 +244,8 @@ impl Node {
         let line = String::from_utf8(line).map_err(|_| Error::malformed("a cosignature is UTF-8"))?;
         let note = format!("{ours}{}\n", line.trim_end());
         let register = self.register.load();
-        let keys: Vec<Verifier> = register
-            .participant(peer)
-            .into_iter()
-            .flat_map(|p| p.keys.iter())
-            .filter(|k| k.key_use == KeyUse::Witness)
-            .filter_map(|k| {
-                Verifier::new(&witness_name(&self.space, peer), KeyKind::CosignatureV1, k.key.as_bytes()).ok()
-            })
-            .collect();
+        let keys: Vec<Verifier> =
+            register.participant(peer).into_iter().flat_map(|p| witness_verifiers(&self.space, p)).collect();
         let parsed =
             perron_log::SignedNote::parse(&note).map_err(|e| Error::malformed(format!("a cosignature line: {e}")))?;
         parsed

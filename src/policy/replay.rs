@@ -52,10 +52,12 @@ impl Replayer {
         let Some((_, input)) = attached.split_first_chunk::<16>() else {
             return Err(Error::malformed("the evaluation's input has no salt"));
         };
-        if input.is_empty() {
+        // Only a refusal has no input, or no module: a permit without either can't be made again.
+        if input.is_empty() && !recorded.permitted {
             return Ok(Replayed::NotEvaluated);
         }
-        if recorded.module == Digest::of(b"") {
+        let failed = [(ErrorCode::EvaluationFailed.as_str(), "evaluation")];
+        if recorded.module == Digest::of(b"") && !recorded.permitted && told(recorded).eq(failed) {
             return Ok(Replayed::FailedThen);
         }
         // Not as a type of this program: an input of an earlier version stays an input.
@@ -112,15 +114,19 @@ fn read(folder: &Path, digest: &Digest) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// The reasons of a refusal, each with its clause.
+fn told(recorded: &Decision) -> impl Iterator<Item = (&str, &str)> {
+    recorded.reasons.iter().map(String::as_str).zip(recorded.clauses.iter().map(String::as_str))
+}
+
 /// Does the log tell of this verdict? Of a permit that the gate couldn't give, for the set had no
 /// snapshot any more, it tells as a refusal of its own.
 fn is_same(recorded: &Decision, verdict: &Verdict) -> bool {
-    let told = || recorded.reasons.iter().map(String::as_str).zip(recorded.clauses.iter().map(String::as_str));
     match verdict {
-        Verdict::Permit => recorded.permitted || told().eq([(ErrorCode::NotFound.as_str(), "dataset")]),
+        Verdict::Permit => recorded.permitted || told(recorded).eq([(ErrorCode::NotFound.as_str(), "dataset")]),
         Verdict::Refuse(refused) => {
             let again = refused.iter().map(|r| (r.code.as_str(), r.clause.as_str()));
-            !recorded.permitted && recorded.reasons.len() == recorded.clauses.len() && told().eq(again)
+            !recorded.permitted && recorded.reasons.len() == recorded.clauses.len() && told(recorded).eq(again)
         }
     }
 }

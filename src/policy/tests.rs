@@ -437,11 +437,21 @@ async fn a_recorded_input_gives_the_same_answer_again() {
     let (decision, attached) = recorded(&good(), &Verdict::Permit, policies.digests()["access"]);
     assert!(replayer.decide(&decision, b"short").await.is_err());
     assert!(replayer.decide(&decision, &[&attached[..16], b"{ }"].concat()).await.is_err());
-    assert_eq!(replayer.decide(&decision, &attached[..16]).await.unwrap(), Replayed::NotEvaluated);
+    assert!(replayer.decide(&decision, &attached[..16]).await.is_err(), "a permit without an input");
+    let early = Verdict::Refuse(vec![Refused { code: "agreement_not_in_force".into(), clause: "agreement".into() }]);
+    let (early, _) = recorded(&good(), &early, Digest::of(b""));
+    assert_eq!(replayer.decide(&early, &attached[..16]).await.unwrap(), Replayed::NotEvaluated);
     let again = replayer.decide(&decision, &[&attached[..16], b"{}"].concat()).await.unwrap();
     assert!(matches!(again, Replayed::Otherwise(Verdict::Refuse(_)) | Replayed::FailsNow(_)), "{again:?}");
-    let (failed, attached) = recorded(&good(), &Verdict::Permit, Digest::of(b""));
+    let nothing = Digest::of(b"");
+    let failed = Verdict::Refuse(vec![Refused { code: "evaluation_failed".into(), clause: "evaluation".into() }]);
+    let (failed, attached) = recorded(&good(), &failed, nothing);
     assert_eq!(replayer.decide(&failed, &attached).await.unwrap(), Replayed::FailedThen);
+    // A permit that names no module isn't excused by that, nor a refusal for another reason.
+    let (permit, attached) = recorded(&good(), &Verdict::Permit, nothing);
+    assert_eq!(replayer.decide(&permit, &attached).await.unwrap(), Replayed::NoModule(nothing));
+    let other = Decision { reasons: vec!["prohibited".into()], ..failed };
+    assert_eq!(replayer.decide(&other, &attached).await.unwrap(), Replayed::NoModule(nothing));
 }
 
 /// By a module of the folder, which its digest names: here one that isn't the program's own.

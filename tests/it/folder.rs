@@ -165,16 +165,29 @@ fn a_folder_is_for_auditors() {
     let (lea, tom) = (token("lea", "auditor"), token("tom", "analyst"));
     let scope = FolderScope { agreement: agreement.parse().unwrap(), since: None, until: None };
     let folder = Command::AuditFolder { scope };
-    let piece = |path: &str| Command::AuditEvidence { path: path.to_owned(), offset: 0, length: 8 };
-    for command in [&folder, &piece("log/segment/00000000000000000000")] {
+    let piece = |given: u64, path: &str| Command::AuditEvidence { given, path: path.to_owned(), offset: 0, length: 8 };
+    const SEGMENT: &str = "log/segment/00000000000000000000";
+    for command in [&folder, &piece(0, SEGMENT)] {
         assert_eq!(told_as(&world, &tom, command).unwrap_err(), "role_missing");
+    }
+    // Before an entry says that something is given, nothing is: neither of a folder nor of an export.
+    let read = |user: &str, given: u64, path: &str| told_as(&world, user, &piece(given, path));
+    for entry in [0, 1, 1_000_000] {
+        assert_eq!(read(&lea, entry, SEGMENT).unwrap_err(), "not_found", "{entry}");
+        let page = Command::AuditExportPage { entry, from: 0 };
+        assert_eq!(told_as(&world, &lea, &page).unwrap_err(), "not_found", "{entry}");
     }
     let given = told_as(&world, &lea, &folder).unwrap();
     assert_eq!(given["folder"]["participant"], PROVIDER, "{given}");
-    let read = told_as(&world, &lea, &piece("log/segment/00000000000000000000")).unwrap();
-    assert_eq!(read["bytes"], "UEVSUk9Oc2c=", "PERRONsg");
+    let entry = given["folder"]["given"]["index"].as_u64().unwrap();
+    assert_eq!(read(&lea, entry, SEGMENT).unwrap()["bytes"], "UEVSUk9Oc2c=", "PERRONsg");
     for path in ["users.json", "keys/log.pem", "log/segment/../../users.json", "perron.toml"] {
-        assert_eq!(told_as(&world, &lea, &piece(path)).unwrap_err(), "not_found", "{path}");
+        assert_eq!(read(&lea, entry, path).unwrap_err(), "not_found", "{path}");
     }
+    // What one auditor was given isn't another's, and a folder is no export.
+    let max = token("max", "auditor");
+    assert_eq!(read(&max, entry, SEGMENT).unwrap_err(), "not_found");
+    let page = Command::AuditExportPage { entry, from: 0 };
+    assert_eq!(told_as(&world, &lea, &page).unwrap_err(), "not_found");
     world.stop(PROVIDER);
 }

@@ -124,7 +124,7 @@ pub enum Body {
     /// A user of the organisation was refused by its own rules.
     #[n(32)]
     StaffRefusal(#[n(0)] StaffRefusal),
-    /// The other party of an agreement was given its chain up to this entry.
+    /// An agreement's chain up to this entry was made out for its other party.
     #[n(33)]
     Extract(#[n(0)] Extract),
     /// An act of administration.

@@ -268,8 +268,9 @@ pub const AUDIT_EVIDENCE_SMALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const EXPORT_PAGE_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 /// Agreements of one page of an export.
 pub const EXPORT_AGREEMENTS_MAX: usize = 1_000;
-/// How long pages of an export are given after its entry, in milliseconds.
-pub const EXPORT_LIFE_MS: i64 = 24 * 3_600_000;
+/// How long pages of an export, or pieces of a folder's copy, are given after its entry, in
+/// milliseconds.
+pub const AUDIT_GIVEN_LIFE_MS: i64 = 24 * 3_600_000;
 /// Agreements and months that one log of the intermediation tells of.
 pub const INTERMEDIATION_ROWS_MAX: usize = 1_000_000;
 /// Entries that are sent to a collector before it has to say that it has them.

@@ -112,7 +112,7 @@ pub fn open_extract(lines: &mut dyn BufRead, authority: &PublicKey) -> Result<Op
         Body::Extract(extract) if extract.to == head.to.as_str() => Some(entry.time),
         _ => None,
     });
-    let given = given.ok_or_else(|| gap("its last entry isn't that it was given"))?;
+    let given = given.ok_or_else(|| gap("its last entry isn't that it was made out"))?;
     let (owner, to, agreement, size) = (head.owner, head.to, head.agreement, tree.size);
     Ok(OpenedExtract { owner, to, agreement, side, size, cosigned, given, entries })
 }

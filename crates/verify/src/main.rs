@@ -4,6 +4,7 @@
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use perron_model::ErrorCode;
 use perron_model::participant::PublicKey;
 use perron_verify::words::{Lang, Phrase, word};
 use perron_verify::{AuthoritySource, Finding, Options, Reconciled, Report};
@@ -112,9 +113,13 @@ fn extracts(file: &Path, authority: &PublicKey, args: &Args) -> ExitCode {
     let opened = open(file).and_then(|one| args.with.as_deref().map(open).transpose().map(|other| (one, other)));
     let (one, other) = match opened {
         Ok(opened) => opened,
+        Err(error) if error.code == ErrorCode::ConfigInvalid => {
+            return failed("error.usage", &error, args.lang, EXIT_USAGE);
+        }
         Err(error) => return failed("extract.invalid", &error, args.lang, EXIT_FINDINGS),
     };
-    let reports: Vec<_> = [Some(&one), other.as_ref()].into_iter().flatten().map(|e| e.report(args.lang)).collect();
+    let lang = if args.json { Lang::En } else { args.lang };
+    let reports: Vec<_> = [Some(&one), other.as_ref()].into_iter().flatten().map(|e| e.report(lang)).collect();
     let reconciled = match other.as_ref().map(|other| reconcile(&one, other)).transpose() {
         Ok(reconciled) => reconciled,
         Err(error) => return failed("extract.invalid", &error, args.lang, EXIT_FINDINGS),
@@ -127,7 +132,7 @@ fn extracts(file: &Path, authority: &PublicKey, args: &Args) -> ExitCode {
     let mut lines: Vec<String> = reports.iter().flat_map(|report| report.statements.clone()).collect();
     lines.extend(reconciled.iter().flat_map(|reconciled| reconciled.words(args.lang)));
     lines.push(word(args.lang, "line.unsaid").to_owned());
-    lines.extend(one.report(args.lang).not_shown.into_iter().map(|text| format!("  {text}")));
+    lines.extend(reports.iter().take(1).flat_map(|report| &report.not_shown).map(|text| format!("  {text}")));
     printed(&lines.join("\n"), is_same)
 }
 

@@ -180,7 +180,7 @@ fn report(agreed: &Agreed, decision: &Decision, proven: &Proven, ended: Option<&
         reasons: decision.reasons.clone(),
         outcome: ended.map(|(p, o)| Ended {
             entry: p.entry.index,
-            status: status_key(o.status).strip_prefix("status.").unwrap_or_default(),
+            status: o.status.as_str(),
             words: status_key(o.status),
             rows: o.rows,
             bytes: o.bytes,

@@ -247,8 +247,8 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
     ("receipt.invalid", "The receipt doesn't hold: {0}", "Le reçu ne tient pas : {0}"),
     (
         "extract.given",
-        "`{0}` gave `{1}` the chain of the agreement {2}: {3} entries, {4} to {5} of its log, none missing between them; it signed that log of {6} entries.",
-        "`{0}` a remis à `{1}` la chaîne de l'accord {2} : {3} entrées, de {4} à {5} de son journal, sans qu'il en manque entre elles ; il a signé ce journal de {6} entrées.",
+        "`{0}` made out for `{1}` the chain of the agreement {2}: {3} entries, {4} to {5} of its log, none missing between them; it signed that log of {6} entries.",
+        "`{0}` a établi pour `{1}` la chaîne de l'accord {2} : {3} entrées, de {4} à {5} de son journal, sans qu'il en manque entre elles ; il a signé ce journal de {6} entrées.",
     ),
     (
         "extract.reads",

@@ -126,8 +126,8 @@ pub enum Command {
     AuditExtractPage { agreement: AgreementId, end: u64, size: u64, from: u64 },
     /// What an auditor's folder is made of.
     AuditFolder { scope: FolderScope },
-    /// A piece of a file of the copy in it, base64.
-    AuditEvidence { path: String, offset: u64, length: usize },
+    /// A piece of a file of the copy in it, base64; `given` is the folder's own entry.
+    AuditEvidence { given: u64, path: String, offset: u64, length: usize },
     /// Begins an export.
     AuditExport { format: Format, question: Box<Question>, from: u64 },
     /// A page of the export that began by an entry.
@@ -293,9 +293,9 @@ impl Admin {
                 let (node, actor) = (node.clone(), actor.to_owned());
                 unbroken(async move { node.audit_folder(scope, &actor).await.and_then(to_json) }).await
             }
-            Command::AuditEvidence { path, offset, length } => {
-                let node = node.clone();
-                let piece = blocking(move || node.audit_evidence(&path, offset, length)).await?;
+            Command::AuditEvidence { given, path, offset, length } => {
+                let (node, actor) = (node.clone(), actor.to_owned());
+                let piece = blocking(move || node.audit_evidence(&actor, given, &path, offset, length)).await?;
                 Ok(json!({ "bytes": STANDARD.encode(piece) }))
             }
             Command::AuditExport { format, question, from } => {

@@ -39,7 +39,7 @@ pub enum AuditVerb {
         index: u64,
     },
     /// The chain of an agreement, for its other party: every entry with its proof, none missing, and
-    /// nothing of others. That it was given is the chain's last entry.
+    /// nothing of others. That it was made out is the chain's last entry.
     Extract {
         #[command(flatten)]
         dir: Dir,

@@ -9,7 +9,6 @@ use crate::export::parquet::Writer as Columns;
 use crate::export::{About, Format, Record, jsonl, ocsf};
 use crate::files::{io_error, sync_directory, temporary_name};
 use perron_model::{Error, ErrorCode, Result};
-use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -49,23 +48,18 @@ pub fn run(directory: &Path, args: ExportArgs, output: &Output) -> Result<()> {
 
 /// Begins an export: the log says so from now on.
 pub(super) fn begin(directory: &Path, format: Format, question: &Question, from: u64) -> Result<Begun> {
-    ask(directory, &Command::AuditExport { format, question: Box::new(question.clone()), from })
+    client::ask(directory, &Command::AuditExport { format, question: Box::new(question.clone()), from })
 }
 
 /// Gives every entry of an export to `take`, in their order; memory holds a page.
 pub(super) fn pages(directory: &Path, begun: &Begun, mut take: impl FnMut(Record) -> Result<()>) -> Result<()> {
     let mut next = Some(begun.from).filter(|from| *from < begun.to);
     while let Some(from) = next {
-        let page: Page = ask(directory, &Command::AuditExportPage { entry: begun.entry, from })?;
+        let page: Page = client::ask(directory, &Command::AuditExportPage { entry: begun.entry, from })?;
         page.records.into_iter().try_for_each(&mut take)?;
         next = page.next;
     }
     Ok(())
-}
-
-pub(super) fn ask<T: DeserializeOwned>(directory: &Path, command: &Command) -> Result<T> {
-    serde_json::from_value(client::execute(directory, command)?)
-        .map_err(|_| Error::new(ErrorCode::Internal, "the running process answers otherwise than this program expects"))
 }
 
 /// Where entries go.

@@ -8,7 +8,6 @@ use crate::connector::{ExtractBegun, ExtractPage};
 use crate::messages::Lang;
 use perron_model::{AgreementId, Error, ErrorCode, Result, canonical};
 use perron_verify::{OpenedExtract, open_extract, read_extract, reconcile};
-use serde::de::DeserializeOwned;
 use std::path::Path;
 
 /// Prints an extract, line by line.
@@ -20,24 +19,19 @@ pub(super) fn extract(directory: &Path, agreement: AgreementId) -> Result<()> {
 
 /// Gives each line of an extract of the process that serves a directory.
 fn lines(directory: &Path, agreement: AgreementId, give: &mut dyn FnMut(&str)) -> Result<()> {
-    let begun: ExtractBegun = answer(directory, &Command::AuditExtract { agreement })?;
+    let begun: ExtractBegun = client::ask(directory, &Command::AuditExtract { agreement })?;
     let mut written = |bytes: Vec<u8>| give(&String::from_utf8_lossy(&bytes));
     written(canonical::to_bytes(&begun.head)?);
     let mut next = Some(0);
     while let Some(from) = next {
         let (end, size) = (begun.end, begun.size);
-        let page: ExtractPage = answer(directory, &Command::AuditExtractPage { agreement, end, size, from })?;
+        let page: ExtractPage = client::ask(directory, &Command::AuditExtractPage { agreement, end, size, from })?;
         for leaf in &page.leaves {
             written(canonical::to_bytes(leaf)?);
         }
         next = page.next;
     }
     Ok(())
-}
-
-fn answer<T: DeserializeOwned>(directory: &Path, command: &Command) -> Result<T> {
-    serde_json::from_value(client::execute(directory, command)?)
-        .map_err(|_| Error::new(ErrorCode::Internal, "the running process answers otherwise than this program expects"))
 }
 
 /// Matches the other side's extract with ours: a file, or one that the running process gives now.

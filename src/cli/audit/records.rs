@@ -1,10 +1,10 @@
 //! The records that the law asks for, out of the log and the agreements.
 
-use super::export::{Unfinished, ask, begin, pages};
+use super::export::{Unfinished, begin, pages};
 use crate::api::grpc::admin::Command;
-use crate::cli::Output;
 use crate::cli::args::{ExportArgs, ExportFormat};
 use crate::cli::output::say;
+use crate::cli::{Output, client};
 use crate::connector::{AgreementPage, Begun};
 use crate::export::agreements::AgreementFacts;
 use crate::export::art30::Register;
@@ -43,7 +43,8 @@ pub fn run(directory: &Path, args: ExportArgs, output: &Output) -> Result<()> {
 fn agreements(directory: &Path, begun: &Begun) -> Result<Vec<AgreementFacts>> {
     let (mut agreements, mut next) = (Vec::new(), Some(0));
     while let Some(after) = next {
-        let page: AgreementPage = ask(directory, &Command::AuditExportAgreements { entry: begun.entry, after })?;
+        let page: AgreementPage =
+            client::ask(directory, &Command::AuditExportAgreements { entry: begun.entry, after })?;
         agreements.extend(page.agreements);
         next = page.next;
     }

@@ -1,6 +1,7 @@
 //! A copy of the organisation's directory that `perron-verify` accepts: what is durable of the
 //! log, the register, the agreements, the checkpoints that were kept. Never a key, a user or data.
 
+use crate::connector::audit::folder::FOLDER_ACT;
 use crate::connector::node::Node;
 use crate::settings;
 use perron_log::tile::TileName;
@@ -66,11 +67,13 @@ impl Node {
         Ok(files)
     }
 
-    /// A piece of one of these files: as many bytes as asked, within a bound, or fewer at its end.
+    /// A piece of one of these files: as many bytes as asked, within a bound, or fewer at its end;
+    /// for a folder that this actor began by the entry `given`.
     ///
     /// # Errors
-    /// `not_found` for any other path.
-    pub fn audit_evidence(&self, path: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
+    /// `not_found` for any other path, or without such an entry.
+    pub fn audit_evidence(&self, actor: &str, given: u64, path: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
+        self.given_by(FOLDER_ACT, actor, given)?;
         let unknown = || Error::new(ErrorCode::NotFound, format!("`{path}` is no file of an auditor's copy"));
         let length = length.min(AUDIT_EVIDENCE_PIECE_BYTES_MAX);
         let reader = self.ledger.reader();

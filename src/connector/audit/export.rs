@@ -3,16 +3,17 @@
 
 use super::{Question, facts, question};
 use crate::connector::catalogue::blocking;
+use crate::connector::negotiation::side_text;
 use crate::connector::node::Node;
 use crate::connector::state::KeptAgreement;
 use crate::export::agreements::{AgreementFacts, ColumnFacts, Party};
 use crate::export::{About, Chain, Format, Record};
 use crate::ledger::Draft;
 use perron_log::merkle::leaf_hash;
-use perron_model::entry::{Administration, AttachmentKind, Body, Entry, OutcomeStatus};
+use perron_model::entry::{Administration, AttachmentKind, Body, Entry};
 use perron_model::life::Standing;
 use perron_model::limits::{
-    AUDIT_ENTRIES_LOOKED_AT_MAX, AUDIT_ENTRIES_MAX, EXPORT_AGREEMENTS_MAX, EXPORT_LIFE_MS, EXPORT_PAGE_BYTES_MAX,
+    AUDIT_ENTRIES_LOOKED_AT_MAX, AUDIT_ENTRIES_MAX, EXPORT_AGREEMENTS_MAX, EXPORT_PAGE_BYTES_MAX,
 };
 use perron_model::negotiation::Side;
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, canonical};
@@ -139,23 +140,9 @@ impl Node {
         Ok(record(&leaf, &entry, agreement.as_deref()))
     }
 
-    /// What the entry of an export says, if it is this actor's and not too old.
+    /// What the entry of an export says.
     fn export_asked(&self, actor: &str, entry: u64) -> Result<Asked> {
-        let none = || Error::new(ErrorCode::NotFound, "no export of yours began by this entry");
-        if entry >= self.ledger.reader().size() {
-            return Err(none());
-        }
-        let stored = self.ledger.reader().entry(entry);
-        let stored = stored.map_err(|e| Error::new(ErrorCode::LogUnavailable, e.to_string()))?;
-        let found = Entry::from_bytes(&stored.leaf)?;
-        let Body::Administration(act) = &found.body else { return Err(none()) };
-        let is_over = self.now().millis().saturating_sub(found.time.millis()) > EXPORT_LIFE_MS;
-        if act.action != EXPORT || act.actor != actor || is_over {
-            return Err(none());
-        }
-        let document =
-            stored.attachments.iter().find(|a| a.kind == AttachmentKind::Document as u16).ok_or_else(none)?;
-        serde_json::from_slice(&document.bytes)
+        serde_json::from_slice(&self.given_by(EXPORT, actor, entry)?)
             .map_err(|_| Error::new(ErrorCode::Internal, "the document of an export can't be read"))
     }
 
@@ -225,13 +212,6 @@ fn is_asked(question: &Question, kept: &KeptAgreement) -> bool {
         && question.legal_basis.as_ref().is_none_or(|l| *l == offer.legal_basis.term)
 }
 
-const fn side_text(side: Side) -> &'static str {
-    match side {
-        Side::Provider => "provider",
-        Side::Consumer => "consumer",
-    }
-}
-
 fn record(leaf: &[u8], entry: &Entry, agreement: Option<&KeptAgreement>) -> Record {
     let body = &entry.body;
     let (kind, facts) = facts(body);
@@ -299,7 +279,7 @@ impl Read {
             Body::Decision(b) => Read { permitted: Some(b.permitted), reasons: b.reasons.clone(), ..Read::default() },
             Body::Outcome(b) => Read {
                 reasons: b.reason.iter().cloned().collect(),
-                status: Some(status_text(b.status).to_owned()),
+                status: Some(b.status.as_str().to_owned()),
                 rows: Some(b.rows),
                 bytes: Some(b.bytes),
                 decision: Some(b.decision),
@@ -317,17 +297,5 @@ impl Read {
             Body::StaffRefusal(b) => refused(&b.reason),
             _ => Read::default(),
         }
-    }
-}
-
-/// How a read ended, as it is exported.
-const fn status_text(status: OutcomeStatus) -> &'static str {
-    match status {
-        OutcomeStatus::Complete => "complete",
-        OutcomeStatus::CutByConsumer => "cut-by-consumer",
-        OutcomeStatus::CutByRevocation => "cut-by-revocation",
-        OutcomeStatus::CutByError => "cut-by-error",
-        OutcomeStatus::NothingLeft => "nothing-left",
-        OutcomeStatus::UnknownAfterCrash => "unknown-after-crash",
     }
 }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use perron_log::{Checkpoint, LogError, SignedNote};
 use perron_model::entry::{Body, Entry, Extract};
 use perron_model::extract::{ExtractHead, ExtractKind, ExtractLeaf};
-use perron_model::limits::{AUDIT_ENTRIES_LOOKED_AT_MAX, AUDIT_ENTRIES_MAX};
+use perron_model::limits::{AUDIT_ENTRIES_LOOKED_AT_MAX, AUDIT_ENTRIES_MAX, EXTRACT_LEAVES_MAX};
 use perron_model::{AgreementId, Error, ErrorCode, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -36,13 +36,18 @@ pub struct ExtractPage {
 }
 
 impl Node {
-    /// Gives the other party of an agreement its chain. That it is given is the chain's own last
-    /// entry, durable before anything of it leaves.
+    /// Makes out the chain of an agreement for its other party. That it was made out is the chain's
+    /// own last entry, durable before anything of it leaves.
     pub async fn begin_extract(&self, actor: &str, agreement: &AgreementId) -> Result<ExtractBegun> {
         let kept = self
             .state
             .agreement(agreement)
             .ok_or_else(|| Error::new(ErrorCode::NotFound, "no agreement of this name"))?;
+        let entries = self.ledger.chain_head(agreement).map_or(0, |(number, _)| number.saturating_add(2));
+        if usize::try_from(entries).map_or(true, |entries| entries > EXTRACT_LEAVES_MAX) {
+            let detail = format!("the chain has more than {EXTRACT_LEAVES_MAX} entries");
+            return Err(Error::new(ErrorCode::TooLarge, detail));
+        }
         let payload = &kept.payload;
         let to = if payload.provider == self.me { &payload.consumer } else { &payload.provider };
         let body = Body::Extract(Extract { to: to.to_string(), by: actor.to_owned() });

@@ -8,16 +8,16 @@ use crate::connector::audit::evidence::{EvidenceFile, cosigned_files, small_file
 use crate::connector::audit::scan::Scan;
 use crate::connector::catalogue::blocking;
 use crate::connector::node::Node;
-use crate::connector::witness::witness_name;
+use crate::connector::witness::witness_verifiers;
 use crate::ledger::Draft;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use perron_log::{Checkpoint, Extent, Hash, KeyKind, LogReader, SignedNote, StoredEntry, Verifier};
+use perron_log::{Checkpoint, Extent, Hash, LogReader, SignedNote, StoredEntry};
 use perron_model::agreement::{AgreementPayload, Envelope};
 use perron_model::entry::{Administration, AttachmentKind, Body};
 use perron_model::limits::HEADS_ASKED_MS_MAX;
 use perron_model::negotiation::Side;
-use perron_model::participant::{KeyUse, Participant, PublicKey};
+use perron_model::participant::PublicKey;
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, SpaceId, Timestamp, canonical};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -202,9 +202,7 @@ impl Node {
                 continue;
             }
             for participant in register.participants().filter(|p| p.id != self.me) {
-                let name = witness_name(&self.space, &participant.id);
-                let keys = witness_keys(&name, participant);
-                let lines = note.verify(&keys).unwrap_or_default();
+                let lines = note.verify(&witness_verifiers(&self.space, participant)).unwrap_or_default();
                 let times = lines.iter().filter_map(|l| i64::try_from(l.time_unix_s?).ok()?.checked_mul(1000));
                 if let Some(at) = times.max().and_then(|ms| Timestamp::from_millis(ms).ok()) {
                     seen.push((participant.id.clone(), at, head.size, note.clone()));
@@ -228,11 +226,6 @@ impl Node {
         who.dedup();
         who.into_iter().filter_map(|p| register.entry_jws(p).map(str::to_owned)).collect()
     }
-}
-
-fn witness_keys(name: &str, participant: &Participant) -> Vec<Verifier> {
-    let keys = participant.keys.iter().filter(|k| k.key_use == KeyUse::Witness);
-    keys.filter_map(|k| Verifier::new(name, KeyKind::CosignatureV1, k.key.as_bytes()).ok()).collect()
 }
 
 /// Makes proofs that end in one checkpoint.

@@ -2,13 +2,14 @@
 
 use crate::connector::node::Node;
 use crate::connector::receiving::kept_receipt;
+use crate::connector::witness::witness_name;
 use perron_log::merkle::leaf_hash;
 use perron_log::{Checkpoint, SignedNote, TlogProof};
 use perron_model::agreement::AgreementPayload;
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::limits::MESSAGE_BYTES_MAX;
 use perron_model::request::{Receipt, ReceiptFile, ReceiptKind, claims_of};
-use perron_model::{Digest, Error, ErrorCode, Result, canonical};
+use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, canonical};
 use serde_json::{Value as Json, json};
 
 impl Node {
@@ -33,7 +34,7 @@ impl Node {
                 let outcome = self.state.outcome_of(&hash)?;
                 let parts = self.receipt(index, outcome, self.stream_salt(&decision.request).to_vec())?;
                 let mut receipt = kept_receipt(&parts);
-                let consumer = format!("{}/{}/witness", self.space, decision.consumer);
+                let consumer = witness_name(&self.space, &ParticipantId::parse(&decision.consumer)?);
                 self.cosigned(&mut receipt.decision_proof, index, &consumer)?;
                 if let Some(outcome) = outcome {
                     self.cosigned(&mut receipt.outcome_proof, outcome, &consumer)?;

@@ -254,6 +254,20 @@ pub enum OutcomeStatus {
     UnknownAfterCrash,
 }
 
+impl OutcomeStatus {
+    /// Its stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            OutcomeStatus::Complete => "complete",
+            OutcomeStatus::CutByConsumer => "cut-by-consumer",
+            OutcomeStatus::CutByRevocation => "cut-by-revocation",
+            OutcomeStatus::CutByError => "cut-by-error",
+            OutcomeStatus::NothingLeft => "nothing-left",
+            OutcomeStatus::UnknownAfterCrash => "unknown-after-crash",
+        }
+    }
+}
+
 /// See [`super::Body::Outcome`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -439,10 +453,10 @@ pub struct StaffRefusal {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Extract {
-    /// To whom: the other party of the agreement.
+    /// For whom: the other party of the agreement.
     #[n(0)]
     pub to: String,
-    /// Who gave it: a pseudonym, or `operator`.
+    /// Who made it out: a pseudonym, or `operator`.
     #[n(1)]
     pub by: String,
 }

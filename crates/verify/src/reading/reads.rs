@@ -10,7 +10,7 @@ use perron_model::limits::{MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX};
 use perron_model::negotiation::Side;
 use perron_model::participant::{KeyUse, PublicKey};
 use perron_model::request::{REQUEST_TYP, ReadRequest};
-use perron_model::{Digest, ParticipantId, Timestamp, canonical};
+use perron_model::{Digest, ErrorCode, ParticipantId, Timestamp, canonical};
 use serde_json::Value as Json;
 
 impl Reading<'_> {
@@ -93,9 +93,11 @@ impl Reading<'_> {
             return self.wrong(FindingKind::DocumentBytes, "the evaluation's input has no salt");
         };
         if input.is_empty() {
-            // A request under an agreement that isn't known is refused without an evaluation.
-            let unknown = !body.permitted && entry.chain.is_none();
-            return self.require(unknown, FindingKind::DocumentBytes, "the evaluation's input is empty");
+            // Refused without an evaluation: under an agreement that isn't known, or by a clock
+            // that is behind its register.
+            let early = entry.chain.is_none() || body.reasons.iter().eq([ErrorCode::ClockJump.as_str()]);
+            let fits = early && !body.permitted;
+            return self.require(fits, FindingKind::DocumentBytes, "the evaluation's input is empty");
         }
         let input = match canonical::from_bytes::<Json>(input, MESSAGE_BYTES_MAX) {
             Ok(input) => input,

@@ -53,3 +53,36 @@ fn what_it_cant_use_is_a_usage_error() {
     }
     assert_eq!(run(&["--help"]).status.code(), Some(0));
 }
+
+/// The extract that the fuzzing begins with, and the key of its data space's authority.
+#[test]
+fn extracts_by_their_exit_codes_and_words() {
+    let file = text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/fuzz/corpus/extract/commune"));
+    let key = "SMHz3tbMYyyAx7wbjIh-f_UVSfjk4vnXzYW0p4H_MBo";
+    let of = |arguments: &[&str]| {
+        let output = run(&[&["--authority", key, "--extract"], arguments].concat());
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, words, _) = of(&[&file]);
+    assert_eq!(code, Some(0), "{words}");
+    assert!(words.contains("7 entries, 18 to 61") && words.contains("It permitted 1 reads and refused 0"), "{words}");
+    let (_, words, _) = of(&[&file, "--lang", "fr"]);
+    assert!(words.contains("a établi pour") && words.contains("ce que ces fichiers ne montrent pas"), "{words}");
+    let (_, json, _) = of(&[&file, "--json", "--lang", "fr"]);
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&report["extracts"][0]["permitted"], &report["reconciled"]), (&1.into(), &serde_json::Value::Null));
+    assert!(report["extracts"][0]["statements"][0].as_str().unwrap().contains("made out"), "{report}");
+
+    // Both of one side: nothing can be matched.
+    let (code, _, said) = of(&[&file, "--with", &file]);
+    assert!(code == Some(1) && said.contains("evidence_differs"), "{said}");
+    let (code, _, said) = of(&["/nowhere/at/all"]);
+    assert!(code == Some(64) && said.contains("can't verify"), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    let edited = folder.path().join("edited");
+    let whole = std::fs::read_to_string(&file).unwrap();
+    let (head, _) = whole.trim_end().rsplit_once('\n').unwrap();
+    std::fs::write(&edited, format!("{head}\n")).unwrap();
+    let (code, _, said) = of(&[&text(&edited), "--lang", "fr"]);
+    assert!(code == Some(1) && said.contains("L'extrait ne tient pas"), "{said}");
+}

@@ -227,6 +227,27 @@ fn a_document_that_its_entry_binds_must_be_signed_too() {
     assert_eq!(input, ["document-bytes"]);
 }
 
+/// A clock that is behind its register refuses before any policy is asked, in the agreement's chain.
+#[test]
+fn only_a_refusal_before_any_policy_has_no_input() {
+    let world = World::new(2);
+    let refused = |reason: &str, permitted: bool| {
+        let asked = crate::world::ask(&world.inter, &world.ville, world.deal.id, 7);
+        let mut book = world.provider.clone();
+        crate::world::decide(&mut book, &asked, 2, permitted);
+        let line = book.lines.last_mut().unwrap();
+        let Body::Decision(decision) = &mut line.entry.body else { unreachable!() };
+        decision.reasons = if permitted { vec![] } else { vec![reason.to_owned()] };
+        decision.input = Digest::of(&[9; 16]);
+        line.attachments[1].1 = vec![9; 16];
+        let report = verify(&world.provider_with(&book.lines), &[]).unwrap();
+        report.findings.iter().any(|f| f.detail.contains("input is empty"))
+    };
+    assert!(!refused("clock_jump", false));
+    assert!(refused("purpose_not_allowed", false));
+    assert!(refused("", true));
+}
+
 #[test]
 fn what_a_consumer_signed_of_the_chain_is_compared_with_it() {
     let world = World::new(2);

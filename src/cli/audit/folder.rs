@@ -29,10 +29,7 @@ pub fn run(dir: &Path, scope: FolderScope, with_verifier: bool, out: &Path, outp
     if out.exists() {
         return Err(Error::new(ErrorCode::AlreadyExists, format!("`{}` exists", out.display())));
     }
-    let answer = client::execute(dir, &Command::AuditFolder { scope })?;
-    let answer: FolderAnswer = serde_json::from_value(answer).map_err(|_| {
-        Error::new(ErrorCode::Internal, "the running process answers otherwise than this program expects")
-    })?;
+    let answer: FolderAnswer = client::ask(dir, &Command::AuditFolder { scope })?;
     let page = page_of(&answer, output.lang)?;
     make(out)?;
     let evidence = out.join(EVIDENCE);
@@ -40,7 +37,7 @@ pub fn run(dir: &Path, scope: FolderScope, with_verifier: bool, out: &Path, outp
         write_file(&place(&evidence, path)?, text.as_bytes())?;
     }
     for file in &answer.files {
-        copy(dir, file, &place(&evidence, &file.path)?)?;
+        copy(dir, answer.folder.given.index, file, &place(&evidence, &file.path)?)?;
     }
     for (name, lang) in [("LISEZMOI.txt", Lang::Fr), ("README.txt", Lang::En)] {
         let authority: String = answer.folder.authority.into();
@@ -87,7 +84,7 @@ fn place(evidence: &Path, path: &str) -> Result<std::path::PathBuf> {
 }
 
 /// Copies a file piece by piece.
-fn copy(dir: &Path, file: &EvidenceFile, to: &Path) -> Result<()> {
+fn copy(dir: &Path, given: u64, file: &EvidenceFile, to: &Path) -> Result<()> {
     let failed = |e: std::io::Error| crate::files::io_error(&e);
     let mut written = File::create_new(to).map_err(failed)?;
     let (mut offset, mut left) = (0_u64, file.bytes);
@@ -97,7 +94,7 @@ fn copy(dir: &Path, file: &EvidenceFile, to: &Path) -> Result<()> {
         if length == 0 {
             break;
         }
-        let piece = piece(dir, &file.path, offset, length)?;
+        let piece = piece(dir, given, &file.path, offset, length)?;
         written.write_all(&piece).map_err(failed)?;
         let got = u64::try_from(piece.len()).unwrap_or(u64::MAX);
         offset = offset.saturating_add(got);
@@ -112,8 +109,8 @@ fn copy(dir: &Path, file: &EvidenceFile, to: &Path) -> Result<()> {
     written.sync_all().map_err(failed)
 }
 
-fn piece(dir: &Path, path: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
-    let answer = client::execute(dir, &Command::AuditEvidence { path: path.to_owned(), offset, length })?;
+fn piece(dir: &Path, given: u64, path: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
+    let answer = client::execute(dir, &Command::AuditEvidence { given, path: path.to_owned(), offset, length })?;
     let text = answer.get("bytes").and_then(serde_json::Value::as_str).unwrap_or_default();
     STANDARD.decode(text).map_err(|_| Error::malformed("a piece of a file is not base64"))
 }

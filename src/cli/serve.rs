@@ -211,9 +211,10 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
     let drained = async { while servers.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(DRAIN, drained).await;
     stop.cancel();
-    running.node.stop("signal").await?;
+    let stopped = running.node.stop("signal").await;
     let _ = std::fs::remove_file(directory.join(SOCKET));
-    ended
+    // A log that nothing more is written to has no stop; why it isn't is what is told.
+    ended.and(stopped)
 }
 
 /// A signal, a listener that ended, or a log that can't be written.
@@ -229,7 +230,7 @@ async fn wait_for_end(node: &Node, servers: &mut tokio::task::JoinSet<Result<()>
             _ = interrupt.recv() => return Ok(()),
             ended = servers.join_next() => return ended.and_then(std::result::Result::ok).unwrap_or(Ok(())),
             _ = changes.changed() => {}
-            () = node.ledger().failed() => return Err(Error::new(ErrorCode::LogUnavailable, "the log can't be written, so the process ends")),
+            why = node.ledger().failed() => return Err(Error::new(why.code, format!("{}: so the process ends", why.detail))),
         }
     }
 }

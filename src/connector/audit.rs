@@ -55,6 +55,11 @@ impl Node {
         self.state.offers()
     }
 
+    /// How the slow look at the log stands, as plain data.
+    pub fn scrubbed(&self) -> Json {
+        self.scrubbing.status()
+    }
+
     /// Negotiations; or those that wait for a person here.
     pub fn negotiation_list(&self, waiting: bool) -> Result<Vec<Negotiation>> {
         if waiting { Ok(self.inbox()) } else { self.state.negotiations() }

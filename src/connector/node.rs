@@ -90,6 +90,7 @@ pub struct Node {
     pub(crate) negotiation_rates: Rates,
     pub(crate) checkpoint_rates: Rates,
     pub(crate) settling: crate::connector::settling::Settling,
+    pub(crate) scrubbing: crate::connector::scrubbing::Scrubbing,
     pub(crate) negotiating: tokio::sync::Mutex<()>,
     // What was told of an agreement and what is written of it next are one step.
     pub(crate) noticing: tokio::sync::Mutex<()>,
@@ -157,6 +158,7 @@ impl Node {
             negotiation_rates: Rates::new(NEGOTIATION_MESSAGES_BURST, NEGOTIATION_MESSAGES_PER_SECOND),
             checkpoint_rates: Rates::new(CHECKPOINTS_BURST, CHECKPOINTS_PER_SECOND),
             settling: crate::connector::settling::Settling::default(),
+            scrubbing: crate::connector::scrubbing::Scrubbing::default(),
             negotiating: tokio::sync::Mutex::new(()),
             noticing: tokio::sync::Mutex::new(()),
             schema_grants: Mutex::default(),

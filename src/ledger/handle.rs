@@ -56,7 +56,8 @@ pub(super) struct Inner {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) reader: LogReader,
     pub(super) publisher: Publisher,
-    pub(super) failed: tokio::sync::watch::Sender<bool>,
+    // Why nothing more is written.
+    pub(super) failed: tokio::sync::watch::Sender<Option<Error>>,
     room: Room,
     pub(super) origin: String,
 }
@@ -64,6 +65,19 @@ pub(super) struct Inner {
 /// A handle to the one writer; cheap to clone.
 #[derive(Clone)]
 pub struct Ledger(pub(super) Arc<Inner>);
+
+impl Inner {
+    /// The first reason is the one that is told.
+    pub(super) fn give_up(&self, why: Error) {
+        self.failed.send_if_modified(|failed| {
+            let is_first = failed.is_none();
+            if is_first {
+                *failed = Some(why);
+            }
+            is_first
+        });
+    }
+}
 
 impl std::fmt::Debug for Ledger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -126,7 +140,7 @@ impl Ledger {
             clock,
             reader,
             publisher,
-            failed: tokio::sync::watch::Sender::new(false),
+            failed: tokio::sync::watch::Sender::new(None),
             room: Room::of(data),
             origin,
         });
@@ -226,10 +240,15 @@ impl Ledger {
         &self.0.nonces
     }
 
-    /// Returns once a write has failed, so that the process must end.
-    pub async fn failed(&self) {
+    /// Returns once nothing more is written, so that the process must end, with the reason.
+    pub async fn failed(&self) -> Error {
         let mut failed = self.0.failed.subscribe();
-        let _ = failed.wait_for(|f| *f).await;
+        failed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone()).unwrap_or_else(gone)
+    }
+
+    /// Writes nothing more: what was found says that this log isn't the one to go on with.
+    pub fn give_up(&self, why: Error) {
+        self.0.give_up(why);
     }
 
     /// Counters of an agreement.

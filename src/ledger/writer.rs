@@ -180,7 +180,7 @@ impl Writer {
                 let _ = folding.send(Fold::Batch(durable));
             }
             // After a failed write nobody knows what is durable: who waits is told that the log is gone.
-            if !level.is_empty() && !*inner.failed.borrow() {
+            if !level.is_empty() && inner.failed.borrow().is_none() {
                 let _ = folding.send(Fold::Level(level));
             }
             if let Some(reply) = close {
@@ -206,6 +206,13 @@ impl Writer {
     pub(super) fn write(&mut self, inner: &Inner, drafts: Vec<Waiting>) -> Result<Option<Durable>> {
         if drafts.is_empty() {
             return Ok(None);
+        }
+        let failed = inner.failed.borrow().clone();
+        if let Some(why) = failed {
+            for reply in drafts.into_iter().filter_map(|(_, reply)| reply) {
+                let _ = reply.send(Err(why.clone()));
+            }
+            return Err(why);
         }
         let mut replies = Vec::with_capacity(drafts.len());
         let mut batch = Batch::default();
@@ -245,7 +252,7 @@ impl Writer {
             }
             Err(error) => {
                 (self.last_leaf, self.last_time) = before;
-                inner.failed.send_replace(true);
+                inner.give_up(error.clone());
                 for reply in replies.into_iter().flatten() {
                     let _ = reply.send(Err(error.clone()));
                 }

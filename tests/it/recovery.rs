@@ -3,6 +3,7 @@
 use crate::world::{AUTHORITY, CONSUMER, PROVIDER, World, wait_until};
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 const FEW: &str = "SELECT count(*) AS n FROM releves";
@@ -75,6 +76,25 @@ fn partners_are_asked_before_a_torn_end_is_moved_aside() {
     let refused = world.start_with(PROVIDER, &[]).unwrap_err();
     assert_eq!(refused.code, "log_tail_lost", "{refused:?}");
     assert_eq!(std::fs::read(last_segment(&directory)).unwrap(), torn, "a log that lost entries was written to");
+}
+
+/// Found while the process runs, long before anybody asks for these bytes; and again at each start.
+#[test]
+fn bytes_that_rot_end_the_process_and_keep_it_from_starting() {
+    let mut world = World::new();
+    let agreement = world.agree("2035-01-01T00:00:00Z");
+    world.query(&agreement, FEW).unwrap();
+    let segment = last_segment(&world.dir(PROVIDER));
+    let bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.len() / 3;
+    let file = File::options().write(true).open(&segment).unwrap();
+    file.write_all_at(&[bytes[at] ^ 1], at.try_into().unwrap()).unwrap();
+    let ended = world.ended(PROVIDER);
+    assert_eq!(ended.code, "log_damaged", "{ended:?}");
+    let left = std::fs::read(&segment).unwrap();
+    let refused = world.start_with(PROVIDER, &[]).unwrap_err();
+    assert_eq!(refused.code, "log_damaged", "{refused:?}");
+    assert_eq!(std::fs::read(&segment).unwrap(), left, "a damaged log was written to");
 }
 
 /// A crash between a set's files and its entry: here the log of before beside the sets of after.

@@ -64,11 +64,11 @@ impl Shared {
             let full = kind.items(size) / TILE_WIDTH as u64;
             for index in kind.items(before) / TILE_WIDTH as u64..full {
                 let name = TileName { kind, index, width: FULL_WIDTH };
-                written += u64::from(self.write_tile(&name, &mut dirs)?);
+                written += u64::from(self.write_tile(&name, &self.tile_bytes(&name)?, &mut dirs)?);
             }
         }
         for name in partial_tiles(size) {
-            written += u64::from(self.write_tile(&name, &mut dirs)?);
+            written += u64::from(self.write_tile(&name, &self.tile_bytes(&name)?, &mut dirs)?);
         }
         for dir in &dirs {
             self.files.sync_dir(dir).map_err(LogError::io(dir))?;
@@ -90,12 +90,17 @@ impl Shared {
         Ok(written)
     }
 
-    fn write_tile(&self, name: &TileName, dirs: &mut BTreeSet<PathBuf>) -> Result<bool, LogError> {
-        let bytes = self.tile_bytes(name)?;
+    /// Puts a tile in place, unless it is there with these bytes; `dirs` are to be synced after it.
+    pub(crate) fn write_tile(
+        &self,
+        name: &TileName,
+        bytes: &[u8],
+        dirs: &mut BTreeSet<PathBuf>,
+    ) -> Result<bool, LogError> {
         let path = self.layout.tile(name);
         let dir = path.parent().unwrap_or(&path).to_owned();
         self.files.create_dirs(&dir).map_err(io(&dir))?;
-        let is_written = self.replace(&path, &bytes, BUNDLE_BYTES_MAX)?;
+        let is_written = self.replace(&path, bytes, BUNDLE_BYTES_MAX)?;
         dirs.insert(dir);
         Ok(is_written)
     }

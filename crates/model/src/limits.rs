@@ -271,6 +271,10 @@ pub const EXPORT_AGREEMENTS_MAX: usize = 1_000;
 /// How long pages of an export, or pieces of a folder's copy, are given after its entry, in
 /// milliseconds.
 pub const AUDIT_GIVEN_LIFE_MS: i64 = 24 * 3_600_000;
+/// Time between two steps of the slow look at the log, in milliseconds.
+pub const SCRUB_STEP_MS: u64 = 1_000;
+/// Bytes of the log that one step looks at, about: some 86 GB a day.
+pub const SCRUB_STEP_BYTES: u64 = 1024 * 1024;
 /// Agreements and months that one log of the intermediation tells of.
 pub const INTERMEDIATION_ROWS_MAX: usize = 1_000_000;
 /// Entries that are sent to a collector before it has to say that it has them.

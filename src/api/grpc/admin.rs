@@ -343,6 +343,7 @@ impl Admin {
             "origin": self.node.ledger().origin(),
             "entries": reader.size(),
             "published": reader.published_size(),
+            "scrubbed": self.node.scrubbed(),
             "register": {"version": version, "use_before": until, "age": age},
             "newest": self.node.newest_entry()?,
             "listen": self.listen,

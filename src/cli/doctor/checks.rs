@@ -174,6 +174,15 @@ fn log(
         let published = status.get("published").and_then(Json::as_u64).unwrap_or_default();
         let facts = [("entries", entries.to_string()), ("published", published.to_string())];
         findings.push(Finding::fine(CHECK, seen("log_running", facts)));
+        if let Some(at) = status.pointer("/scrubbed/at").and_then(Json::as_str) {
+            let number = |name: &str| status.pointer(name).and_then(Json::as_u64).unwrap_or_default().to_string();
+            let facts = [
+                ("at", at.to_owned()),
+                ("entries", number("/scrubbed/entries")),
+                ("mended", number("/scrubbed/mended")),
+            ];
+            findings.push(Finding::fine(CHECK, seen("log_scrubbed", facts)));
+        }
         return status.get("newest").and_then(Json::as_str).and_then(|t| Timestamp::parse(t).ok());
     }
     if matches!(process, Process::Unknown) {

@@ -56,6 +56,7 @@ allowed := {
 	"user.list": {"operator", "data-officer"},
 	"user.add": {"operator"},
 	"user.remove": {"operator"},
+	"user.resolve": {"auditor"},
 	"user.grant": {"data-officer"},
 	"user.ungrant": {"data-officer"},
 	"authority.change": {"operator"},

@@ -262,6 +262,20 @@ pub enum UserVerb {
     },
     /// All users.
     List(Dir),
+    /// Who a pseudonym of the log is. That it was asked, and why, is an entry of the log.
+    #[command(
+        after_help = "Example: perron user resolve 8Zc1Jt0mQm6cRrXb3eGJ5A --reason \"complaint 2026-114 of a citizen\""
+    )]
+    Resolve {
+        #[command(flatten)]
+        dir: Dir,
+        /// Pseudonym, as the log has it.
+        #[arg(allow_hyphen_values = true)]
+        pseudonym: String,
+        /// Why it is asked. It stays in the log for good: no names, no data on health.
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 /// `perron partner …`.

@@ -37,6 +37,9 @@ pub fn run(verb: UserVerb, output: &Output) -> Result<()> {
             }
             Ok(())
         }
+        UserVerb::Resolve { dir, pseudonym, reason } => {
+            client::print(&dir.dir, &Command::UserResolve { pseudonym, reason }, output)
+        }
         UserVerb::List(dir) => client::print(&dir.dir, &Command::UserList {}, output),
     }
 }

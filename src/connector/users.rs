@@ -5,8 +5,10 @@
 
 use crate::ledger::random_text;
 use perron_model::id::UserName;
+use perron_model::limits::{PSEUDONYM_BYTES_MAX, REASON_BYTES_MAX};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, canonical};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
@@ -149,6 +151,15 @@ impl Users {
         })
     }
 
+    /// Whose pseudonym this is, and for which counterparty; none for one's own log.
+    fn named(&self, pseudonym: &str) -> Option<(UserName, Option<String>)> {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        users.iter().find_map(|user| {
+            let (counterparty, _) = user.pseudonyms.iter().find(|(_, known)| *known == pseudonym)?;
+            Some((user.name.clone(), Some(counterparty.clone()).filter(|name| !name.is_empty())))
+        })
+    }
+
     /// All users.
     pub fn list(&self) -> Vec<User> {
         self.users.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -175,6 +186,26 @@ impl Users {
 }
 
 impl crate::connector::Node {
+    /// Who a pseudonym of the log is. That somebody asked, why, and whether there was an answer is an
+    /// entry of the log, durable before the answer; the name isn't in it.
+    ///
+    /// # Errors
+    /// `malformed` without a reason, or past a bound; `not_found` for a pseudonym that is no user's.
+    pub async fn resolve_user(&self, actor: &str, pseudonym: &str, reason: &str) -> Result<Json> {
+        if pseudonym.is_empty() || pseudonym.len() > PSEUDONYM_BYTES_MAX {
+            return Err(Error::malformed(format!("a pseudonym has 1 to {PSEUDONYM_BYTES_MAX} bytes")));
+        }
+        if reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX {
+            return Err(Error::malformed(format!("a reason has 1 to {REASON_BYTES_MAX} bytes")));
+        }
+        let found = self.users.named(pseudonym);
+        let act = json!({"pseudonym": pseudonym, "reason": reason, "found": found.is_some()});
+        self.administer("user.resolve", actor, canonical::to_bytes(&act)?).await?;
+        let (name, counterparty) =
+            found.ok_or_else(|| Error::new(ErrorCode::NotFound, "no user of this organisation has this pseudonym"))?;
+        Ok(json!({"name": name, "toward": counterparty}))
+    }
+
     /// The user of a credential.
     pub fn user(&self, credential: &Credential) -> Result<User> {
         self.users.by_credential(credential)

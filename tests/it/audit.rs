@@ -57,6 +57,32 @@ fn an_auditor_asks_in_their_own_words() {
     world.stop(PROVIDER);
 }
 
+/// Who a pseudonym is stays beside the log; that somebody wanted to know is in it.
+#[test]
+fn a_pseudonym_is_resolved_by_an_entry() {
+    let world = World::new();
+    let agreement = world.agree("2099-01-01T00:00:00Z");
+    world.query(&agreement, "SELECT count(*) FROM data").unwrap();
+    let permit = asked(&world, PROVIDER, &["--kind", "permit"]).remove(0);
+    let pseudonym = permit["facts"]["user"].as_str().unwrap();
+    let resolve = |of: &str, reason: &str| world.of(CONSUMER, &["user", "resolve"], &[of, "--reason", reason]);
+    let found = resolve(pseudonym, "plainte 2026-114").unwrap();
+    assert_eq!(found, serde_json::json!({"name": "anne", "toward": PROVIDER}));
+    let own = asked(&world, CONSUMER, &["--kind", "intent"]).remove(0);
+    assert_eq!(resolve(own["facts"]["user"].as_str().unwrap(), "x").unwrap()["name"], "anne");
+    assert_eq!(resolve("nobody-of-this-name", "x").unwrap_err().code, "not_found");
+    assert_eq!(resolve(pseudonym, " ").unwrap_err().code, "malformed");
+    // Nobody there can say who it is.
+    let elsewhere = world.of(PROVIDER, &["user", "resolve"], &[pseudonym, "--reason", "x"]);
+    assert_eq!(elsewhere.unwrap_err().code, "not_found");
+
+    let acts = asked(&world, CONSUMER, &["--kind", "administration", "--user", "operator"]);
+    assert_eq!(acts.iter().filter(|e| e["facts"]["action"] == "user.resolve").count(), 3, "{acts:#?}");
+    let exported = output(&["audit", "export", "--format", "jsonl", "--dir", &world.path(CONSUMER)], &[]);
+    let told = String::from_utf8(exported.stdout).unwrap();
+    assert!(told.contains("user.resolve") && !told.contains("anne"), "{told}");
+}
+
 #[test]
 fn a_read_is_one_file_that_the_authoritys_key_alone_verifies() {
     let mut world = World::new();

@@ -31,6 +31,8 @@ pub const NOTICE_JWS_BYTES_MAX: usize = 48 * 1024;
 pub const END_KNOWN_MS_MAX: u64 = 1_000;
 /// Longest reason in a notice, in bytes.
 pub const REASON_BYTES_MAX: usize = 2_000;
+/// Longest pseudonym of a user, in bytes: 128 bits in base64url have 22.
+pub const PSEUDONYM_BYTES_MAX: usize = 100;
 /// Most suspensions that one resumption names.
 pub const LIFTED_MAX: usize = 64;
 /// Most notices about one agreement and its amended versions; past it only a revocation is taken.

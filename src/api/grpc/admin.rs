@@ -55,6 +55,8 @@ pub enum Command {
     },
     /// All users.
     UserList {},
+    /// Who a pseudonym of the log is.
+    UserResolve { pseudonym: String, reason: String },
     /// Publishes a set.
     DatasetAdd { dataset: Box<Dataset>, source: SourceFile },
     /// Appends to a set, or replaces its rows.
@@ -155,6 +157,7 @@ impl Command {
             Command::Status {} => "status",
             // Both acts of an operator.
             Command::UserAdd { .. } | Command::UserList {} => "user.add",
+            Command::UserResolve { .. } => "user.resolve",
             Command::PartnerLimit { .. } => "partner.limit",
             Command::PartnerList {} => "partner.list",
             Command::DatasetAdd { .. } => "dataset.add",
@@ -242,6 +245,7 @@ impl Admin {
                 node.add_user(actor, user).await.map(|()| json!({}))
             }
             Command::UserList {} => Ok(node.user_list()),
+            Command::UserResolve { pseudonym, reason } => node.resolve_user(actor, &pseudonym, &reason).await,
             Command::DatasetAdd { dataset, source } => {
                 node.add_dataset(actor, *dataset, source).await.and_then(to_json)
             }

@@ -48,7 +48,11 @@ broken=$(count '/^test result:/ { for (i = 2; i <= NF; i++) if ($i ~ /^failed/) 
 if [ "$broken" -eq 0 ] && [ ${#failed[@]} -gt 0 ]; then broken=${#failed[@]}; fi
 if [ "$passed" -eq 0 ]; then failed+=("no test ran"); fi
 
-[ ${#failed[@]} -eq 0 ] || echo "FAILED: ${failed[*]}"
+if [ ${#failed[@]} -gt 0 ]; then
+    # Once more at the end: of a long output that is often all there is.
+    grep -h -A8 -E '^test .* \.\.\. FAILED|^---- .* stdout ----|^FAIL:' "$log"/* | cut -c1-400 | tail -n 80
+    echo "FAILED: ${failed[*]}"
+fi
 mkdir -p "$PERRON_TOOLS"
 echo "$passed passed, $broken failed" | tee "$PERRON_COUNTS"
 [ ${#failed[@]} -eq 0 ]

@@ -116,14 +116,14 @@ def fields(value, spec):
     return [value.get(n) for n in range(len(types))]
 
 
-def entry_of(leaf):  # (index, time, leaf before, chain), kind, body
+def entry_of(leaf):  # (index, time, leaf before, chain, trace), kind, body
     try:
         value, end = cbor(leaf)
         need(end == len(leaf) and uncbor(value) == leaf and value[0] == 1, "entry-encoding", "not canonical")
         outer = fields(value, "u u i d? d p? d? l? t? x")
         name, spec = BODIES[outer[9][0]]
         chain = outer[5] and fields(outer[5], "d u d?")
-        return (outer[1], outer[2], outer[3], chain), name, fields(outer[9][1][0], spec)
+        return (outer[1], outer[2], outer[3], chain, outer[6]), name, fields(outer[9][1][0], spec)
     except MALFORMED: raise Bad("entry-encoding", "not an entry") from None
 
 
@@ -339,7 +339,7 @@ class Entries:
     def __call__(self, leaf, hash_, bound):
         self.bound, self.hash, where = bound, hash_, f"entry {self.n}"
         try:
-            (index, when, before, chain), kind, body = entry_of(leaf)
+            (index, when, before, chain, self.trace), kind, body = entry_of(leaf)
             back, self.before, self.when = when < self.time, self.time, when
             self.time, placed = when, index == self.n and before == self.last
             need(placed, "order", "it is not at its place")
@@ -476,6 +476,7 @@ class Entries:
         times = (self.when, self.when - 300000, self.when + 300000)
         compact(text, "perron-read-request+jws", in_force(self.who(claims["issuer"], agreement), "request", *times))
         need(not self.chain or self.chain["name"] == agreement, "chain-gap", "in the chain of another agreement")
+        need(self.trace == (bytes.fromhex(claims["trace"]) if "trace" in claims else None), DOC, "not the trace of its request")
         return claims, agreement
 
     def own(self, agreement):

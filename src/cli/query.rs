@@ -11,7 +11,8 @@ use arrow_flight::error::FlightError;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use futures::TryStreamExt;
 use perron_model::limits::PRINTED_ROWS_MAX;
-use perron_model::{Error, ErrorCode, Result};
+use perron_model::trace::TRACEPARENT;
+use perron_model::{Error, ErrorCode, Result, TraceId};
 
 pub fn run(args: QueryArgs, output: &Output) -> Result<()> {
     let batches = client::runtime()?.block_on(fetch(&args))?;
@@ -24,6 +25,10 @@ async fn fetch(args: &QueryArgs) -> Result<Vec<RecordBatch>> {
     let mut flight = FlightSqlServiceClient::new(channel);
     flight.set_header(AGREEMENT_HEADER, args.agreement.to_string());
     flight.set_header(PURPOSE_HEADER, args.purpose.clone());
+    // As OpenTelemetry hands a trace to programs that are started.
+    if let Some(parent) = std::env::var("TRACEPARENT").ok().filter(|p| TraceId::of_traceparent(p).is_some()) {
+        flight.set_header(TRACEPARENT, parent);
+    }
     if let Some(file) = &args.token {
         flight.set_token(client::read(file)?.trim().to_owned());
     }

@@ -15,8 +15,8 @@ use perron_model::limits::{STATEMENT_BYTES_MAX, UNACKNOWLEDGED_MAX};
 use perron_model::negotiation::Side;
 use perron_model::participant::KeyUse;
 use perron_model::policy::odrl;
-use perron_model::request::{REQUEST_TYP, ReadRequest};
-use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, canonical};
+use perron_model::request::{REQUEST_TYP, ReadRequest, claims_of};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, TraceId, canonical};
 use std::sync::Arc;
 
 /// A statement that a user wants to run.
@@ -28,6 +28,8 @@ pub struct Wanted {
     pub purpose: String,
     /// SQL.
     pub statement: String,
+    /// The trace that the user's tool began.
+    pub trace: Option<TraceId>,
 }
 
 /// A statement that was planned at the provider.
@@ -117,7 +119,8 @@ impl Node {
         salt: [u8; 16],
     ) -> Result<BoxStream<'static, Result<WireMessage>>> {
         let attachments = vec![(AttachmentKind::Request, sent.request.clone().into_bytes())];
-        let draft = Draft { body: Body::Intent(intent), chain: Some(sent.agreement), attachments };
+        let (chain, trace) = (Some(sent.agreement), claims_of(&sent.request).ok().and_then(|claims| claims.trace));
+        let draft = Draft { body: Body::Intent(intent), chain, trace, attachments };
         let recorded = self.ledger.append(draft).await?;
         // From here on the read has an end in our log, whatever happens to this task.
         let (provider, request) = (sent.provider.clone(), sent.request.clone());
@@ -162,6 +165,7 @@ impl Node {
             grant: Digest::salted(&salt, user.name.as_str().as_bytes()).short(),
             nonce: planned.nonce.clone(),
             time: self.now(),
+            trace: planned.wanted.trace,
             roles: odrl::asks_for_roles(&kept.payload.offer.policy).then(|| roles_of(user)),
             seen: held.seen,
             // What doesn't fit goes with the next request; a provider waits for so many at the most.

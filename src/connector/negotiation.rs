@@ -295,7 +295,7 @@ impl Node {
         let draft = |charged: Option<&StateFacts>| {
             entry.uses = charged.map(|c| c.uses);
             entry.volume = charged.and_then(|c| c.volume_bytes);
-            Draft { body: Body::Agreement(entry), chain: Some(id), attachments }
+            Draft { body: Body::Agreement(entry), chain: Some(id), trace: None, attachments }
         };
         match payload.offer.amends {
             Some(before) => self.keep_amended(found.side, &before, |charged| draft(Some(charged))).await?,
@@ -420,7 +420,12 @@ impl Node {
             decided_by: who.map(str::to_owned),
         });
         self.ledger
-            .append(Draft { body, chain: None, attachments: vec![(AttachmentKind::NegotiationMessage, bytes)] })
+            .append(Draft {
+                body,
+                chain: None,
+                trace: None,
+                attachments: vec![(AttachmentKind::NegotiationMessage, bytes)],
+            })
             .await
             .map(|_| ())
     }

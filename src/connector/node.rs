@@ -198,7 +198,7 @@ impl Node {
             digest: register.digest(),
         });
         let attachments = vec![(AttachmentKind::Register, register.signed().register.into_bytes())];
-        self.ledger.append(Draft { body, chain: None, attachments }).await.map(|_| ())
+        self.ledger.append(Draft { body, chain: None, trace: None, attachments }).await.map(|_| ())
     }
 
     /// Now, by the one clock.
@@ -253,7 +253,7 @@ impl Node {
             document: Digest::of(&document),
         });
         self.ledger
-            .append(Draft { body, chain: None, attachments: vec![(AttachmentKind::Document, document)] })
+            .append(Draft { body, chain: None, trace: None, attachments: vec![(AttachmentKind::Document, document)] })
             .await
             .map(|_| ())
     }

@@ -228,7 +228,7 @@ impl Node {
         let attachments = vec![(AttachmentKind::Notice, signed.into_bytes())];
         let _phase = crate::phases::open(crate::phases::Phase::Negotiation);
         let turn = self.ledger.turn(&after.current().unwrap_or(agreement)).await;
-        self.ledger.append(Draft { body, chain: Some(agreement), attachments }).await?;
+        self.ledger.append(Draft { body, chain: Some(agreement), trace: None, attachments }).await?;
         drop(turn);
         self.end_what_is_over();
         Ok(after.standing_of(&agreement))

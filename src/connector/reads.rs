@@ -133,7 +133,7 @@ impl Node {
         };
         if first {
             let body = Body::SchemaGrant(SchemaGrant { peer: peer.to_string(), hour });
-            self.ledger.append(Draft { body, chain: Some(*agreement), attachments: Vec::new() }).await?;
+            self.ledger.append(Draft { body, chain: Some(*agreement), trace: None, attachments: Vec::new() }).await?;
             // Known only once it is durable: one that couldn't be logged is tried again.
             self.schema_grants.lock().unwrap_or_else(PoisonError::into_inner).insert(this_hour);
         }
@@ -181,7 +181,10 @@ impl Node {
                 clause: Some(clause.to_owned()),
                 statement,
             });
-            self.ledger.append(Draft { body, chain: Some(*agreement), attachments: Vec::new() }).await.map(Some)
+            self.ledger
+                .append(Draft { body, chain: Some(*agreement), trace: None, attachments: Vec::new() })
+                .await
+                .map(Some)
         };
         match recorded.await {
             Ok(recorded) => Denied { error, clause: Some(clause.to_owned()), recorded },
@@ -441,7 +444,7 @@ impl Node {
                 epsilon_micro: (released.epsilon_micro > 0).then_some(released.epsilon_micro),
                 spent_micro: (released.spent_micro > 0).then_some(released.spent_micro),
             });
-            self.ledger.append(Draft { body, chain: Some(*agreement), attachments: Vec::new() }).await?;
+            self.ledger.append(Draft { body, chain: Some(*agreement), trace: None, attachments: Vec::new() }).await?;
         }
         self.released.lock().unwrap_or_else(PoisonError::into_inner).insert((*agreement, snapshot));
         Ok(())

@@ -17,7 +17,7 @@ use perron_log::merkle::leaf_hash;
 use perron_model::entry::{AttachmentKind, Body, Entry, OutcomeStatus, Received};
 use perron_model::limits::END_KNOWN_MS_MAX;
 use perron_model::participant::Participant;
-use perron_model::request::Receipt;
+use perron_model::request::{Receipt, claims_of};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, canonical};
 use std::sync::Arc;
 use std::time::Duration;
@@ -179,7 +179,8 @@ impl Node {
                 contradiction = Some(error);
             }
         }
-        self.ledger.append(Draft { body: Body::Received(entry), chain: Some(sent.agreement), attachments }).await?;
+        let (chain, trace) = (Some(sent.agreement), claims_of(&sent.request).ok().and_then(|claims| claims.trace));
+        self.ledger.append(Draft { body: Body::Received(entry), chain, trace, attachments }).await?;
         contradiction.map_or(Ok(()), Err)
     }
 }

@@ -222,7 +222,12 @@ impl Node {
             root: Digest::from_bytes(checkpoint.root.0),
         });
         self.ledger
-            .append(Draft { body, chain: None, attachments: vec![(AttachmentKind::Checkpoint, head.note.clone())] })
+            .append(Draft {
+                body,
+                chain: None,
+                trace: None,
+                attachments: vec![(AttachmentKind::Checkpoint, head.note.clone())],
+            })
             .await?;
         Ok(Ok(checkpoint))
     }

@@ -97,5 +97,6 @@ fn draft(record: DecisionRecord) -> Result<Draft> {
     let mut attachments =
         vec![(AttachmentKind::Request, record.request.jws.into_bytes()), (AttachmentKind::EvaluationInput, input)];
     attachments.extend(record.request.beside.map(|beside| (AttachmentKind::Beside, beside)));
-    Ok(Draft { body, chain: record.chained.then_some(claims.agreement), attachments })
+    let chain = record.chained.then_some(claims.agreement);
+    Ok(Draft { body, chain, trace: claims.trace, attachments })
 }

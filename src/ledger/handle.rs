@@ -127,6 +127,7 @@ impl Ledger {
             drafts.push(Draft {
                 body: Body::Outcome(chains.unknown_outcome(*agreement, *decision)),
                 chain: Some(*agreement),
+                trace: None,
                 attachments: Vec::new(),
             });
         }
@@ -188,7 +189,12 @@ impl Ledger {
         }
         let (reply, answer) = oneshot::channel();
         place.send(Job::Write {
-            draft: Box::new(Draft { body: Body::Outcome(outcome), chain: Some(agreement), attachments: Vec::new() }),
+            draft: Box::new(Draft {
+                body: Body::Outcome(outcome),
+                chain: Some(agreement),
+                trace: None,
+                attachments: Vec::new(),
+            }),
             reply,
         });
         drop(turn);

@@ -12,7 +12,7 @@ use perron_log::merkle::leaf_hash;
 use perron_log::{Attachment, Log, LogReader, NewEntry};
 use perron_model::entry::{AttachmentKind, Body, ChainPosition, ClockJump, ENTRY_VERSION, Entry};
 use perron_model::limits::{LEDGER_BATCH_MAX, LEDGER_GATHER_US_MAX};
-use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp, TraceId};
 use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::sync::mpsc::SyncSender;
@@ -27,6 +27,8 @@ pub struct Draft {
     pub body: Body,
     /// The agreement to whose chain it belongs.
     pub chain: Option<AgreementId>,
+    /// The trace that the act belongs to.
+    pub trace: Option<TraceId>,
     /// Bytes that the entry binds.
     pub attachments: Vec<(AttachmentKind, Vec<u8>)>,
 }
@@ -34,7 +36,7 @@ pub struct Draft {
 impl Draft {
     /// An entry outside of any chain, with nothing attached.
     pub fn plain(body: Body) -> Draft {
-        Draft { body, chain: None, attachments: Vec::new() }
+        Draft { body, chain: None, trace: None, attachments: Vec::new() }
     }
 }
 
@@ -289,7 +291,7 @@ impl Writer {
             previous: self.last_leaf,
             blind: blind.into(),
             chain,
-            trace: None,
+            trace: draft.trace.map(|trace| trace.as_bytes().to_vec().into()),
             on_behalf_of: None,
             processing_activity: None,
             body: draft.body,

@@ -108,6 +108,7 @@ impl Grants {
             grant: String::new(),
             nonce: String::new(),
             time: now(),
+            trace: None,
             roles: None,
             seen: None,
             acknowledged: vec![],

@@ -57,6 +57,33 @@ fn an_auditor_asks_in_their_own_words() {
     world.stop(PROVIDER);
 }
 
+/// What a tool began goes with the signed request to both logs.
+#[test]
+fn a_trace_is_found_in_both_logs() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let world = World::new();
+    let agreement = world.agree("2099-01-01T00:00:00Z");
+    let query = |parent: &str| {
+        let to = world.path(CONSUMER);
+        let asked =
+            ["query", "--dir", &to, "--agreement", &agreement, "--purpose", PURPOSE, "SELECT count(*) FROM data"];
+        let answer = output(&asked, &[("TRACEPARENT", parent)]);
+        assert!(answer.status.success(), "{answer:?}");
+    };
+    query(&format!("00-{TRACE}-00f067aa0ba902b7-01"));
+    // One that isn't valid is left out of account.
+    query(&format!("00-{TRACE}-00f067aa0ba902b7"));
+    for (name, kinds) in [(PROVIDER, vec!["permit"]), (CONSUMER, vec!["intent", "received"])] {
+        let kinds: Vec<&str> = kinds.into_iter().flat_map(|kind| ["--kind", kind]).collect();
+        let entries =
+            world.of(name, &["audit", "export"], &[&["--format", "jsonl"], kinds.as_slice()].concat()).unwrap();
+        let traces: Vec<&Json> = entries.as_array().unwrap().iter().map(|e| &e["trace"]).collect();
+        let half = traces.len() / 2;
+        assert!(half > 0 && traces[..half].iter().all(|t| **t == TRACE), "{entries:#}");
+        assert!(traces[half..].iter().all(|t| t.is_null()), "{entries:#}");
+    }
+}
+
 /// Who a pseudonym is stays beside the log; that somebody wanted to know is in it.
 #[test]
 fn a_pseudonym_is_resolved_by_an_entry() {

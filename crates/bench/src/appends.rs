@@ -61,7 +61,7 @@ pub fn draft(number: usize, bound: bool) -> Draft {
         attachments.push((AttachmentKind::Request, vec![b'r'; REQUEST_BYTES]));
         attachments.push((AttachmentKind::EvaluationInput, vec![b'i'; INPUT_BYTES]));
     }
-    Draft { body, chain: Some(agreement), attachments }
+    Draft { body, chain: Some(agreement), trace: None, attachments }
 }
 
 /// Figures of one, 64 and 1,024 writers.

@@ -139,7 +139,7 @@ async fn step(
         decided_by: None,
     });
     let attachments = vec![(AttachmentKind::NegotiationMessage, bytes)];
-    rooms.ledger.append(Draft { body, chain: None, attachments }).await?;
+    rooms.ledger.append(Draft { body, chain: None, trace: None, attachments }).await?;
     if by == "provider" {
         // The other side has it.
         rooms.state.delivered(pid, &message.message_id, "")?;
@@ -167,7 +167,7 @@ fn kept(rooms: &Rooms, payload: &AgreementPayload, id: AgreementId, agreement: J
         uses: None,
         volume: None,
     });
-    Ok(Draft { body, chain: Some(id), attachments: vec![(AttachmentKind::Envelope, bytes)] })
+    Ok(Draft { body, chain: Some(id), trace: None, attachments: vec![(AttachmentKind::Envelope, bytes)] })
 }
 
 /// A word of the model as it stands in JSON.

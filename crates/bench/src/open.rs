@@ -65,6 +65,7 @@ impl Open {
             grant: String::new(),
             nonce: String::new(),
             time: SystemClock.now(),
+            trace: None,
             roles: None,
             seen: None,
             acknowledged: Vec::new(),

@@ -51,6 +51,7 @@ pub fn sign(
         grant: "bench".to_owned(),
         nonce: nonce.to_owned(),
         time: SystemClock.now(),
+        trace: None,
         roles: None,
         seen: None,
         acknowledged,

@@ -200,9 +200,8 @@ impl Place {
     /// Takes the next record; gives the leaf tiles that it fills.
     fn record(&mut self, record: &Record<'_>, origin: &str) -> Result<Vec<LeafTile>, String> {
         let head = &record.head;
-        let follows = head.batch == self.next_batch
-            && head.first_leaf == self.frontier.size()
-            && head.previous == self.previous;
+        let follows =
+            head.batch == self.next_batch && head.first_leaf == self.frontier.size() && head.previous == self.previous;
         if !follows {
             return Err("the record does not follow the one before".to_owned());
         }

@@ -24,7 +24,9 @@ pub mod register;
 pub mod report;
 pub mod request;
 pub mod time;
+pub mod trace;
 
 pub use error::{Error, ErrorCode, Result};
 pub use id::{AgreementId, DatasetId, Digest, ParticipantId, SpaceId};
 pub use time::Timestamp;
+pub use trace::TraceId;

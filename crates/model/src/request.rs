@@ -4,6 +4,7 @@ use crate::agreement::Envelope;
 use crate::error::{Error, Result};
 use crate::id::{AgreementId, Digest, ParticipantId};
 use crate::time::Timestamp;
+use crate::trace::TraceId;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,9 @@ pub struct ReadRequest {
     /// Roles of the user, as the consumer's connector states them (`perron:userRole`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<String>>,
+    /// The trace that the user's tool began (W3C Trace Context).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceId>,
     /// Newest entry of the agreement's chain for which the consumer holds a receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,

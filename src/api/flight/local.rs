@@ -23,7 +23,8 @@ use arrow_flight::{
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use perron_model::limits::{TICKET_LIFE_MS, TICKETS_PER_CALLER_MAX};
-use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp};
+use perron_model::trace::TRACEPARENT;
+use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp, TraceId};
 use prost::Message;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -83,7 +84,12 @@ fn wanted<T>(request: &Request<T>, statement: String) -> Result<Wanted, Status> 
         request.metadata().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned).ok_or_else(missing)
     };
     let agreement = AgreementId::parse(&header(AGREEMENT_HEADER)?).map_err(|e| to_status(&e))?;
-    Ok(Wanted { agreement, purpose: header(PURPOSE_HEADER)?, statement })
+    Ok(Wanted { agreement, purpose: header(PURPOSE_HEADER)?, statement, trace: trace_of(request) })
+}
+
+/// The trace that the tool's call belongs to, where it says so in a form that holds.
+fn trace_of<T>(request: &Request<T>) -> Option<TraceId> {
+    request.metadata().get(TRACEPARENT).and_then(|v| v.to_str().ok()).and_then(TraceId::of_traceparent)
 }
 
 fn handle() -> Result<Vec<u8>, Status> {
@@ -123,12 +129,19 @@ impl LocalFlight {
         Ok(Response::new(info.with_endpoint(endpoint).with_descriptor(descriptor)))
     }
 
-    async fn answer(&self, user: User, id: &[u8]) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
+    async fn answer(
+        &self,
+        user: User,
+        id: &[u8],
+        trace: Option<TraceId>,
+    ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
         let invalid =
             || to_status(&Error::new(ErrorCode::TicketInvalid, "the ticket isn't known, was used, or is too old"));
         let now = self.node.now();
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-        let waiting = waiting.filter(|w| w.user.name == user.name && w.expires > now).ok_or_else(invalid)?;
+        let mut waiting = waiting.filter(|w| w.user.name == user.name && w.expires > now).ok_or_else(invalid)?;
+        let asked = &mut waiting.planned.wanted;
+        asked.trace = trace.or(asked.trace);
         let phase = crate::phases::open(crate::phases::Phase::Stream);
         let messages = self.node.execute_for(&user, waiting.planned).await.map_err(|e| to_status(&e))?;
         let stream = messages.map(move |m| {
@@ -181,7 +194,7 @@ impl FlightSqlService for LocalFlight {
         request: Request<Ticket>,
     ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
         let user = user_of(&self.node, &request)?;
-        self.answer(user, &ticket.statement_handle).await
+        self.answer(user, &ticket.statement_handle, trace_of(&request)).await
     }
 
     async fn do_action_create_prepared_statement(
@@ -233,9 +246,11 @@ impl FlightSqlService for LocalFlight {
             .unwrap_or_else(PoisonError::into_inner)
             .get(query.prepared_statement_handle.as_ref())
             .cloned();
-        let (_, wanted) = found
+        let (_, mut wanted) = found
             .filter(|(u, _)| u.name == user.name)
             .ok_or_else(|| to_status(&Error::new(ErrorCode::TicketInvalid, "no such prepared statement")))?;
+        // Each run belongs to a trace of its own.
+        wanted.trace = trace_of(&request);
         self.info(user, wanted, request.into_inner()).await
     }
 

@@ -93,7 +93,7 @@ impl Node {
             actor: actor.to_owned(),
             document: Digest::of(&document),
         });
-        let draft = Draft { body, chain: None, attachments: vec![(AttachmentKind::Document, document)] };
+        let draft = Draft { body, chain: None, trace: None, attachments: vec![(AttachmentKind::Document, document)] };
         let recorded = self.ledger.append(draft).await?;
         Ok(Begun { entry: recorded.index, from, to, about: self.about() })
     }

@@ -51,7 +51,8 @@ impl Node {
         let payload = &kept.payload;
         let to = if payload.provider == self.me { &payload.consumer } else { &payload.provider };
         let body = Body::Extract(Extract { to: to.to_string(), by: actor.to_owned() });
-        let recorded = self.ledger.append(Draft { body, chain: Some(*agreement), attachments: Vec::new() }).await?;
+        let recorded =
+            self.ledger.append(Draft { body, chain: Some(*agreement), trace: None, attachments: Vec::new() }).await?;
         let checkpoint = self.ledger.reader().last_note();
         let tree = SignedNote::parse(&checkpoint).and_then(|note| Checkpoint::parse_text(&note.text));
         let tree = tree.map_err(|e| Error::new(ErrorCode::LogUnavailable, e.to_string()))?;

@@ -153,7 +153,7 @@ impl Node {
             document: Digest::of(&document),
         });
         let attachments = vec![(AttachmentKind::Document, document.clone())];
-        let given = self.ledger.append(Draft { body, chain: None, attachments }).await?.index;
+        let given = self.ledger.append(Draft { body, chain: None, trace: None, attachments }).await?.index;
         let other = agreed.counterparty();
         let patience = Duration::from_millis(HEADS_ASKED_MS_MAX);
         if !matches!(tokio::time::timeout(patience, self.exchange_heads(&other)).await, Ok(Ok(()))) {

@@ -370,6 +370,7 @@ pub fn request(number: u64) -> VerifiedRequest {
         grant: "leaks".to_owned(),
         nonce: format!("nonce-{number}"),
         time: Timestamp::from_millis(0).unwrap(),
+        trace: None,
         roles: None,
         seen: None,
         acknowledged: Vec::new(),

@@ -207,6 +207,9 @@ impl Reading<'_> {
         match parsed {
             Ok((signed, claims)) => {
                 self.signed(entry, &claims, signed);
+                let told = entry.trace.as_ref().map(|trace| trace.as_slice());
+                let fits = told == claims.trace.as_ref().map(|trace| trace.as_bytes().as_slice());
+                self.require(fits, FindingKind::DocumentBytes, "it tells of another trace than its request");
                 Some(claims)
             }
             Err(detail) => {

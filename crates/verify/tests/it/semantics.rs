@@ -249,6 +249,29 @@ fn only_a_refusal_before_any_policy_has_no_input() {
 }
 
 #[test]
+fn an_entry_tells_the_trace_of_its_request() {
+    let world = World::new(2);
+    let trace = perron_model::TraceId::parse("4bf92f3577b34da6a3ce929d0e0e4736").unwrap();
+    let found = |signed: bool, told: Option<Vec<u8>>| {
+        let mut asked = crate::world::ask(&world.inter, &world.ville, world.deal.id, 7);
+        if signed {
+            asked = crate::world::signed(
+                &world.inter,
+                perron_model::request::ReadRequest { trace: Some(trace), ..asked.claims },
+            );
+        }
+        let mut book = world.provider.clone();
+        crate::world::decide(&mut book, &asked, 2, false);
+        book.lines.last_mut().unwrap().entry.trace = told.map(Into::into);
+        let report = verify(&world.provider_with(&book.lines), &[]).unwrap();
+        report.findings.iter().any(|f| f.detail.contains("another trace"))
+    };
+    assert!(!found(false, None) && !found(true, Some(trace.as_bytes().to_vec())));
+    assert!(found(true, None) && found(false, Some(trace.as_bytes().to_vec())));
+    assert!(found(true, Some(trace.as_bytes()[..15].to_vec())) && found(true, Some(vec![7; 16])));
+}
+
+#[test]
 fn what_a_consumer_signed_of_the_chain_is_compared_with_it() {
     let world = World::new(2);
     let (first, last) = (decided(&world.provider), world.provider.lines.len() - 1);

@@ -55,10 +55,16 @@ pub fn ask(by: &Party, provider: &Party, agreement: Digest, number: u64) -> Aske
         grant: "grant".to_owned(),
         nonce: format!("n-{number}"),
         time: time(50),
+        trace: None,
         roles: None,
         seen: None,
         acknowledged: Vec::new(),
     };
+    signed(by, claims)
+}
+
+/// The claims, signed by who asks.
+pub fn signed(by: &Party, claims: ReadRequest) -> Asked {
     let jws = compact(&by.key(KeyUse::Request), REQUEST_TYP, &canonical::to_bytes(&claims).unwrap());
     Asked { jws, claims }
 }

@@ -1,7 +1,7 @@
 # The commands of the project. CARGO_TARGET_DIR of the environment is honoured.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: fuzz help demo build test soak differential mutants attacks clients policies lint fmt deny proto advisories dist bench bench-release
+.PHONY: fuzz help demo build test soak differential mutants attacks clients policies lint fmt deny proto advisories dist bench bench-log bench-release
 
 help:
 	@echo "make demo       builds, then plays the main job in front of you (LANG_DEMO=fr for French)"
@@ -17,6 +17,7 @@ help:
 	@echo "make proto      lint of the wire contract"
 	@echo "make dist       the optimised programs"
 	@echo "make bench      the figures of docs/PERFORMANCE.md, with the optimised programs"
+	@echo "make bench-log  the figures of the log alone, with ten million entries, beside Tessera's (Go)"
 	@echo "make bench-release  a released table over 100 million readings, against DuckDB"
 
 build:
@@ -85,6 +86,10 @@ proto:
 dist:
 	cargo build --locked --profile dist --workspace --bins
 	@ls -l $(TARGET)/dist/perron $(TARGET)/dist/perron-verify
+
+# The log alone: ten million entries take some 15 GB on the disk of the build while it runs.
+bench-log: dist
+	tools/bench_log.sh
 
 # A released table over 100 million readings against DuckDB (Python, from the package index); keeps
 # some hundred MB on the disk while it runs.

@@ -7,6 +7,7 @@ help:
 	@echo "make demo       builds, then plays the main job in front of you (LANG_DEMO=fr for French)"
 	@echo "make test       installs what the tests need, runs all of them, prints a count"
 	@echo "make soak       kills the processes under load, 200 times, and 200 times with what was not synced dropped;"
+	@echo "                the ledger alone 1,000 times, and 12,000 simulated logs cut off from power four times each;"
 	@echo "                and random statements over 300 random views against copies without what they hide"
 	@echo "make mutants    the mutation score of crates/model and crates/gate; part of make soak"
 	@echo "make attacks    attacks on released tables, 1,000 tries each; part of make soak"
@@ -30,10 +31,12 @@ test:
 	tools/ci/test.sh
 
 # Random views and statements, as many worlds as PERRON_ROWS_CASES says, from PERRON_ROWS_SEED; then
-# the kills of the tests, as many as PERRON_KILLS says, from PERRON_KILL_SEED.
+# the kills of the tests, as many as PERRON_KILLS says, and of the ledger alone, as many as
+# PERRON_LOG_KILLS says, from PERRON_KILL_SEED; and simulated power cuts of PERRON_POWER_LOGS logs.
 soak: build
 	PERRON_ROWS_CASES=$(or $(PERRON_ROWS_CASES),300) cargo test --locked -p perron --lib -- --nocapture query::random_tests
-	PERRON_KILLS=$(or $(PERRON_KILLS),200) cargo test --locked -p perron --test it -- --nocapture --test-threads 1 kill::
+	PERRON_POWER_LOGS=$(or $(PERRON_POWER_LOGS),12000) cargo test --locked -p perron-log --test it -- --nocapture crash::
+	PERRON_KILLS=$(or $(PERRON_KILLS),200) PERRON_LOG_KILLS=$(or $(PERRON_LOG_KILLS),1000) cargo test --locked -p perron --test it -- --nocapture --test-threads 1 kill::
 	$(MAKE) attacks
 
 # Attacks on released tables: 1,000 tries each, endpoint against file.

@@ -47,6 +47,9 @@ enum Verb {
         #[arg(long)]
         decoded: bool,
     },
+    /// A ledger that appends at full load until it is killed; the tests start this.
+    #[command(hide = true)]
+    Appending(log::AppendingArgs),
     /// Writes generated cases of policies with the gate's answers, for `tools/regorus`.
     Cases {
         /// How many.
@@ -184,6 +187,7 @@ fn main() -> ExitCode {
         Verb::Release(args) => measure_release(&args),
         Verb::Log(args) => measure_log(&args),
         Verb::VerifyLog { dir, decoded } => log::verify(&dir, decoded),
+        Verb::Appending(args) => log::append(&args),
         Verb::Cases { cases, seed, out } => write_cases(cases, seed, &out),
         Verb::Plain { dir, files } => plain::serve(&dir, &files),
     };

@@ -1,6 +1,7 @@
 //! Figures of the log alone: durable appends, what they cost as the log grows, bytes, proofs,
 //! verification, and Tessera's POSIX log over the same leaves.
 
+mod appending;
 mod cost;
 mod durable;
 mod fill;
@@ -19,6 +20,7 @@ use size::{BATCH, Size};
 use std::path::{Path, PathBuf};
 use tokio::runtime::Runtime;
 
+pub use appending::{AppendingArgs, append};
 pub use verifying::verify;
 
 /// How the log is measured.

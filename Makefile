@@ -1,12 +1,13 @@
 # The commands of the project. CARGO_TARGET_DIR of the environment is honoured.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: fuzz help demo build test soak differential mutants attacks clients policies lint fmt deny proto advisories dist bench bench-release
+.PHONY: fuzz help demo build test soak differential mutants attacks clients policies lint fmt deny proto advisories dist bench bench-log bench-release
 
 help:
 	@echo "make demo       builds, then plays the main job in front of you (LANG_DEMO=fr for French)"
 	@echo "make test       installs what the tests need, runs all of them, prints a count"
 	@echo "make soak       kills the processes under load, 200 times, and 200 times with what was not synced dropped;"
+	@echo "                the ledger alone 1,000 times, and 12,000 simulated logs cut off from power four times each;"
 	@echo "                and random statements over 300 random views against copies without what they hide"
 	@echo "make mutants    the mutation score of crates/model and crates/gate; part of make soak"
 	@echo "make attacks    attacks on released tables, 1,000 tries each; part of make soak"
@@ -17,6 +18,7 @@ help:
 	@echo "make proto      lint of the wire contract"
 	@echo "make dist       the optimised programs"
 	@echo "make bench      the figures of docs/PERFORMANCE.md, with the optimised programs"
+	@echo "make bench-log  the figures of the log alone, with ten million entries, beside Tessera's (Go)"
 	@echo "make bench-release  a released table over 100 million readings, against DuckDB"
 
 build:
@@ -29,10 +31,12 @@ test:
 	tools/ci/test.sh
 
 # Random views and statements, as many worlds as PERRON_ROWS_CASES says, from PERRON_ROWS_SEED; then
-# the kills of the tests, as many as PERRON_KILLS says, from PERRON_KILL_SEED.
+# the kills of the tests, as many as PERRON_KILLS says, and of the ledger alone, as many as
+# PERRON_LOG_KILLS says, from PERRON_KILL_SEED; and simulated power cuts of PERRON_POWER_LOGS logs.
 soak: build
 	PERRON_ROWS_CASES=$(or $(PERRON_ROWS_CASES),300) cargo test --locked -p perron --lib -- --nocapture query::random_tests
-	PERRON_KILLS=$(or $(PERRON_KILLS),200) cargo test --locked -p perron --test it -- --nocapture --test-threads 1 kill::
+	PERRON_POWER_LOGS=$(or $(PERRON_POWER_LOGS),12000) cargo test --locked -p perron-log --test it -- --nocapture crash::
+	PERRON_KILLS=$(or $(PERRON_KILLS),200) PERRON_LOG_KILLS=$(or $(PERRON_LOG_KILLS),1000) cargo test --locked -p perron --test it -- --nocapture --test-threads 1 kill::
 	$(MAKE) attacks
 
 # Attacks on released tables: 1,000 tries each, endpoint against file.
@@ -85,6 +89,10 @@ proto:
 dist:
 	cargo build --locked --profile dist --workspace --bins
 	@ls -l $(TARGET)/dist/perron $(TARGET)/dist/perron-verify
+
+# The log alone: ten million entries take some 15 GB on the disk of the build while it runs.
+bench-log: dist
+	tools/bench_log.sh
 
 # A released table over 100 million readings against DuckDB (Python, from the package index); keeps
 # some hundred MB on the disk while it runs.

@@ -9,7 +9,7 @@ use crate::ledger::handle::Inner;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use perron_log::merkle::leaf_hash;
-use perron_log::{Attachment, Log, LogReader, NewEntry};
+use perron_log::{Attachment, Log, LogReader, NewEntry, StoredEntry};
 use perron_model::entry::{AttachmentKind, Body, ChainPosition, ClockJump, ENTRY_VERSION, Entry};
 use perron_model::limits::{LEDGER_BATCH_MAX, LEDGER_GATHER_US_MAX};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp, TraceId};
@@ -128,23 +128,35 @@ impl Writer {
                 format!("the store has seen {seen} entries, but the log holds {}", reader.size()),
             ));
         }
-        for index in 0..reader.size() {
-            let bytes = reader.leaf(index).map_err(|e| log_error(&e))?;
-            let entry = Entry::from_bytes(&bytes)
-                .map_err(|e| Error::new(ErrorCode::LogDamaged, format!("entry {index}: {}", e.detail)))?;
-            let leaf = Digest::from_bytes(leaf_hash(&bytes).0);
-            chains.follow(&entry, leaf, true);
-            if matches!(entry.body, Body::Decision(_)) || index >= seen {
-                let attachments = attachments_of(reader, index)?;
-                acknowledge(chains, &entry, &attachments);
-                if index >= seen {
-                    observer.applied(&entry, leaf, &attachments);
-                }
-            }
-            self.last_leaf = Some(leaf);
-            self.last_time = entry.time;
-        }
+        // Each record is read once: a leaf alone would cost the whole record that it is in.
+        let mut replayed = Ok(());
+        let read = reader.for_entries(0, reader.size(), &mut |stored| {
+            replayed = self.take_up(stored, seen, chains, observer);
+            replayed.is_ok()
+        });
+        replayed?;
+        read.map_err(|e| log_error(&e))?;
         observer.batch_end(reader.size());
+        Ok(())
+    }
+
+    /// Takes up an entry of an earlier life.
+    fn take_up(&mut self, stored: StoredEntry, seen: u64, chains: &mut Chains, observer: &dyn Observer) -> Result<()> {
+        let index = stored.index;
+        let damaged = |detail: &str| Error::new(ErrorCode::LogDamaged, format!("entry {index} {detail}"));
+        let entry = Entry::from_bytes(&stored.leaf).map_err(|e| damaged(&format!("can't be read: {}", e.detail)))?;
+        let leaf = Digest::from_bytes(leaf_hash(&stored.leaf).0);
+        chains.follow(&entry, leaf, true);
+        if matches!(entry.body, Body::Decision(_)) || index >= seen {
+            let attachments =
+                kinds(stored.attachments).ok_or_else(|| damaged("has an attachment of an unknown kind"))?;
+            acknowledge(chains, &entry, &attachments);
+            if index >= seen {
+                observer.applied(&entry, leaf, &attachments);
+            }
+        }
+        self.last_leaf = Some(leaf);
+        self.last_time = entry.time;
         Ok(())
     }
 
@@ -316,12 +328,6 @@ const GATHER_MAX: Duration = Duration::from_micros(LEDGER_GATHER_US_MAX);
 /// Time that a clock may go back without an entry of its own, in milliseconds: entries then get
 /// the time of the newest.
 const CLOCK_TOLERANCE_MS: i64 = 1_000;
-
-fn attachments_of(reader: &LogReader, index: u64) -> Result<Vec<(AttachmentKind, Vec<u8>)>> {
-    let attachments = reader.attachments(index).map_err(|e| log_error(&e))?;
-    kinds(attachments)
-        .ok_or_else(|| Error::new(ErrorCode::LogDamaged, format!("entry {index} has an attachment of an unknown kind")))
-}
 
 /// Takes the acknowledgements that a recorded request carried.
 fn acknowledge(chains: &mut Chains, entry: &Entry, attachments: &[(AttachmentKind, Vec<u8>)]) {

@@ -11,6 +11,7 @@
 //!
 //! `PERRON_KILLS` points (24; `make soak` takes 200), from the seed `PERRON_KILL_SEED`.
 
+mod alone;
 mod checks;
 mod layer;
 mod ledgers;

@@ -28,6 +28,9 @@ tools/regorus/compare.sh 2000 1 2>&1 | tee "$log/differential" || failed+=(diffe
 # No figure of this profile means anything; they answer the same, and are timed.
 PROFILE=debug tools/bench.sh --quick --only evaluators > "$log/evaluators" 2>&1 || { cat "$log/evaluators"; failed+=(evaluators); }
 
+echo "== the log beside Tessera's"
+PROFILE=debug tools/bench_log.sh --quick > "$log/tessera" 2>&1 || { cat "$log/tessera"; failed+=(tessera); }
+
 echo "== fuzz"
 tools/fuzz/run.sh 30 2>&1 | tee "$log/fuzz" || failed+=(fuzz)
 

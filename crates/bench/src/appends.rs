@@ -83,7 +83,8 @@ pub async fn measure(directory: &Path, size: &Size) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-async fn publish(ledger: Ledger) {
+/// Publishes once a second, as a process does.
+pub(crate) async fn publish(ledger: Ledger) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {
         ticks.tick().await;
@@ -119,13 +120,49 @@ async fn one(directory: &Path, ledger: &Ledger, size: &Size) -> Result<Figure> {
     Ok(figure("appends-1", "durable appends, one writer, a flush after each", &rounds, None, load))
 }
 
-/// Writers that append beside each other.
+/// Writers that append beside each other, each so many entries.
+#[derive(Clone, Copy)]
+pub(crate) struct Writers {
+    pub(crate) writers: usize,
+    pub(crate) each: usize,
+    /// Do the entries bind bytes, as a decision's do? Without, what entries cost is told from what
+    /// bytes cost.
+    pub(crate) bound: bool,
+}
+
+/// One round of many writers, with flushes beside them in the same directory.
+pub(crate) async fn round(directory: &Path, ledger: &Ledger, load: Writers) -> Result<Round> {
+    let Writers { writers, each, bound } = load;
+    let beside = Probe::new(directory)?.beside();
+    let begun = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for writer in 0..writers {
+        let ledger = ledger.clone();
+        tasks.spawn(async move {
+            let mut work = Vec::with_capacity(each);
+            for number in 0..each {
+                let draft = draft(writer * each + number, bound);
+                let begun = Instant::now();
+                ledger.append(draft).await?;
+                work.push(micros(begun));
+            }
+            Ok::<_, perron_model::Error>(work)
+        });
+    }
+    let mut round = Round::default();
+    while let Some(done) = tasks.join_next().await {
+        round.work.extend(done.map_err(failed)??);
+    }
+    round.rate = round.work.len() as f64 / begun.elapsed().as_secs_f64();
+    round.flush = beside.end()?;
+    Ok(round)
+}
+
+/// A figure of many writers.
 #[derive(Clone, Copy)]
 struct Load {
     name: &'static str,
     writers: usize,
-    /// Do the entries bind bytes, as a decision's do? Without, what entries cost is told from what
-    /// bytes cost.
     bound: bool,
     rate: Option<Goal>,
 }
@@ -137,29 +174,7 @@ async fn many(directory: &Path, ledger: &Ledger, size: &Size, load: Load) -> Res
     // Fewer writers write more each, so that a round isn't over at once.
     let each = size.appends_each * (1024 / writers).min(8);
     for _ in 0..size.rounds {
-        let beside = Probe::new(directory)?.beside();
-        let begun = Instant::now();
-        let mut tasks = tokio::task::JoinSet::new();
-        for writer in 0..writers {
-            let ledger = ledger.clone();
-            tasks.spawn(async move {
-                let mut work = Vec::with_capacity(each);
-                for number in 0..each {
-                    let draft = draft(writer * each + number, bound);
-                    let begun = Instant::now();
-                    ledger.append(draft).await?;
-                    work.push(micros(begun));
-                }
-                Ok::<_, perron_model::Error>(work)
-            });
-        }
-        let mut round = Round::default();
-        while let Some(done) = tasks.join_next().await {
-            round.work.extend(done.map_err(failed)??);
-        }
-        round.rate = round.work.len() as f64 / begun.elapsed().as_secs_f64();
-        round.flush = beside.end()?;
-        rounds.0.push(round);
+        rounds.0.push(round(directory, ledger, Writers { writers, each, bound }).await?);
     }
     let what = if bound {
         "durable appends, many writers, flushes beside them"

@@ -215,7 +215,7 @@ async fn logged(space: &Space, rooms: &Rooms, consumer: &Member, size: &Size) ->
 }
 
 /// Time that this thread had a processor, in nanoseconds: other work on the machine isn't in it.
-fn cpu_taken_ns() -> Result<f64> {
+pub(crate) fn cpu_taken_ns() -> Result<f64> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let taken = text.split_whitespace().next().and_then(|n| n.parse().ok());
     taken.ok_or_else(|| failed("the system doesn't tell a thread's time"))

@@ -17,6 +17,7 @@ pub mod figure;
 pub mod flush;
 pub mod ground;
 pub mod link;
+pub mod log;
 pub mod many;
 pub mod negotiations;
 pub mod neighbours;

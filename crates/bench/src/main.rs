@@ -8,8 +8,8 @@ use perron_bench::flush::Probe;
 use perron_bench::size::{FULL, QUICK, Size};
 use perron_bench::space::Space;
 use perron_bench::{
-    appends, attacks, conditions, decisions, differential, evaluators, failed, many, negotiations, neighbours, plain,
-    reads, release, rows, views,
+    appends, attacks, conditions, decisions, differential, evaluators, failed, log, many, negotiations, neighbours,
+    plain, reads, release, rows, views,
 };
 use perron_model::Result;
 use serde_json::json;
@@ -34,6 +34,22 @@ enum Verb {
     Attacks(AttackArgs),
     /// A released table over many readings, against DuckDB running the same protected query.
     Release(ReleaseArgs),
+    /// The log alone: durable appends, their cost in a log of ten million entries, proofs,
+    /// verification, and Tessera's POSIX log over the same leaves.
+    Log(log::LogArgs),
+    /// Verifies a log that was filled; the load program starts this itself.
+    #[command(hide = true)]
+    VerifyLog {
+        /// Directory of the log.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Decode each entry too.
+        #[arg(long)]
+        decoded: bool,
+    },
+    /// A ledger that appends at full load until it is killed; the tests start this.
+    #[command(hide = true)]
+    Appending(log::AppendingArgs),
     /// Writes generated cases of policies with the gate's answers, for `tools/regorus`.
     Cases {
         /// How many.
@@ -169,6 +185,9 @@ fn main() -> ExitCode {
         Verb::Run(args) => run(&args),
         Verb::Attacks(args) => attack(&args),
         Verb::Release(args) => measure_release(&args),
+        Verb::Log(args) => measure_log(&args),
+        Verb::VerifyLog { dir, decoded } => log::verify(&dir, decoded),
+        Verb::Appending(args) => log::append(&args),
         Verb::Cases { cases, seed, out } => write_cases(cases, seed, &out),
         Verb::Plain { dir, files } => plain::serve(&dir, &files),
     };
@@ -243,6 +262,12 @@ fn measure_release(args: &ReleaseArgs) -> Result<()> {
     let figure = release::measure(&runtime, &directory, args.rows, args.rounds, args.python.as_deref())?;
     figure.print();
     end(&directory, args.json.as_ref(), &figure.json())
+}
+
+fn measure_log(args: &log::LogArgs) -> Result<()> {
+    let (directory, runtime) = begin(&args.dir)?;
+    let report = log::measure(&runtime, &directory, args)?;
+    end(&directory, args.json.as_ref(), &report)
 }
 
 async fn take(args: &RunArgs, directory: &Path, size: &Size) -> Result<Vec<Figure>> {

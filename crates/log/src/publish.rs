@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
@@ -61,14 +62,18 @@ impl Shared {
         let mut written = 0;
         let mut dirs = BTreeSet::new();
         for kind in kinds(size) {
-            let full = kind.items(size) / TILE_WIDTH as u64;
-            for index in kind.items(before) / TILE_WIDTH as u64..full {
+            let full = kind.items(before) / TILE_WIDTH as u64..kind.items(size) / TILE_WIDTH as u64;
+            if kind == TileKind::Entries {
+                written += self.write_bundles(full, &mut dirs)?;
+                continue;
+            }
+            for index in full {
                 let name = TileName { kind, index, width: FULL_WIDTH };
-                written += u64::from(self.write_tile(&name, &self.tile_bytes(&name)?, &mut dirs)?);
+                written += u64::from(self.write_tile(&name, &mut dirs)?);
             }
         }
         for name in partial_tiles(size) {
-            written += u64::from(self.write_tile(&name, &self.tile_bytes(&name)?, &mut dirs)?);
+            written += u64::from(self.write_tile(&name, &mut dirs)?);
         }
         for dir in &dirs {
             self.files.sync_dir(dir).map_err(LogError::io(dir))?;
@@ -90,8 +95,46 @@ impl Shared {
         Ok(written)
     }
 
+    fn write_tile(&self, name: &TileName, dirs: &mut BTreeSet<PathBuf>) -> Result<bool, LogError> {
+        let bytes = self.tile_bytes(name)?;
+        self.put_tile(name, &bytes, dirs)
+    }
+
+    /// Writes full entry bundles, in one pass over their records: a bundle
+    /// alone would cost all of each record that it has leaves of.
+    fn write_bundles(&self, bundles: Range<u64>, dirs: &mut BTreeSet<PathBuf>) -> Result<u64, LogError> {
+        let width = TILE_WIDTH as u64;
+        let leaves = bundles.start * width..bundles.end * width;
+        let mut bundle = Vec::new();
+        let (mut written, mut failed) = (0, None);
+        self.for_records(leaves.start, leaves.end, &mut |record| {
+            for (index, leaf) in (record.head.first_leaf..).zip(&record.leaves) {
+                if !leaves.contains(&index) {
+                    continue;
+                }
+                if push_entry(&mut bundle, leaf).is_none() {
+                    failed = Some(LogError::BatchRefused("a leaf of more than 65,535 bytes"));
+                    return false;
+                }
+                if (index + 1).is_multiple_of(width) {
+                    let name = TileName { kind: TileKind::Entries, index: index / width, width: FULL_WIDTH };
+                    match self.put_tile(&name, &bundle, dirs) {
+                        Ok(is_written) => written += u64::from(is_written),
+                        Err(error) => {
+                            failed = Some(error);
+                            return false;
+                        }
+                    }
+                    bundle.clear();
+                }
+            }
+            true
+        })?;
+        failed.map_or(Ok(written), Err)
+    }
+
     /// Puts a tile in place, unless it is there with these bytes; `dirs` are to be synced after it.
-    pub(crate) fn write_tile(
+    pub(crate) fn put_tile(
         &self,
         name: &TileName,
         bytes: &[u8],

@@ -180,7 +180,7 @@ impl Scrub {
         }
         let _one_at_a_time = self.shared.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut dirs = BTreeSet::new();
-        self.shared.write_tile(&name, expected, &mut dirs)?;
+        self.shared.put_tile(&name, expected, &mut dirs)?;
         for dir in &dirs {
             self.shared.files.sync_dir(dir).map_err(LogError::io(dir))?;
         }

@@ -116,7 +116,7 @@ fn draft(writer: usize, number: u64) -> Draft {
         actor: "operator".to_owned(),
         document: Digest::of(&document),
     });
-    Draft { body, chain: None, attachments: vec![(AttachmentKind::Document, document)] }
+    Draft { body, chain: None, trace: None, attachments: vec![(AttachmentKind::Document, document)] }
 }
 
 /// Writes acknowledgements to where they outlive this process.

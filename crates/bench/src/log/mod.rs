@@ -62,8 +62,8 @@ pub fn measure(runtime: &Runtime, directory: &Path, args: &LogArgs) -> Result<Js
     };
     runtime.block_on(durable::measure(&directory.join("appends"), &size))?.into_iter().for_each(&mut tell);
     if let Some(program) = &args.tessera {
-        let beside = tessera::measure(program, &directory.join("beside"), &size);
-        let (figure, configuration) = runtime.block_on(beside)?;
+        let beside = directory.join("beside");
+        let (figure, configuration) = runtime.block_on(tessera::measure(program, &beside, &size))?;
         println!("\nTessera: {configuration:#}");
         tell(figure);
         if let Some(told) = conditions.as_object_mut() {

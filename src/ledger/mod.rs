@@ -23,3 +23,6 @@ pub use nonces::{IssuedNonce, Nonces};
 pub use rates::Rates;
 pub use writer::{Draft, Observer};
 pub(crate) use writer::{random_16, random_text};
+
+#[cfg(test)]
+mod tests;

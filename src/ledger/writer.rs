@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use perron_log::merkle::leaf_hash;
 use perron_log::{Attachment, Log, LogReader, NewEntry, StoredEntry};
 use perron_model::entry::{AttachmentKind, Body, ChainPosition, ClockJump, ENTRY_VERSION, Entry};
-use perron_model::limits::{LEDGER_BATCH_MAX, LEDGER_GATHER_US_MAX};
+use perron_model::limits::{LEDGER_BATCH_BYTES_MAX, LEDGER_BATCH_MAX, LEDGER_GATHER_US_MAX};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp, TraceId};
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -37,6 +37,11 @@ impl Draft {
     /// An entry outside of any chain, with nothing attached.
     pub fn plain(body: Body) -> Draft {
         Draft { body, chain: None, trace: None, attachments: Vec::new() }
+    }
+
+    /// Bytes that it binds.
+    fn bytes(&self) -> usize {
+        self.attachments.iter().map(|(_, bytes)| bytes.len()).fold(0, usize::saturating_add)
     }
 }
 
@@ -171,12 +176,15 @@ impl Writer {
             let mut batch: Vec<Waiting> = Vec::new();
             let mut next = Some(first);
             let begun = Instant::now();
-            let mut tick = false;
+            let (mut bytes, mut tick) = (0_usize, false);
             let mut close = None;
             let mut level = Vec::new();
             while let Some(job) = next {
                 match job {
-                    Job::Write { draft, reply } => batch.push((*draft, Some(reply))),
+                    Job::Write { draft, reply } => {
+                        bytes = bytes.saturating_add(draft.bytes());
+                        batch.push((*draft, Some(reply)));
+                    }
                     Job::Level { reply } => level.push(reply),
                     Job::Tick => tick = true,
                     Job::Close { reply } => {
@@ -184,7 +192,8 @@ impl Writer {
                         break;
                     }
                 }
-                next = if batch.len() < LEDGER_BATCH_MAX { self.next(&mut jobs, batch.len(), begun) } else { None };
+                let has_room = batch.len() < LEDGER_BATCH_MAX && bytes < LEDGER_BATCH_BYTES_MAX;
+                next = if has_room { self.next(&mut jobs, batch.len(), begun) } else { None };
             }
             if tick || close.is_some() {
                 let due = inner.refusals.due(inner.clock.now(), close.is_some());
@@ -277,6 +286,10 @@ impl Writer {
 
     /// Turns a draft into an entry in its place; a clock that went back gets an entry before it.
     fn prepare(&mut self, inner: &Inner, draft: Draft, batch: &mut Batch) -> Result<()> {
+        let bytes = draft.bytes();
+        if bytes > LEDGER_BATCH_BYTES_MAX {
+            return Err(Error::new(ErrorCode::TooLarge, format!("an entry binds {bytes} bytes")));
+        }
         let now = inner.clock.now();
         if now.plus_millis(CLOCK_TOLERANCE_MS) < self.last_time {
             let jump = Body::ClockJump(ClockJump { from: self.last_time, to: now });

@@ -99,6 +99,9 @@ pub const LEDGER_BATCH_MAX: usize = 1024;
 /// Longest that a batch of the log waits for more entries, in microseconds; where entries come one
 /// by one it doesn't wait.
 pub const LEDGER_GATHER_US_MAX: u64 = 200;
+/// Bytes bound by its entries after which a batch of the log is closed; one entry alone binds so many
+/// at the most. Two of it fit into a record.
+pub const LEDGER_BATCH_BYTES_MAX: usize = 7 * MESSAGE_BYTES_MAX;
 /// Batches that are durable and wait to be told to the state and to those who wait for them.
 pub const LEDGER_BATCHES_TELLING_MAX: usize = 2;
 /// Refusals of well-signed requests that are single entries, a second, by peer and user.

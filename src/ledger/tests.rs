@@ -1,0 +1,107 @@
+//! The ledger alone, over a real directory: order, bounds, and the end.
+
+use super::{Draft, KnownHeads, Ledger, LogIdentity, Observer, SystemClock};
+use perron_log::Signer;
+use perron_model::entry::{Administration, AttachmentKind, Body, Entry};
+use perron_model::limits::{LEDGER_BATCH_BYTES_MAX, MESSAGE_BYTES_MAX};
+use perron_model::{AgreementId, Digest, Error, ErrorCode};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// Remembers in which order it was told.
+#[derive(Default)]
+struct Told(Mutex<Vec<u64>>);
+
+impl Observer for Told {
+    fn applied(&self, entry: &Entry, _leaf: Digest, _attachments: &[(AttachmentKind, Vec<u8>)]) {
+        self.0.lock().unwrap().push(entry.index);
+    }
+    fn batch_end(&self, size: u64) {
+        assert_eq!(self.0.lock().unwrap().len() as u64, size);
+    }
+    fn seen(&self) -> u64 {
+        0
+    }
+}
+
+fn open(directory: &Path) -> (Ledger, Arc<Told>) {
+    let origin = "authority.test/huy/1".to_owned();
+    let signer = Signer::from_seed(&origin, &[7; 32]).unwrap();
+    let told = Arc::new(Told::default());
+    let identity = LogIdentity { origin, generation: 1, signer };
+    let (ledger, _) =
+        Ledger::open(directory, identity, KnownHeads::default(), Arc::new(SystemClock), told.clone()).unwrap();
+    (ledger, told)
+}
+
+fn draft(chain: Option<AgreementId>, bytes: usize) -> Draft {
+    let document = vec![b'd'; bytes];
+    let body = Body::Administration(Administration {
+        action: "test".to_owned(),
+        actor: "operator".to_owned(),
+        document: Digest::of(&document),
+    });
+    Draft { body, chain, trace: None, attachments: vec![(AttachmentKind::Document, document)] }
+}
+
+/// Entries of many writers, large and small: each has its place in the log and in its chain, and no
+/// record is asked to take more than it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_entry_has_its_place_whoever_writes_beside_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ledger, told) = open(directory.path());
+    let chains: Vec<AgreementId> = (0_u8..5).map(|n| Digest::of(&[n])).collect();
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..64_usize {
+        let (ledger, chains) = (ledger.clone(), chains.clone());
+        writers.spawn(async move {
+            let mut indexes = Vec::new();
+            for number in 0..20 {
+                let bytes = if writer < 20 && number == 3 { MESSAGE_BYTES_MAX } else { 100 };
+                let chain = chains.get((writer + number) % 6).copied();
+                indexes.push(ledger.append(draft(chain, bytes)).await.unwrap().index);
+            }
+            assert!(indexes.is_sorted(), "{indexes:?}");
+            indexes
+        });
+    }
+    let mut indexes: Vec<u64> = writers.join_all().await.into_iter().flatten().collect();
+    indexes.sort_unstable();
+    assert_eq!(indexes, (0..64 * 20).collect::<Vec<u64>>());
+    assert_eq!(*told.0.lock().unwrap(), indexes);
+
+    let refused = ledger.append(draft(None, LEDGER_BATCH_BYTES_MAX + 1)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::TooLarge);
+    ledger.append(draft(None, LEDGER_BATCH_BYTES_MAX)).await.unwrap();
+    ledger.close().await.unwrap();
+
+    let (mut previous, mut positions) = (None, HashMap::new());
+    let reader = ledger.reader();
+    for index in 0..reader.size() {
+        let leaf = reader.leaf(index).unwrap();
+        let entry = Entry::from_bytes(&leaf).unwrap();
+        let hash = Digest::from_bytes(perron_log::merkle::leaf_hash(&leaf).0);
+        assert_eq!((entry.index, entry.previous), (index, previous));
+        if let Some(chain) = entry.chain {
+            let (next, before) = positions.insert(chain.agreement, (chain.number + 1, Some(hash))).unwrap_or((0, None));
+            assert_eq!((chain.number, chain.previous), (next, before));
+        }
+        previous = Some(hash);
+    }
+    assert_eq!(positions.len(), chains.len());
+}
+
+/// Whoever gives the log up is the reason that all others hear, and nothing more is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_given_up_takes_nothing_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ledger, _) = open(directory.path());
+    ledger.append(draft(None, 10)).await.unwrap();
+    ledger.give_up(Error::new(ErrorCode::LogDamaged, "found"));
+    ledger.give_up(Error::new(ErrorCode::LogForked, "found later"));
+    assert_eq!(ledger.failed().await.code, ErrorCode::LogDamaged);
+    assert_eq!(ledger.append(draft(None, 10)).await.unwrap_err().code, ErrorCode::LogDamaged);
+    ledger.close().await.unwrap();
+    assert_eq!(ledger.reader().size(), 1);
+}

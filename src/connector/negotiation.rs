@@ -8,7 +8,7 @@ mod checks;
 
 use crate::connector::node::Node;
 use crate::connector::peers::RemoteState;
-use crate::connector::state::{Approval, KeptAgreement, Negotiation, REFUSED, payload_of};
+use crate::connector::state::{Approval, Negotiation, REFUSED, payload_of};
 use crate::ledger::Draft;
 use crate::trust::jws;
 use perron_model::agreement::{AgreementKind, AgreementPayload, Envelope, JwsJson, Offer};
@@ -320,9 +320,12 @@ impl Node {
     pub fn restore_documents(&self) -> Result<()> {
         let directory = self.data.join(DOCUMENTS);
         crate::files::remove_temporary(&directory);
-        for KeptAgreement { id, envelope, .. } in self.state.agreements()? {
-            if !directory.join(format!("{id}.json")).exists() {
-                write_document(&directory, &id, &canonical::to_bytes(&envelope)?)?;
+        // One at a time: there may be very many, and nearly all of them are there.
+        for id in self.state.agreement_names()? {
+            if !directory.join(format!("{id}.json")).exists()
+                && let Some(kept) = self.state.stored_agreement(&id)?
+            {
+                write_document(&directory, &id, &canonical::to_bytes(&kept.envelope)?)?;
             }
         }
         Ok(())

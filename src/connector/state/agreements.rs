@@ -56,7 +56,8 @@ impl State {
         }
     }
 
-    fn stored_agreement(&self, id: &AgreementId) -> Result<Option<KeptAgreement>> {
+    /// An agreement out of the store, which isn't laid at hand.
+    pub fn stored_agreement(&self, id: &AgreementId) -> Result<Option<KeptAgreement>> {
         let Some(bytes) = self.store.get(AGREEMENTS, id.as_bytes())? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|_| unreadable())
     }
@@ -71,7 +72,7 @@ impl State {
     }
 
     /// Names of all agreements.
-    pub(super) fn agreement_names(&self) -> Result<Vec<AgreementId>> {
+    pub fn agreement_names(&self) -> Result<Vec<AgreementId>> {
         let name = |key: Vec<u8>| <[u8; 32]>::try_from(key).map(AgreementId::from_bytes).map_err(|_| unreadable());
         self.store.keys(AGREEMENTS)?.into_iter().map(name).collect()
     }

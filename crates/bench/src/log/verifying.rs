@@ -78,7 +78,8 @@ fn process(directory: &Path, decoded: bool) -> Result<Told> {
         return Err(failed(String::from_utf8_lossy(&out.stderr)));
     }
     let told: Told = serde_json::from_slice(&out.stdout).map_err(failed)?;
-    if told.outcome != "ok" || told.signatures != told.batches {
+    // One of each batch, and that of the `checkpoint` file.
+    if told.outcome != "ok" || told.signatures != told.batches + 1 {
         return Err(failed(format!("the log isn't verified: {told:?}")));
     }
     Ok(told)

@@ -1,6 +1,6 @@
 use super::*;
 use crate::query::testing::{Bench, Grants, building_water, collect, dataset, households, key, rows_view, texts};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use perron_model::dataset::ColumnType::{Integer, Text};
 use perron_model::policy::{Operator, Predicate, Value};
 use std::fmt::Write;
@@ -176,6 +176,25 @@ async fn a_stopped_grant_ends_its_stream_at_the_next_batch() {
     }
     let short = bench.rows(&grants, "SELECT count(*) FROM data");
     assert_eq!(tokio::time::timeout(Duration::from_secs(10), short).await.unwrap().unwrap(), ["100000"]);
+}
+
+/// Statements that try pairs for as long as they may, and make no row of them.
+#[tokio::test]
+async fn short_statements_go_on_beside_long_ones() {
+    let bench = Bench::with(QuerySettings { query_ms_max: 60_000, ..QuerySettings::default() });
+    let (set, csv) = numbers(60_000);
+    let snapshot = bench.publish(&set, &csv);
+    let grants = Grants::of(&set, &snapshot, rows_view(vec![], &columns(), None));
+    let long = "SELECT count(*) FROM data x, data y WHERE x.a + y.a < 0";
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        streams.push(bench.engine.run(&grants.access().await, long, key).await.unwrap());
+    }
+    for _ in 0..5 {
+        let short = bench.rows(&grants, "SELECT count(*) FROM data");
+        assert_eq!(tokio::time::timeout(Duration::from_secs(8), short).await.unwrap().unwrap(), ["60000"]);
+    }
+    assert!(streams.iter_mut().all(|stream| stream.next().now_or_never().is_none()));
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 //!
 //! A query is cut where it yields. A join can make rows out of few batches for a long time, or try
 //! pairs for a long time without making any; so each join yields as it gives batches, and its
-//! filter looks at the deadline as it tries pairs.
+//! filter looks at the deadline, and lets others pass, as it tries pairs.
 
+use super::lanes::pace;
 use super::run::stopped;
 use datafusion::arrow::datatypes::{DataType, FieldRef, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
@@ -113,6 +114,7 @@ impl PhysicalExpr for Guarded {
         self.inner.return_field(schema)
     }
     fn evaluate(&self, batch: &RecordBatch) -> PlanResult<ColumnarValue> {
+        pace();
         self.guard.check().map_err(|e| DataFusionError::External(Box::new(e)))?;
         self.inner.evaluate(batch)
     }

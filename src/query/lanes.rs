@@ -4,18 +4,24 @@
 //! wait for each of them. Once the work of a query, with what the engine splits off from it, took
 //! longer than `QUERY_QUICK_MS`, each further step waits for a place in the slow lane, which has one
 //! thread less than there are. A short query finds a thread however many long ones run.
+//!
+//! A step may itself be long: a join tries pairs without end and makes no row of them. So whoever
+//! tries pairs calls [`pace`]: past a step's time the thread is handed on to others, and what is left
+//! of the step takes its turns in the slow lane.
 
 use datafusion::common::runtime::{JoinSetTracer, set_join_set_tracer};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use perron_model::limits::QUERY_QUICK_MS;
+use perron_model::limits::{QUERY_QUICK_MS, QUERY_STEP_MS};
 use std::any::Any;
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use tokio::sync::Semaphore;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::PollSemaphore;
 
@@ -33,6 +39,53 @@ struct Worked {
 tokio::task_local! {
     /// The query of which a step runs.
     static QUERY: Worked;
+}
+
+thread_local! {
+    /// The step that this thread takes.
+    static STEP: RefCell<Option<Step>> = const { RefCell::new(None) };
+}
+
+/// A step under way.
+struct Step {
+    worked: Worked,
+    /// Since when it has worked without letting anybody pass.
+    begun: Instant,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+/// Ends the step of this thread, however it ends.
+struct Stepping(Option<Step>);
+
+impl Stepping {
+    fn begin(step: Step) -> Stepping {
+        Stepping(STEP.replace(Some(step)))
+    }
+}
+
+impl Drop for Stepping {
+    fn drop(&mut self) {
+        if let Some(step) = STEP.replace(self.0.take()) {
+            step.worked.add(step.begun);
+        }
+    }
+}
+
+/// Lets others pass where the step of this thread has taken its time, and returns when it is its turn
+/// again. Outside of a step nothing happens.
+pub(super) fn pace() {
+    // Out of its place while it waits, so that nobody finds it borrowed.
+    let Some(mut step) = STEP.take() else { return };
+    if step.begun.elapsed().as_millis() >= u128::from(QUERY_STEP_MS) {
+        step.worked.add(step.begun);
+        step.place = None;
+        let lane = step.worked.is_long().then(|| step.worked.slow.0.clone());
+        // What others wait for on this thread goes on at another one.
+        step.place =
+            tokio::task::block_in_place(|| lane.and_then(|lane| Handle::current().block_on(lane.acquire_owned()).ok()));
+        step.begun = Instant::now();
+    }
+    STEP.set(Some(step));
 }
 
 /// The work of a query, step by step.
@@ -74,14 +127,12 @@ impl Future for Driven {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         // Given back after the step, so that those who wait take turns.
-        let _place = match this.worked.is_long() {
+        let place = match this.worked.is_long() {
             true => ready!(this.place.poll_acquire(context)),
             false => None,
         };
-        let begun = Instant::now();
-        let done = QUERY.sync_scope(this.worked.clone(), || this.work.poll_unpin(context));
-        this.worked.add(begun);
-        done
+        let _step = Stepping::begin(Step { worked: this.worked.clone(), begun: Instant::now(), place });
+        QUERY.sync_scope(this.worked.clone(), || this.work.poll_unpin(context))
     }
 }
 
@@ -140,6 +191,35 @@ mod tests {
             worked += step.elapsed();
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Steps that never end by themselves, two for each thread there is.
+    #[test]
+    fn a_long_step_leaves_a_thread_to_short_work() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+        let lane = SlowLane::new(2);
+        let (over, passed) = (Arc::<std::sync::atomic::AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let long: Vec<_> = (0..4)
+            .map(|_| {
+                let (over, passed) = (over.clone(), passed.clone());
+                runtime.spawn(lane.drive(async move {
+                    while !over.load(Ordering::Acquire) {
+                        pace();
+                        passed.fetch_add(1, Ordering::AcqRel);
+                    }
+                }))
+            })
+            .collect();
+        // Each has its first time on the threads; then short work finds one of them.
+        for _ in 0..20 {
+            let short = runtime.spawn(lane.drive(async { tokio::task::yield_now().await }));
+            runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), short).await.unwrap().unwrap() });
+        }
+        let before = passed.load(Ordering::Acquire);
+        assert!(long.iter().all(|work| !work.is_finished()));
+        over.store(true, Ordering::Release);
+        long.into_iter().for_each(|work| runtime.block_on(work).unwrap());
+        assert!(before > 0);
     }
 
     #[test]

@@ -78,6 +78,8 @@ pub const QUERY_MEMORY_BYTES_MAX: usize = 512 * 1024 * 1024;
 pub const DECODED_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Work after which a query lets others pass, in milliseconds.
 pub const QUERY_QUICK_MS: u64 = 250;
+/// Time after which a step of such a query lets others pass, in milliseconds.
+pub const QUERY_STEP_MS: u64 = 5;
 /// Queries that may run at a time.
 pub const QUERIES_MAX: usize = 128;
 /// Plans and reads of one partner at a time, where no other number is set: so that no partner takes

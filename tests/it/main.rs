@@ -13,6 +13,7 @@ mod edits;
 mod errors;
 mod export;
 mod folder;
+mod gone;
 mod habits;
 mod invariants;
 mod kill;

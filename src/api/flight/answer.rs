@@ -150,12 +150,14 @@ impl Pump {
         self.places(WAITING_MAX).await.map(drop)
     }
 
-    /// The next message. A query that waits for its turn on the threads is ended by its signal too.
+    /// The next message. A query that gives none for long is ended by its signal, and by a consumer
+    /// that goes away.
     async fn next(&self, messages: &mut FlightDataEncoder) -> Result<Option<FlightData>, Ended> {
         tokio::select! {
             biased;
             message = messages.next() => message.transpose().map_err(ended_by),
             ended = self.ended() => Err(ended),
+            () = self.sender.closed() => Err((OutcomeStatus::CutByConsumer, None)),
         }
     }
 

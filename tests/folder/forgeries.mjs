@@ -8,6 +8,8 @@ const replaced = (html, from, to) => {
 // One character of base64 for another, which keeps its form.
 const other = (char) => (char === 'A' ? 'B' : 'A');
 const flipped = (text, at) => text.slice(0, at) + other(text[at]) + text.slice(at + 1);
+// Base64 as HTML has it, with `/` as a reference: a character of it and not of a reference.
+const flipped_html = (html, at) => flipped(html.replaceAll('&#x2f;', '/'), at);
 const DATA = /(<script type="application\/json" id="data">)(.*?)(<\/script>)/s;
 export const data_of = (html) => JSON.parse(html.match(DATA)[2]);
 const with_data = (html, change) => {
@@ -40,15 +42,15 @@ export const FORGERIES = [
   ['an entry’s time is edited', (h) => in_permit(h, /(<time datetime="[^"]+">)\d{4}/, '$12001'), 'folder.js.shown'],
   ['an entry’s number is edited', (h) => in_permit(h, /<span class="index">\d+/, '<span class="index">999'), 'folder.js.shown'],
   ['an entry counts as another’s user', (h) => in_permit(h, /data-user="[^"]+"/, 'data-user="somebody"'), 'folder.js.shown'],
-  ['a byte of an entry is edited', (h) => in_permit(h, /(<code class="leaf">)([^<]+)/, (_, b, t) => b + flipped(t, 60)), 'folder.js.proof'],
-  ['a byte of a proof is edited', (h) => in_permit(h, /(<code class="path">)([^<]+)/, (_, b, t) => b + flipped(t, 5)), 'folder.js.proof'],
+  ['a byte of an entry is edited', (h) => in_permit(h, /(<code class="leaf">)([^<]+)/, (_, b, t) => b + flipped_html(t, 60)), 'folder.js.proof'],
+  ['a byte of a proof is edited', (h) => in_permit(h, /(<code class="path">)([^<]+)/, (_, b, t) => b + flipped_html(t, 5)), 'folder.js.proof'],
   ['a leaf hash is edited', (h) => in_permit(h, /(<code class="hash">)([^<]+)/, (_, b, t) => b + flipped(t, 5)), 'folder.js.hash'],
   ['an entry is taken out', (h) => h.replace(permit(h), ''), 'folder.js.gap'],
   ['the first entry is taken out', (h) => h.replace(entries(h)[0], ''), 'folder.js.gap'],
   ['the last entry is taken out', (h) => h.replace(entries(h).at(-1), ''), 'folder.js.count'],
   ['an entry stands twice', (h) => h.replace(permit(h), (e) => e + e), 'folder.js.gap'],
-  ['the checkpoint’s signature is edited', (h) => replaced(h, /(<pre id="checkpoint"[^>]*>[\s\S]*?— \S+ )(\S+)/, (_, b, t) => b + flipped(t, 20)), 'folder.js.checkpoint'],
-  ['the checkpoint’s root is edited', (h) => replaced(h, /(<pre id="checkpoint"[^>]*>[^\n]+\n\d+\n)(\S+)/, (_, b, t) => b + flipped(t, 3)), 'folder.js.checkpoint'],
+  ['the checkpoint’s signature is edited', (h) => replaced(h, /(<pre id="checkpoint"[^>]*>[\s\S]*?— \S+ )(\S+)/, (_, b, t) => b + flipped_html(t, 20)), 'folder.js.checkpoint'],
+  ['the checkpoint’s root is edited', (h) => replaced(h, /(<pre id="checkpoint"[^>]*>[^\n]+\n\d+\n)(\S+)/, (_, b, t) => b + flipped_html(t, 3)), 'folder.js.checkpoint'],
   ['the checkpoint’s size is edited', (h) => replaced(h, /(<pre id="checkpoint"[^>]*>[^\n]+\n)(\d+)(\n)/, plus_one), 'folder.js.checkpoint'],
   ['a term is edited', (h) => replaced(h, /(<span data-stated>)([^<]*PublicBenefit)/, '$1eq https:&#x2f;&#x2f;w3id.org&#x2f;dpv#Marketing'), 'folder.js.term'],
   ['a term is taken out', (h) => replaced(h, /<li data-at="permission\[0\]\.constraint\[1\]">[\s\S]*?<\/li>/, ''), 'folder.js.term'],

@@ -54,13 +54,13 @@ impl TraceId {
 }
 
 /// Two lowercase hexadecimal digits.
-fn byte(pair: [u8; 2]) -> Option<u8> {
+fn byte([high, low]: [u8; 2]) -> Option<u8> {
     let digit = |digit: u8| match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),
         _ => None,
     };
-    Some(digit(pair[0])? << 4 | digit(pair[1])?)
+    Some((digit(high)? << 4) | digit(low)?)
 }
 
 impl fmt::Display for TraceId {

@@ -90,7 +90,7 @@ dist:
 	cargo build --locked --profile dist --workspace --bins
 	@ls -l $(TARGET)/dist/perron $(TARGET)/dist/perron-verify
 
-# The log alone: ten million entries take some 15 GB on the disk of the build while it runs.
+# The log alone: ten million entries take some 20 GB on the disk of the build while it runs.
 bench-log: dist
 	tools/bench_log.sh
 

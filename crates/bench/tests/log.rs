@@ -4,16 +4,20 @@ use serde_json::Value as Json;
 use std::path::Path;
 use std::process::Command;
 
-const FIGURES: [&str; 6] =
-    ["log-appends", "log-appends-bare", "log-leaf", "log-verification", "log-growth", "log-proofs"];
+const FIGURES: [&str; 7] =
+    ["log-appends", "log-appends-bare", "log-leaf", "log-verification", "log-growth", "log-proofs", "log-auditor"];
 
 #[test]
 fn every_figure_of_the_log_is_produced() {
     let bench = Path::new(env!("CARGO_BIN_EXE_perron-bench"));
+    let perron = bench.with_file_name("perron");
+    assert!(perron.is_file(), "perron isn't built: cargo build --workspace --bins");
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let report = folder.path().join("log.json");
     let out = Command::new(bench)
-        .args(["log", "--quick", "--commit", "a test", "--dir"])
+        .args(["log", "--quick", "--commit", "a test", "--perron"])
+        .arg(&perron)
+        .arg("--dir")
         .arg(folder.path().join("run"))
         .arg("--json")
         .arg(&report)

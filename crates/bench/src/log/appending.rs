@@ -44,7 +44,8 @@ pub struct AppendingArgs {
 /// aside. Then appends, and writes each acknowledgement as it comes, in 40 bytes: index, leaf hash.
 pub fn append(args: &AppendingArgs) -> Result<()> {
     let runtime = Runtime::new().map_err(failed)?;
-    let (identity, known) = identity(args)?;
+    let identity = identity(&args.dir)?;
+    let known = kept(&args.kept, &identity)?;
     let state = ground::state(&args.dir)?;
     let (ledger, opened) = Ledger::open(&args.dir, identity, known, Arc::new(SystemClock), state)?;
     println!("{} {}", opened.size, opened.recovered);
@@ -56,20 +57,26 @@ pub fn append(args: &AppendingArgs) -> Result<()> {
     runtime.block_on(load(&ledger, &told, Duration::from_millis(args.publish_ms.max(1))))
 }
 
-/// Name and key of the log as the directory has them, and its heads that were kept.
-fn identity(args: &AppendingArgs) -> Result<(LogIdentity, KnownHeads)> {
-    let note = read(&args.dir.join("log/checkpoint"))?;
+/// Name and key of the log of an organisation's directory.
+pub(super) fn identity(directory: &Path) -> Result<LogIdentity> {
+    let note = read(&directory.join("log/checkpoint"))?;
     let origin = note.lines().next().unwrap_or_default().to_owned();
     let generation = origin.rsplit('/').next().and_then(|g| g.parse().ok());
     let generation = generation.ok_or_else(|| failed("the origin doesn't end in a generation"))?;
-    let keys = KeySet::load(&args.dir.join("keys"))?;
+    let keys = KeySet::load(&directory.join("keys"))?;
     let signer = Signer::from_seed(&origin, &keys.signing_key(KeyUse::Log)?.seed()).map_err(failed)?;
-    let own = [signer.verifier().clone()];
+    Ok(LogIdentity { origin, generation, signer })
+}
+
+/// Heads of the log that were kept.
+fn kept(files: &[PathBuf], identity: &LogIdentity) -> Result<KnownHeads> {
+    let own = [identity.signer.verifier().clone()];
     let mut heads = Vec::new();
-    for file in &args.kept {
-        heads.push(Checkpoint::open(&read(file)?, &origin, &own, &[]).map_err(failed)?.checkpoint);
+    for file in files {
+        let opened = Checkpoint::open(&read(file)?, &identity.origin, &own, &[]).map_err(failed)?;
+        heads.push(opened.checkpoint);
     }
-    Ok((LogIdentity { origin, generation, signer }, KnownHeads { heads, asked: Vec::new() }))
+    Ok(KnownHeads { heads, asked: Vec::new() })
 }
 
 fn read(file: &Path) -> Result<String> {
@@ -99,18 +106,18 @@ async fn publish(ledger: Ledger, each: Duration) -> Result<()> {
 
 /// A writer, who waits for each entry before the next.
 async fn write(ledger: Ledger, told: Sender<(u64, Digest)>, writer: usize) -> Result<()> {
-    let mut number = 0;
+    let mut number = 0_u64;
     loop {
-        let recorded = ledger.append(draft(writer, number)).await?;
+        let mut document = format!("{writer} {number} ").into_bytes();
+        document.resize(DOCUMENT_BYTES, b'd');
+        let recorded = ledger.append(act(document)).await?;
         number += 1;
         told.send((recorded.index, recorded.leaf)).map_err(|_| failed("nobody is told any more"))?;
     }
 }
 
-/// An entry that the auditor's program accepts by itself, with a document that it binds.
-fn draft(writer: usize, number: u64) -> Draft {
-    let mut document = format!("{writer} {number} ").into_bytes();
-    document.resize(DOCUMENT_BYTES, b'd');
+/// An act that the auditor's program accepts by itself, with the document that it binds.
+pub(super) fn act(document: Vec<u8>) -> Draft {
     let body = Body::Administration(Administration {
         action: "bench.append".to_owned(),
         actor: "operator".to_owned(),

@@ -91,5 +91,6 @@ fn fullest(leaf: &[u8]) -> Result<f64> {
         decision.register = u64::from(u16::MAX);
     }
     entry.index = u64::from(u32::MAX);
+    entry.trace = Some(vec![0; 16].into());
     Ok(entry.to_bytes()?.len() as f64)
 }

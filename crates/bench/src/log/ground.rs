@@ -27,6 +27,7 @@ pub(super) fn verifier() -> Result<Verifier> {
 
 /// The log of a directory alone, without a ledger in front of it.
 pub(super) fn log(directory: &Path) -> Result<Log> {
+    std::fs::create_dir_all(directory).map_err(failed)?;
     let settings = LogSettings::new(ORIGIN, GENERATION, Box::new(signer()?));
     let opened = Log::open(Arc::new(OsFiles), Layout::new(directory), settings, &[]);
     opened.map(|(log, _)| log).map_err(failed)

@@ -26,7 +26,6 @@ struct Waiting {
 
 /// One round: each writer takes the next leaf until none is left, with flushes beside them.
 pub(super) async fn round(directory: &Path, leaves: Vec<Vec<u8>>) -> Result<Round> {
-    std::fs::create_dir_all(directory).map_err(failed)?;
     let log = ground::log(directory)?;
     let publisher = log.publisher();
     let publishing = tokio::spawn(publish(publisher.clone()));

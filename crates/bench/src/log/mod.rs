@@ -2,6 +2,7 @@
 //! verification, and Tessera's POSIX log over the same leaves.
 
 mod appending;
+mod auditor;
 mod cost;
 mod durable;
 mod fill;
@@ -14,6 +15,7 @@ mod verifying;
 
 use crate::conditions;
 use crate::figure::Figure;
+use fill::{fill, refusal};
 use perron_model::Result;
 use serde_json::{Value as Json, json};
 use size::{BATCH, Size};
@@ -38,6 +40,10 @@ pub struct LogArgs {
     /// A short slice that shows that each figure is produced.
     #[arg(long)]
     pub quick: bool,
+    /// The program whose members' directories `perron-verify`, beside it, verifies; without it, the
+    /// figure of the auditor's program is left out.
+    #[arg(long)]
+    pub perron: Option<PathBuf>,
     /// The program of `tools/tessera`; without it, the figure beside Tessera is left out.
     #[arg(long)]
     pub tessera: Option<PathBuf>,
@@ -71,12 +77,15 @@ pub fn measure(runtime: &Runtime, directory: &Path, args: &LogArgs) -> Result<Js
         }
     }
     let (few, many) = (directory.join("few"), directory.join("many"));
-    fill::fill(&few, size.few, BATCH)?;
-    let filled_s = fill::fill(&many, size.many, BATCH)?;
+    fill(ground::log(&few)?, size.few, BATCH, refusal)?;
+    let filled_s = fill(ground::log(&many)?, size.many, BATCH, refusal)?;
     println!("\n{} entries were written and published in {filled_s:.0} s", size.many);
     tell(verifying::measure(&few, &many, &directory.join("signed"), &size)?);
     tell(runtime.block_on(cost::measure(&few, &many, &size))?);
     tell(proofs::measure(&many, &size)?);
+    if let Some(perron) = &args.perron {
+        tell(auditor::measure(perron, &directory.join("space"), &size)?);
+    }
     let figures: Vec<Json> = figures.iter().map(Figure::json).collect();
     Ok(json!({"conditions": conditions, "entries": size.many, "filled_s": filled_s, "figures": figures}))
 }

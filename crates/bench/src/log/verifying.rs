@@ -1,6 +1,6 @@
 //! Verification of whole logs, each by a process of its own: how fast, and how much memory at most.
 
-use super::fill::fill;
+use super::fill::{fill, refusal};
 use super::ground::{self, ORIGIN};
 use super::size::Size;
 use crate::decisions::cpu_taken_ns;
@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::Instant;
 
 /// Memory may differ by so much between a small log and a large one.
-const FLAT: f64 = 1.25;
+pub(super) const FLAT: f64 = 1.25;
 
 /// What a process tells of a verification.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ pub fn verify(directory: &Path, decoded: bool) -> Result<()> {
         signatures: report.signatures_checked,
         wall_s: begun.elapsed().as_secs_f64(),
         thread_s: (cpu_taken_ns()? - cpu_ns) / 1e9,
-        peak_bytes: peak_bytes()?,
+        peak_bytes: peak_bytes("self").ok_or_else(|| failed("the system doesn't tell the memory"))?,
         outcome: report.outcome.name().to_owned(),
     };
     if unreadable > 0 {
@@ -59,11 +59,11 @@ pub fn verify(directory: &Path, decoded: bool) -> Result<()> {
     Ok(())
 }
 
-fn peak_bytes() -> Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).and_then(|l| l.split_whitespace().next());
-    let kib: f64 = kib.and_then(|k| k.parse().ok()).ok_or_else(|| failed("the system doesn't tell the memory"))?;
-    Ok(kib * 1024.0)
+/// The most memory that a process had so far, by its number or `self`.
+pub(super) fn peak_bytes(process: &str) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let kib = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).and_then(|l| l.split_whitespace().next())?;
+    kib.parse::<f64>().ok().map(|kib| kib * 1024.0)
 }
 
 /// Verifies in a process of its own; all signatures must have been checked, and nothing found.
@@ -91,7 +91,7 @@ pub(super) fn measure(few: &Path, many: &Path, signed: &Path, size: &Size) -> Re
     let small = process(few, false)?;
     let of_large = |decoded| (0..size.verifications).map(|_| process(many, decoded)).collect::<Result<Vec<_>>>();
     let (structure, decoded) = (of_large(false)?, of_large(true)?);
-    fill(signed, size.signatures, 1)?;
+    fill(ground::log(signed)?, size.signatures, 1, refusal)?;
     let signatures = (0..size.rounds).map(|_| process(signed, false)).collect::<Result<Vec<_>>>()?;
     let alone = one_after_another(size)?;
     let seen = |of: &[Told], number: fn(&Told) -> f64| Seen::median(&of.iter().map(number).collect::<Vec<_>>());

@@ -24,8 +24,9 @@ struct Waiting {
     reply: oneshot::Sender<()>,
 }
 
-/// One round: each writer takes the next leaf until none is left, with flushes beside them.
-pub(super) async fn round(directory: &Path, leaves: Vec<Vec<u8>>) -> Result<Round> {
+/// One round: each writer takes the next leaf until none is left, with flushes beside them. Its rate
+/// is that of entries acknowledged; the other, until they are published too: tiles and checkpoint.
+pub(super) async fn round(directory: &Path, leaves: Vec<Vec<u8>>) -> Result<(Round, f64)> {
     let log = ground::log(directory)?;
     let publisher = log.publisher();
     let publishing = tokio::spawn(publish(publisher.clone()));
@@ -55,12 +56,13 @@ pub(super) async fn round(directory: &Path, leaves: Vec<Vec<u8>>) -> Result<Roun
         round.work.extend(done.map_err(failed)??);
     }
     round.rate = round.work.len() as f64 / begun.elapsed().as_secs_f64();
-    round.flush = beside.end()?;
     publishing.abort();
-    writing.join().map_err(|_| failed("the writer's thread"))??;
     // What the last tick began is over after this.
     publisher.publish().map_err(failed)?;
-    Ok(round)
+    let published = round.work.len() as f64 / begun.elapsed().as_secs_f64();
+    round.flush = beside.end()?;
+    writing.join().map_err(|_| failed("the writer's thread"))??;
+    Ok((round, published))
 }
 
 /// Publishes once a second, as a process does.

@@ -12,6 +12,8 @@ pub(super) struct Size {
     pub each: usize,
     /// The same where two logs are compared: the small one has to stay small.
     pub each_compared: usize,
+    /// The same beside Tessera: long enough that what is published each second counts.
+    pub each_beside: usize,
     /// Proofs of a round.
     pub proofs: u64,
     /// Verifications of the large log.
@@ -32,8 +34,9 @@ impl Size {
             rounds,
             few: many.min(10_000),
             many,
-            each: 40,
+            each: 100,
             each_compared: 10,
+            each_beside: 500,
             proofs: 2_000,
             verifications: 3,
             signatures: 4_000,
@@ -48,6 +51,7 @@ impl Size {
             many: 10_000,
             each: 2,
             each_compared: 1,
+            each_beside: 2,
             proofs: 50,
             verifications: 1,
             signatures: 50,

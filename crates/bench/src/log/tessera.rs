@@ -38,6 +38,8 @@ const SETTINGS: [[&str; 2]; 4] = [["256", "10ms"], ["512", "10ms"], ["1024", "10
 struct Turn {
     ledger: Round,
     log: Round,
+    /// Entries of the log alone, acknowledged and published, a second.
+    published: f64,
     tessera: Theirs,
 }
 
@@ -63,13 +65,14 @@ fn figure(turns: &[Turn], load: [f64; 2]) -> Figure {
     let time = |name, number: fn(&Turn) -> f64| Line::new(name, "µs", of(number), None);
     let (rates, times) = (Some(Goal::AtLeast(3.0)), Some(Goal::AtMost(0.1)));
     let lines = vec![
-        ratio("entries, log / Tessera", |t| t.log.rate / t.tessera.rate, rates),
+        ratio("entries, log / Tessera", |t| t.published / t.tessera.rate, rates),
         ratio("to checkpoint p50, log / its", |t| t.log.p50() / t.tessera.checkpoint_p50, times),
         ratio("to checkpoint p99, log / its", |t| t.log.p99() / t.tessera.checkpoint_p99, None),
         ratio("entries, ledger / Tessera", |t| t.ledger.rate / t.tessera.rate, None),
         ratio("to checkpoint, ledger / its", |t| t.ledger.p50() / t.tessera.checkpoint_p50, None),
         ratio("to durable p50, log / its", |t| t.log.p50() / t.tessera.add_p50, None),
-        rate("log: entries", |t| t.log.rate),
+        rate("log: entries, published", |t| t.published),
+        rate("log: entries, acknowledged", |t| t.log.rate),
         time("log: p50", |t| t.log.p50()),
         time("log: p99", |t| t.log.p99()),
         time("log: flush p50", |t| t.log.flush_p50()),
@@ -95,7 +98,7 @@ async fn turn(program: &Path, directory: &Path, settings: &[[&str; 2]], size: &S
     let file = directory.join("leaves");
     write_leaves(&leaves, &file).map_err(failed)?;
     let entries = leaves.len() as u64;
-    let log = super::grouped::round(&directory.join("log"), leaves).await?;
+    let (log, published) = super::grouped::round(&directory.join("log"), leaves).await?;
     let mut best: Option<Theirs> = None;
     for (at, setting) in settings.iter().enumerate() {
         let theirs = there(program, &directory.join(format!("tessera-{at}")), &file, setting)?;
@@ -107,14 +110,14 @@ async fn turn(program: &Path, directory: &Path, settings: &[[&str; 2]], size: &S
         }
     }
     std::fs::remove_dir_all(directory).map_err(failed)?;
-    Ok(Turn { ledger, log, tessera: best.ok_or_else(|| failed("Tessera has no settings"))? })
+    Ok(Turn { ledger, log, published, tessera: best.ok_or_else(|| failed("Tessera has no settings"))? })
 }
 
 /// A round of the ledger, and the leaves that it made.
 async fn by_ledger(directory: &Path, size: &Size) -> Result<(Round, Vec<Vec<u8>>)> {
     let (ledger, _) = ground::ledger(directory, ground::state(directory)?)?;
     let publishing = tokio::spawn(appends::publish(ledger.clone()));
-    let load = Writers { writers: WRITERS, each: size.each, bound: false };
+    let load = Writers { writers: WRITERS, each: size.each_beside, bound: false };
     let round = appends::round(directory, &ledger, load).await?;
     publishing.abort();
     ledger.close().await?;

@@ -11,7 +11,7 @@ help:
 	@echo "                and random statements over 300 random views against copies without what they hide"
 	@echo "make mutants    the mutation score of crates/model and crates/gate; part of make soak"
 	@echo "make attacks    attacks on released tables, 1,000 tries each; part of make soak"
-	@echo "make fuzz       the parsers of segments, tiles, notes, receipts, entries and extracts, FUZZ_SECONDS each (720)"
+	@echo "make fuzz       the parsers of what is evidence, FUZZ_SECONDS each (720)"
 	@echo "make policies   formats, tests and rebuilds the Rego modules (Go)"
 	@echo "make lint       formatting, and clippy of the whole workspace"
 	@echo "make deny       licences, bans and sources of the dependencies"
@@ -44,7 +44,7 @@ attacks: build
 	rm -rf $(TARGET)/attacks
 	$(TARGET)/debug/perron-bench attacks --perron $(TARGET)/debug/perron --dir $(TARGET)/attacks
 
-# The parsers of evidence, on stable Rust: FUZZ_SECONDS of each of the six, two at a time.
+# The parsers of evidence, on stable Rust: FUZZ_SECONDS of each of the seven, two at a time.
 fuzz:
 	tools/fuzz/run.sh $(or $(FUZZ_SECONDS),720)
 

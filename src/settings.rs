@@ -1,5 +1,6 @@
 //! Typed settings that rooms take. Parsing the configuration file is the wiring's.
 
+use perron_model::limits::{OUTSIDE_LOGS_MAX, WITNESSES_MAX};
 use perron_model::{Error, ErrorCode, ParticipantId, Result, SpaceId};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -16,6 +17,10 @@ pub struct Config {
     pub participant: ParticipantId,
     /// The data space.
     pub space: SpaceId,
+    /// Policy of witnesses (C2SP tlog-policy) by which this log is called final; a file relative to
+    /// the organisation's directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness_policy: Option<PathBuf>,
     /// Addresses that are listened on.
     pub listen: Listen,
     /// The authority; none in the authority's own directory.
@@ -24,6 +29,48 @@ pub struct Config {
     /// Where entries of the log are sent as they come; none, and nothing is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub syslog: Option<Syslog>,
+    /// The log and the witness over HTTPS, for programs of other makes; none, and they aren't served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<Http>,
+    /// Witnesses that are asked to cosign this log's checkpoints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witness: Vec<Witness>,
+}
+
+/// The listener of HTTPS (C2SP tlog-witness and tlog-tiles), with the connector's own certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Logs outside of the data space whose checkpoints are cosigned. Those of participants are
+    /// without being named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<OutsideLog>,
+}
+
+/// A log outside of the data space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutsideLog {
+    /// Its origin: the first line of its checkpoints.
+    pub origin: String,
+    /// Its verifier key (C2SP signed-note), Ed25519.
+    pub vkey: String,
+}
+
+/// A witness that is asked over HTTPS (C2SP tlog-witness).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Witness {
+    /// Its verifier key (C2SP signed-note), of timestamped Ed25519 cosignatures.
+    pub vkey: String,
+    /// Its submission prefix: `https://…`, or `http://` to a loopback address.
+    pub url: String,
+    /// Certificates of the authorities that may have issued its certificate (PEM), relative to the
+    /// organisation's directory; without, the data space's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
 }
 
 /// A collector of syslog messages (RFC 5424 over TLS, RFC 5425). Files are relative to the
@@ -169,6 +216,13 @@ impl Config {
                 "`listen.flight` has to be a loopback address: its users show themselves by a token; `listen.flight_tls` may be any",
             ));
         }
+        let too_many = |what: &str| Err(Error::new(ErrorCode::ConfigInvalid, format!("{what} are too many")));
+        if self.witness.len() > WITNESSES_MAX {
+            return too_many(&format!("over {WITNESSES_MAX} `[[witness]]`"));
+        }
+        if self.http.as_ref().is_some_and(|http| http.log.len() > OUTSIDE_LOGS_MAX) {
+            return too_many(&format!("over {OUTSIDE_LOGS_MAX} `[[http.log]]`"));
+        }
         Ok(self)
     }
 
@@ -201,6 +255,26 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(FILE), text).unwrap();
         Config::load(directory.path())
+    }
+
+    #[test]
+    fn the_log_over_https_and_its_witnesses() {
+        let text = "participant = \"a\"\nspace = \"s\"\nwitness_policy = \"trust/policy\"\n[listen]\npeers = \"127.0.0.1:1\"\n\
+                    [http]\nlisten = \"127.0.0.1:2\"\n[[http.log]]\norigin = \"o\"\nvkey = \"v\"\n\
+                    [[witness]]\nvkey = \"w\"\nurl = \"https://w.example/\"\n[[witness]]\nvkey = \"x\"\nurl = \"u\"\nca = \"c\"\n";
+        let config = load(text).unwrap();
+        assert_eq!((config.witness.len(), config.http.as_ref().unwrap().log.len()), (2, 1));
+        let directory = tempfile::tempdir().unwrap();
+        config.save(directory.path()).unwrap();
+        assert_eq!(Config::load(directory.path()).unwrap(), config);
+        for bad in [
+            text.replace("[http]\nlisten", "[http]\nport"),
+            text.replace("ca = \"c\"", "roots = \"c\""),
+            text.replace("url = \"u\"\n", ""),
+            format!("{text}{}", "[[witness]]\nvkey = \"w\"\nurl = \"u\"\n".repeat(WITNESSES_MAX)),
+        ] {
+            assert_eq!(load(&bad).unwrap_err().code, ErrorCode::ConfigInvalid, "{bad}");
+        }
     }
 
     #[test]

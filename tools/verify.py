@@ -100,7 +100,7 @@ BODIES = {1: ("start", "t t m t?"), 2: ("stop", "t"), 3: ("recovery", "u u d l")
           21: ("decision", "d b l l d d d? u u t t t? t d? u? u?"), 22: ("outcome*", "d s t? u u u u d u u?"),
           23: ("received*", "d d? d? u u d t? d?"), 24: ("release*", "t d d u u u? u? u?"),
           25: ("schema-grant*", "t u"), 26: ("plan-refusal*", "t t t? d"), 30: ("refusal-summary", "t t u u d"),
-          31: ("checkpoint-kept", "t u d"), 32: ("staff-refusal", "t t t t?"), 33: ("extract*", "t t"), 40: ("administration", "t t d"),
+          31: ("checkpoint-kept", "t u d t?"), 32: ("staff-refusal", "t t t t?"), 33: ("extract*", "t t"), 40: ("administration", "t t d"),
           41: ("register-seen", "u d")}
 FITS = {"t": lambda v: isinstance(v, str), "d": lambda v: isinstance(v, bytes), "b": lambda v: isinstance(v, bool),
         "u": lambda v: type(v) is int and v >= 0, "i": lambda v: type(v) is int and 0 <= v < 253402300800000,
@@ -169,7 +169,14 @@ def in_force(who, use, *times):  # the key of a thumbprint that one of them had 
     return lambda kid: next((k for k in held if thumb(k) == kid), None)
 
 
-def note_of(text, origin, log_keys, strict=False):  # C2SP tlog-checkpoint: size, root, message, lines
+def vkey_of(text):  # C2SP signed-note: name and key of a verifier key of type 0x01
+    name, number, blob = (text.split("+", 2) + ["", ""])[:3]
+    raw = unb64(blob, b"+/", "signature")
+    need(name and len(raw) == 33 and raw[0] == 1 and sha(name.encode() + b"\n" + raw)[:4].hex() == number, "signature", "not a log's key")
+    return name, raw[1:]
+
+
+def note_of(text, origin, log_keys, strict=False, by=None):  # C2SP tlog-checkpoint: size, root, message, lines
     body, _, lines = text.rpartition("\n\n")
     rows, message = body.split("\n"), (body + "\n").encode()
     need(rows[0] and len(rows) > 2 and all(rows) and lines[-1:] == "\n" and min(body.replace("\n", "")) >= " ",
@@ -181,7 +188,8 @@ def note_of(text, origin, log_keys, strict=False):  # C2SP tlog-checkpoint: size
         need(line.startswith("— ") and line.count(" ") == 2, "encoding", "not a signature line")
         blob = unb64(line.split(" ")[2], b"+/", "encoding")
         signatures.append((line.split(" ")[1], blob[:4], blob[4:]))
-    ours = {(origin, sha(origin.encode() + b"\n\1" + k)[:4]): k for k in log_keys}
+    by = by or origin
+    ours = {(by, sha(by.encode() + b"\n\1" + k)[:4]): k for k in log_keys}
     mine = [s for s in signatures if s[:2] in ours]
     need(mine and (not strict or len({s[:2] for s in mine}) == len(signatures)), "signature", "unknown lines")
     for name, number, signature in mine: signed_by(ours[name, number], message, signature, "signature")
@@ -554,15 +562,20 @@ class Entries:
                 if not last: raise
         need(False, SIG, "unknown")
 
-    def checkpoint_kept(self, origin, size, root):
+    def kept_note(self, text, origin, key):  # a log that the register doesn't know by the key that its entry names
+        owner = next((p for p in self.members.values() if p["log_origin"] == origin), None)
+        need(bool(owner) != bool(key), "signature", "the register knows no such log, or by other keys")
+        if owner: return note_of(text, origin, keys(owner, "log"))[:2]
+        name, key = vkey_of(key)
+        return note_of(text, origin, [key], by=name)[:2]
+
+    def checkpoint_kept(self, origin, size, root, key):
         raw = next((r for k, r in self.bound if k == 4), None)
         need(raw is not None, DOC, "its checkpoint is not attached")
         self.bound.remove((4, raw))
-        owner = next((p for p in self.members.values() if p["log_origin"] == origin), None)
-        need(owner, "signature", "the register knows no such log")
-        need(note_of(raw.decode(), origin, keys(owner, "log"))[:2] == (size, root), DOC, "another checkpoint")
-        newest = self.kept.setdefault(origin, (size, root))
-        self.kept[origin] = max(newest, (size, root))
+        need(self.kept_note(raw.decode(), origin, key) == (size, root), DOC, "another checkpoint")
+        newest = self.kept.setdefault(origin, (size, root, key))
+        self.kept[origin] = max(newest, (size, root, key), key=lambda head: head[:2])
         need(newest[0] != size or newest[1] == root, "fork", "another one of that size")
 
     def administration(self, action, actor, document): self.attached(6, document)
@@ -615,13 +628,18 @@ def verify(folder, trust, config, authority, against):
     origin, log_keys, kept, name = me["log_origin"], keys(me, "log"), [], me["log_origin"].replace("/", "_") + ".checkpoint"
 
     def head(path, by=None):  # a head of this log that someone saw; by whom, where it must be cosigned
+        # A witness that no register names: its lines are a policy's to judge.
+        fingerprint = by and by.startswith("vkey+") and by.removeprefix("vkey+")
+        by = None if fingerprint else by
         text = path.read_bytes().decode(errors="replace")
         try:
-            size, root, message, lines = note_of(text, origin, log_keys)
+            size, root, message, all_lines = note_of(text, origin, log_keys)
+            lines = all_lines
             cosigner = by and f"{config['space']}/{by}/witness"
             own = {sha(cosigner.encode() + b"\n\4" + k)[:4]: k for k in keys(members.get(by, {"keys": []}), "witness")} if by else {}
             lines = [(own[l[1]], l[2]) for l in lines if by and l[0] == cosigner and l[1] in own]
             need(lines or not by, "signature", "not cosigned")
+            need(not fingerprint or any(l[1].hex() == fingerprint[:8] for l in all_lines), "signature", "not cosigned")
             for key, blob in lines:
                 signed_by(key, f"cosignature/v1\ntime {int.from_bytes(blob[:8])}\n".encode() + message, blob[8:], "signature")
             kept.append((size, root, str(path)))
@@ -646,11 +664,13 @@ def verify(folder, trust, config, authority, against):
         text = path.read_bytes().decode(errors="replace")
         origin = text.split("\n")[0]
         try:
-            need(origin.replace("/", "_") + ".checkpoint" == path.name, DOC, "another log's")
-            owner = next((p for p in members.values() if p["log_origin"] == origin), None)
-            need(owner, "signature", "the register knows no such log")
-            size, root = note_of(text, origin, keys(owner, "log"))[:2]
-            told = entries.kept.pop(origin, (0, root))
+            is_member = any(p["log_origin"] == origin for p in members.values())
+            name = origin.replace("/", "_") if is_member else f"outside+{sha(origin.encode()).hex()}"
+            need(name + ".checkpoint" == path.name, DOC, "another log's")
+            if not is_member and origin not in entries.kept: continue  # a crash lay between file and entry
+            told = entries.kept.pop(origin, None)
+            size, root = entries.kept_note(text, origin, told and told[2])
+            told = told or (0, root)
             need(size >= told[0], "older-state", "the log tells of a newer one")
             need(size != told[0] or root == told[1], "fork", "another one of that size")
         except Bad as e: find(*e.args, where=path)

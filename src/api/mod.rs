@@ -3,6 +3,7 @@
 pub mod errors;
 pub mod flight;
 pub mod grpc;
+pub mod http;
 
 /// The wire contract as generated from `proto/perron/v1`.
 #[allow(clippy::all, clippy::pedantic, missing_docs, reason = "generated code")]

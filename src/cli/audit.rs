@@ -5,6 +5,7 @@ mod extract;
 mod folder;
 mod records;
 mod replay;
+mod witnesses;
 
 use crate::api::grpc::admin::Command;
 use crate::cli::args::{AuditVerb, QuestionArgs};
@@ -50,6 +51,7 @@ pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
             folder::run(&dir.dir, FolderScope { agreement, since, until }, with_verifier, &out, output)
         }
         AuditVerb::Export { dir, export } => export::run(&dir.dir, *export, output),
+        AuditVerb::Witnesses { dir } => witnesses::print(&dir.dir, output),
         AuditVerb::Exchange { dir, with } => client::print(&dir.dir, &Command::AuditExchange { with }, output),
         AuditVerb::Replay { directory, modules } => replay::replay(&directory, modules, output),
         AuditVerb::Verify { directory, against } => verify(&directory, &against, output),

@@ -72,6 +72,9 @@ fn init(dir: &Dir, given: &Facts, listen: std::net::SocketAddr, output: &Output)
         listen: Listen { peers: listen, flight: None, flight_tls: None },
         authority: None,
         syslog: None,
+        http: None,
+        witness: Vec::new(),
+        witness_policy: None,
     };
     config.save(directory)?;
     let thumbprint = keys.public(KeyUse::Register)?.thumbprint().to_string();

@@ -90,6 +90,9 @@ pub fn join(args: &JoinArgs, output: &Output) -> Result<()> {
         listen: Listen { peers: args.listen, flight: args.flight, flight_tls: args.flight_tls },
         authority: Some(AuthorityAddress { participant: authority.id.clone(), endpoint }),
         syslog: None,
+        http: None,
+        witness: Vec::new(),
+        witness_policy: None,
     };
     config.save(directory)?;
     if output.json {

@@ -5,6 +5,7 @@ use crate::api::grpc::admin::Admin;
 use crate::api::grpc::client::GrpcPeers;
 use crate::api::grpc::server;
 use crate::api::grpc::services::Services;
+use crate::api::http::client::HttpWitnesses;
 use crate::cli::args::Dir;
 use crate::cli::client::SOCKET;
 use crate::cli::output::tell;
@@ -13,7 +14,8 @@ use crate::connector::Node;
 use crate::connector::authority::Authority;
 use crate::connector::node::Parts;
 use crate::connector::streaming::{self, Stream};
-use crate::connector::witness::{HeldElsewhere, ask_for_heads};
+use crate::connector::witness::{HeldElsewhere, ask_for_heads, outside_logs};
+use crate::connector::witnessing::{self, Asked};
 use crate::files::write_file;
 use crate::policy::Policies;
 use crate::settings::{Config, Settings};
@@ -23,6 +25,7 @@ use crate::trust::keys::KeySet;
 use crate::trust::register::{RegisterHandle, VerifiedRegister};
 use crate::trust::renewal::RenewalRequest;
 use crate::trust::tls::{ReloadableTls, TlsIdentity, install_provider};
+use crate::trust::witnesses::WitnessAddress;
 use futures::StreamExt;
 use perron_model::limits::{
     CERTIFICATE_LIFE_S, DOCUMENT_BYTES_MAX, OUTBOX_BACKOFF_MS_MAX, OUTBOX_BACKOFF_MS_MIN, REGISTER_RESIGN_S,
@@ -32,10 +35,12 @@ use perron_model::{Error, ErrorCode, Result, canonical};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
 /// How long requests under way may go on after a signal.
@@ -85,6 +90,7 @@ struct Running {
     register: Arc<RegisterHandle>,
     keys: Arc<KeySet>,
     stream: Option<Arc<Stream>>,
+    asked: Arc<Asked>,
     config: Config,
 }
 
@@ -95,6 +101,7 @@ struct Prepared {
     register: Arc<RegisterHandle>,
     keys: Arc<KeySet>,
     stream: Option<Arc<Stream>>,
+    asked: Arc<Asked>,
     is_torn: bool,
 }
 
@@ -121,7 +128,12 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
         fixed.insert(authority.participant.clone(), Endpoint::parse(&authority.endpoint)?);
     }
     let collector = config.syslog.as_ref().map(|syslog| Collector::load(directory, syslog)).transpose()?;
-    let dialer = Arc::new(Dialer::new(tls.clone(), register.clone(), fixed).with_collector(collector));
+    let witnesses = WitnessAddress::load_all(directory, &trust.join(init::CA), &config.witness)?;
+    let verifiers = witnesses.iter().map(|witness| witness.verifier().clone()).collect();
+    let policy = config.witness_policy.as_ref().map(|file| witnessing::read_policy(directory, file)).transpose()?;
+    let dialer = Dialer::new(tls.clone(), register.clone(), fixed).with_collector(collector).with_witnesses(witnesses);
+    let dialer = Arc::new(dialer);
+    let asked = Arc::new(Asked::new(verifiers, Arc::new(HttpWitnesses::new(dialer.clone())), policy));
     let stream = config.syslog.clone().map(|syslog| Arc::new(Stream::open(directory, syslog, dialer.clone())));
     let peers = Arc::new(GrpcPeers::new(dialer));
     let policies = Arc::new(Policies::load(&directory.join("cache"))?);
@@ -134,20 +146,21 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
         space: config.space.clone(),
         peers: peers.clone(),
         policies,
+        outside: outside_logs(config.http.as_ref().map_or(&[][..], |http| http.log.as_slice()))?,
     };
     let is_torn = parts.is_torn()?;
-    Ok(Prepared { parts, peers, tls, register, keys, stream, is_torn })
+    Ok(Prepared { parts, peers, tls, register, keys, stream, asked, is_torn })
 }
 
 fn open(directory: &Path, config: Config, prepared: Prepared, elsewhere: &HeldElsewhere) -> Result<Running> {
-    let Prepared { parts, peers, tls, register, keys, stream, .. } = prepared;
+    let Prepared { parts, peers, tls, register, keys, stream, asked, .. } = prepared;
     let node = Arc::new(Node::open(parts, elsewhere)?);
     let authority = if keys.is_authority() {
         Some(Arc::new(Authority::open(directory, &config.space, &config.participant, keys.clone(), register.clone())?))
     } else {
         None
     };
-    Ok(Running { node, authority, peers, tls, register, keys, stream, config })
+    Ok(Running { node, authority, peers, tls, register, keys, stream, asked, config })
 }
 
 async fn serve(directory: &Path, output: &Output) -> Result<()> {
@@ -166,16 +179,8 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
         let (directory, config) = (directory.clone(), config.clone());
         crate::connector::catalogue::blocking(move || open(&directory, config, prepared, &elsewhere)).await?
     };
-    let peers_listener = server::bind(config.listen.peers).await?;
-    let socket = server::bind_socket(&directory.join(SOCKET))?;
-    let flight_listener = match config.listen.flight {
-        Some(address) => Some(server::bind(address).await?),
-        None => None,
-    };
-    let flight_tls_listener = match config.listen.flight_tls {
-        Some(address) => Some(server::bind(address).await?),
-        None => None,
-    };
+    let listeners = Listeners::bind(directory, &config).await?;
+    witnessing::before_start(&running.node, &running.asked).await?;
     running.node.start().await?;
     running.node.restore_documents()?;
     let stop = CancellationToken::new();
@@ -191,19 +196,15 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
         authority: running.authority.clone(),
         owner,
         listen: config.listen.clone(),
+        http: config.http.as_ref().map(|http| http.listen),
         stream: running.stream.clone(),
+        asked: running.asked.clone(),
     };
-    let local = LocalFlight::new(running.node.clone());
-    let mut servers = tokio::task::JoinSet::new();
-    servers.spawn(server::serve_peers(peers_listener, running.tls.clone(), services, serving.clone()));
-    servers.spawn(server::serve_socket(socket, admin, local.clone(), serving.clone()));
-    if let Some(listener) = flight_listener {
-        servers.spawn(server::serve_flight(listener, local.clone(), serving.clone()));
-    }
-    if let Some(listener) = flight_tls_listener {
-        servers.spawn(server::serve_flight_tls(listener, running.tls.clone(), local, serving.clone()));
-    }
-    tell!("{}", json!({"serving": config.participant, "peers": config.listen.peers, "flight": config.listen.flight}));
+    let mut servers = listeners.serve(&running, services, admin, &serving);
+    tell!(
+        "{}",
+        json!({"serving": config.participant, "peers": config.listen.peers, "flight": config.listen.flight, "http": config.http.as_ref().map(|http| http.listen)})
+    );
     let _ = output;
     let ended = wait_for_end(&running.node, &mut servers).await;
     tracing::info!("stopping");
@@ -215,6 +216,58 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
     let _ = std::fs::remove_file(directory.join(SOCKET));
     // A log that nothing more is written to has no stop; why it isn't is what is told.
     ended.and(stopped)
+}
+
+/// All that is listened on.
+struct Listeners {
+    peers: TcpListener,
+    socket: UnixListener,
+    flight: Option<TcpListener>,
+    flight_tls: Option<TcpListener>,
+    http: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(directory: &Path, config: &Config) -> Result<Listeners> {
+        Ok(Listeners {
+            peers: server::bind(config.listen.peers).await?,
+            socket: server::bind_socket(&directory.join(SOCKET))?,
+            flight: bind_if(config.listen.flight).await?,
+            flight_tls: bind_if(config.listen.flight_tls).await?,
+            http: bind_if(config.http.as_ref().map(|http| http.listen)).await?,
+        })
+    }
+
+    fn serve(
+        self,
+        running: &Running,
+        services: Services,
+        admin: Admin,
+        serving: &CancellationToken,
+    ) -> tokio::task::JoinSet<Result<()>> {
+        let local = LocalFlight::new(running.node.clone());
+        let mut servers = tokio::task::JoinSet::new();
+        servers.spawn(server::serve_peers(self.peers, running.tls.clone(), services, serving.clone()));
+        servers.spawn(server::serve_socket(self.socket, admin, local.clone(), serving.clone()));
+        if let Some(listener) = self.flight {
+            servers.spawn(server::serve_flight(listener, local.clone(), serving.clone()));
+        }
+        if let Some(listener) = self.flight_tls {
+            servers.spawn(server::serve_flight_tls(listener, running.tls.clone(), local, serving.clone()));
+        }
+        if let Some(listener) = self.http {
+            let (tls, node) = (running.tls.clone(), running.node.clone());
+            servers.spawn(crate::api::http::server::serve(listener, tls, node, serving.clone()));
+        }
+        servers
+    }
+}
+
+async fn bind_if(address: Option<SocketAddr>) -> Result<Option<TcpListener>> {
+    match address {
+        Some(address) => server::bind(address).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// A signal, a listener that ended, or a log that can't be written.
@@ -235,7 +288,8 @@ async fn wait_for_end(node: &Node, servers: &mut tokio::task::JoinSet<Result<()>
     }
 }
 
-/// The register and the certificate keep themselves new; the log is streamed, where it is asked for.
+/// The register and the certificate keep themselves new; the log is streamed and cosigned, where it
+/// is asked for.
 fn spawn_trust(running: &Running, directory: &Path, stop: &CancellationToken) {
     let file = directory.join("trust").join(crate::connector::authority::REGISTER_FILE);
     let task: Option<futures::future::BoxFuture<'static, ()>> = match (&running.authority, &running.config.authority) {
@@ -260,7 +314,9 @@ fn spawn_trust(running: &Running, directory: &Path, stop: &CancellationToken) {
     let streaming = running.stream.clone().map(|stream| {
         Box::pin(streaming::run(running.node.clone(), stream)) as futures::future::BoxFuture<'static, ()>
     });
-    for task in task.into_iter().chain(renewal).chain(streaming) {
+    let (node, asked) = (running.node.clone(), running.asked.clone());
+    let asking = Box::pin(witnessing::run(node, asked)) as futures::future::BoxFuture<'static, ()>;
+    for task in task.into_iter().chain(renewal).chain(streaming).chain([asking]) {
         let stop = stop.clone();
         tokio::spawn(async move {
             tokio::select! {

@@ -7,6 +7,7 @@ mod folder;
 mod question;
 mod receipt;
 mod scan;
+mod tiles;
 
 pub use evidence::EvidenceFile;
 pub use export::{AgreementPage, Begun, Page, STREAM};
@@ -263,7 +264,9 @@ fn facts(body: &Body) -> (&'static str, Json) {
         Body::RefusalSummary(b) => {
             ("refusal-summary", json!({"peer": b.peer, "reason": b.reason, "minute": b.minute, "count": b.count}))
         }
-        Body::CheckpointKept(b) => ("checkpoint-kept", json!({"origin": b.origin, "size": b.size, "root": b.root})),
+        Body::CheckpointKept(b) => {
+            ("checkpoint-kept", json!({"origin": b.origin, "size": b.size, "root": b.root, "key": b.key}))
+        }
         Body::StaffRefusal(b) => {
             ("staff-refusal", json!({"user": b.user, "action": b.action, "reason": b.reason, "purpose": b.purpose}))
         }

@@ -24,6 +24,7 @@ pub mod tasks;
 pub mod users;
 pub mod watching;
 pub mod witness;
+pub mod witnessing;
 
 pub use audit::{
     AgreementPage, Begun, EvidenceFile, ExtractBegun, ExtractPage, Folder, FolderAnswer, FolderDocument, FolderScope,

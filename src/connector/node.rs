@@ -6,7 +6,7 @@ use crate::connector::ports::{AgreementsPort, ClockPort, PolicyPort, RegisterPor
 use crate::connector::reads::Running;
 use crate::connector::state::State;
 use crate::connector::users::Users;
-use crate::connector::witness::{HeldElsewhere, Kept};
+use crate::connector::witness::{HeldElsewhere, Kept, OutsideLogs};
 use crate::ledger::{Draft, KnownHeads, Ledger, LogIdentity, Rates, SystemClock};
 use crate::policy::Policies;
 use crate::query::{QueryEngine, QuerySettings, Releases};
@@ -44,6 +44,8 @@ pub struct Parts {
     pub peers: Arc<dyn Peers>,
     /// Policies, compiled.
     pub policies: Arc<Policies>,
+    /// Logs outside of the data space whose checkpoints are cosigned.
+    pub outside: OutsideLogs,
 }
 
 impl Parts {
@@ -86,6 +88,8 @@ pub struct Node {
     pub(crate) running: Running,
     pub(crate) partners: Arc<Partners>,
     pub(crate) kept: Kept,
+    pub(crate) outside: OutsideLogs,
+    pub(crate) tile_looks: Mutex<std::collections::HashSet<(String, i64)>>,
     pub(crate) wanted: crate::connector::tasks::Wanted,
     pub(crate) negotiation_rates: Rates,
     pub(crate) checkpoint_rates: Rates,
@@ -154,6 +158,8 @@ impl Node {
             running: Running::default(),
             partners,
             kept,
+            outside: parts.outside,
+            tile_looks: Mutex::default(),
             wanted: crate::connector::tasks::Wanted::default(),
             negotiation_rates: Rates::new(NEGOTIATION_MESSAGES_BURST, NEGOTIATION_MESSAGES_PER_SECOND),
             checkpoint_rates: Rates::new(CHECKPOINTS_BURST, CHECKPOINTS_PER_SECOND),

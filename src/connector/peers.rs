@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use perron_log::Submission;
 use perron_model::agreement::Offer;
 use perron_model::dataset::Dataset;
 use perron_model::life::Standing;
@@ -146,6 +147,24 @@ pub trait Peers: Send + Sync {
     async fn notify(&self, peer: &ParticipantId, notice: &str) -> Result<Standing>;
     /// Tells the peer what became of a watched notice.
     async fn acknowledge_notice(&self, peer: &ParticipantId, name: &Digest, taken: &Result<Standing>) -> Result<()>;
+}
+
+/// What a witness over HTTPS answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Witnessing {
+    /// Cosignature lines.
+    Cosigned(String),
+    /// The size that it holds, which isn't the one that the proof begins at.
+    Holds(u64),
+    /// The proof doesn't lead from the checkpoint that it holds to this one, it says.
+    Contradicts,
+}
+
+/// Witnesses over HTTPS that the configuration names, by their places in it.
+#[async_trait]
+pub trait Witnesses: Send + Sync {
+    /// Submits a checkpoint to the witness of this place.
+    async fn submit(&self, place: usize, submission: &Submission) -> Result<Witnessing>;
 }
 
 /// What is given to a watcher.

@@ -371,6 +371,8 @@ impl Node {
         }
         let size = self.ledger.reader().size();
         if read.held_size > size {
+            // It is asked for the checkpoint that would prove it.
+            self.heads_wanted(&consumer.id);
             return Err(Error::new(
                 ErrorCode::LogForked,
                 format!("this log has {size} entries; a checkpoint of {} is of another history", read.held_size),

@@ -1,104 +1,89 @@
 //! Checkpoints of others that are kept, and cosigned; cosignatures on ours.
 //!
 //! A directory alone can't convict its owner, who holds the key: what convicts is a checkpoint
-//! that a partner kept. So heads go both ways after each read and agreement.
+//! that somebody else kept. So heads go both ways after each read and agreement; a participant's or
+//! an outsider's program may show one over HTTPS (C2SP tlog-witness), and witnesses that the
+//! configuration names are asked for their cosignature (`witnessing`). All of them are checked, kept
+//! and logged in one place.
 
-use crate::connector::catalogue::blocking;
+mod kept;
+
+pub use kept::{Kept, SUPERSEDED};
+
 use crate::connector::node::Node;
 use crate::connector::peers::{Head, Peers};
-use crate::files::write_file;
 use crate::ledger::Draft;
+use crate::settings::OutsideLog;
 use crate::trust::register::VerifiedRegister;
-use perron_log::merkle::{Hash, verify_consistency};
-use perron_log::{Checkpoint, Cosigner, KeyKind, Verifier};
+pub(in crate::connector) use kept::parse;
+use kept::{file_name, outside_file};
+use perron_log::merkle::{Hash, empty_root, verify_consistency};
+use perron_log::{Checkpoint, Cosigner, KeyKind, NoteError, OpenedCheckpoint, Submission, Verifier};
 use perron_model::entry::{AttachmentKind, Body, CheckpointKept};
 use perron_model::limits::{HEADS_ASKED_MAX, HEADS_ASKED_MS_MAX, HEADS_TRIES_MAX};
 use perron_model::participant::{KeyUse, Participant};
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result};
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Checkpoints in files: `trust/kept/` those of others, `trust/cosigned/` ours as others signed.
+/// Logs outside of the data space whose checkpoints are cosigned: their keys, by origin.
+pub type OutsideLogs = BTreeMap<String, Vec<Verifier>>;
+
+/// The logs outside of the data space that the configuration names.
+pub fn outside_logs(configured: &[OutsideLog]) -> Result<OutsideLogs> {
+    let invalid = |detail: String| Error::new(ErrorCode::ConfigInvalid, detail);
+    let mut logs = OutsideLogs::new();
+    for log in configured {
+        perron_log::note::check_name(&log.origin).map_err(|e| invalid(format!("`origin` of a `[[http.log]]`: {e}")))?;
+        let key = Verifier::parse_vkey(&log.vkey)
+            .map_err(|e| invalid(format!("`vkey` of the log `{}` can't be used: {e}", log.origin)))?;
+        if key.kind() != KeyKind::Ed25519 {
+            return Err(invalid(format!("the key of the log `{}` is not of type 0x01 (Ed25519)", log.origin)));
+        }
+        let keys = logs.entry(log.origin.clone()).or_default();
+        if keys.contains(&key) {
+            return Err(invalid(format!("the key of the log `{}` stands there twice", log.origin)));
+        }
+        keys.push(key);
+    }
+    Ok(logs)
+}
+
+/// A log whose checkpoints are checked, kept and cosigned here.
 #[derive(Debug)]
-pub struct Kept {
-    kept: PathBuf,
-    cosigned: PathBuf,
-    // What lies in `kept/`, as far as it was looked at: each read asks for it.
-    known: Mutex<HashMap<String, (Checkpoint, String)>>,
-    // Check, keep and log are one step: two heads of one log are compared in an order.
-    order: tokio::sync::Mutex<()>,
+struct WitnessedLog {
+    origin: String,
+    keys: Vec<Verifier>,
+    // Whose it is, as errors and rates name it.
+    who: String,
+    is_outside: bool,
 }
 
-fn file_name(name: &str) -> String {
-    format!("{}.checkpoint", name.replace('/', "_"))
-}
-
-impl Kept {
-    /// Opens the directories, making them where they are not.
-    pub fn open(trust: &Path) -> Result<Kept> {
-        let (kept, cosigned) = (trust.join("kept"), trust.join("cosigned"));
-        for directory in [&kept, &cosigned] {
-            std::fs::create_dir_all(directory)
-                .map_err(|_| Error::new(ErrorCode::DiskFull, "a directory can't be made"))?;
-        }
-        Ok(Kept { kept, cosigned, known: Mutex::default(), order: tokio::sync::Mutex::new(()) })
-    }
-
-    /// The newest checkpoint held of a log, with its note.
-    pub fn held(&self, origin: &str) -> Result<Option<(Checkpoint, String)>> {
-        if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(origin) {
-            return Ok(Some(known.clone()));
-        }
-        match std::fs::read_to_string(self.kept.join(file_name(origin))) {
-            Ok(note) => {
-                let held = (parse(&note)?, note);
-                self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(origin.to_owned(), held.clone());
-                Ok(Some(held))
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(_) => Err(Error::new(ErrorCode::LogDamaged, "a kept checkpoint can't be read")),
+impl WitnessedLog {
+    fn of(participant: &Participant) -> WitnessedLog {
+        WitnessedLog {
+            origin: participant.log_origin.clone(),
+            keys: log_verifiers(participant),
+            who: participant.id.to_string(),
+            is_outside: false,
         }
     }
 
-    /// Heads of our own log that others cosigned.
-    pub fn heads_of(&self, origin: &str) -> Result<Vec<Checkpoint>> {
-        let heads = self.cosigned_notes()?.into_iter().map(|note| parse(&note.to_string()));
-        heads.filter(|head| head.as_ref().map_or(true, |h| h.origin == origin)).collect()
+    fn open(&self, note: &str) -> std::result::Result<OpenedCheckpoint, NoteError> {
+        Checkpoint::open(note, &self.origin, &self.keys, &[])
     }
 
-    /// Heads that came back cosigned, as signed.
-    pub fn cosigned_notes(&self) -> Result<Vec<perron_log::SignedNote>> {
-        let unreadable = || Error::new(ErrorCode::LogDamaged, "a cosigned checkpoint can't be read");
-        let entries = std::fs::read_dir(&self.cosigned).map_err(|_| unreadable())?;
-        let files = entries.flatten().filter(|e| e.file_name().to_string_lossy().ends_with(".checkpoint"));
-        let note = |text: String| perron_log::SignedNote::parse(&text).map_err(|_| unreadable());
-        files.map(|e| std::fs::read_to_string(e.path()).map_err(|_| unreadable()).and_then(note)).collect()
+    /// Name of its file in `trust/kept/`.
+    fn file(&self) -> String {
+        if self.is_outside { outside_file(&self.origin) } else { file_name(&self.origin) }
     }
 
-    async fn keep(&self, origin: &str, checkpoint: &Checkpoint, note: &str) -> Result<()> {
-        write(self.kept.join(file_name(origin)), note).await?;
-        let held = (checkpoint.clone(), note.to_owned());
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(origin.to_owned(), held);
-        Ok(())
+    /// The key by which an opened checkpoint was checked, where the register doesn't know it.
+    fn key_of(&self, opened: &OpenedCheckpoint) -> Option<String> {
+        let line = opened.verified.first().filter(|_| self.is_outside)?;
+        let key = self.keys.iter().find(|key| key.name() == line.name && key.key_id() == line.key_id)?;
+        Some(key.to_vkey())
     }
-
-    async fn keep_cosigned(&self, by: &ParticipantId, note: &str) -> Result<()> {
-        write(self.cosigned.join(file_name(by.as_str())), note).await
-    }
-}
-
-/// Writes and syncs a file beside the threads that serve.
-async fn write(file: PathBuf, text: &str) -> Result<()> {
-    let bytes = text.as_bytes().to_vec();
-    blocking(move || write_file(&file, &bytes)).await
-}
-
-fn parse(note: &str) -> Result<Checkpoint> {
-    let bad = |e: perron_log::NoteError| Error::new(ErrorCode::LogDamaged, format!("not a checkpoint: {e}"));
-    let note = perron_log::SignedNote::parse(note).map_err(bad)?;
-    Checkpoint::parse_text(&note.text).map_err(bad)
 }
 
 /// Name of a participant's witness key.
@@ -125,21 +110,31 @@ pub fn log_verifiers(participant: &Participant) -> Vec<Verifier> {
 
 impl Node {
     /// Asks a peer for its newest checkpoint, checks that it extends the one held, keeps it, and
-    /// shows ours. Where the peer shows a newer one meanwhile, it is asked again from there.
+    /// shows ours. Where the peer holds another history of ours, and can show it, the writer stops.
     pub async fn exchange_heads(&self, peer: &ParticipantId) -> Result<()> {
+        let exchanged = self.exchange_heads_once(peer).await;
+        if exchanged.as_ref().is_err_and(|e| e.code == ErrorCode::LogForked) {
+            self.look_for_a_fork(peer).await;
+        }
+        exchanged
+    }
+
+    /// Where the peer shows a newer one meanwhile, it is asked again from there.
+    async fn exchange_heads_once(&self, peer: &ParticipantId) -> Result<()> {
         let participant = self.in_force(peer)?;
         for _ in 0..HEADS_TRIES_MAX {
-            let from = self.held_size(&participant)?;
+            let log = WitnessedLog::of(&participant);
+            let from = self.held_size(&log)?;
             let head = self.peers.head(peer, from).await?;
-            if self.keep_head(&participant, from, &head).await?.is_ok() {
+            if self.keep_head(&log, from, &head).await?.is_ok() {
                 return self.show_head(peer).await;
             }
         }
         Err(Error::new(ErrorCode::MessageConflict, "the peer's newest checkpoint moves"))
     }
 
-    fn held_size(&self, participant: &Participant) -> Result<u64> {
-        Ok(self.kept.held(&participant.log_origin)?.map_or(0, |(c, _)| c.size))
+    fn held_size(&self, log: &WitnessedLog) -> Result<u64> {
+        Ok(self.kept.held_in(&log.origin, &log.file())?.map_or(0, |(c, _)| c.size))
     }
 
     /// Our newest durable checkpoint, with the proof that it extends the one of `held_size`.
@@ -171,64 +166,130 @@ impl Node {
         old_size: u64,
         head: &Head,
     ) -> Result<std::result::Result<Vec<u8>, u64>> {
-        let participant = self.in_force(peer)?;
-        let held = self.held_size(&participant)?;
+        let log = WitnessedLog::of(&self.in_force(peer)?);
+        let held = self.held_size(&log)?;
         if held != old_size {
             return Ok(Err(held));
         }
-        if !self.checkpoint_rates.take(peer.as_str(), self.now()) {
-            return Err(Error::new(ErrorCode::Overloaded, "too many checkpoints in a short time"));
+        self.take_rate(&log)?;
+        match self.keep_head(&log, old_size, head).await? {
+            Ok(checkpoint) => self.cosign(&checkpoint).map(|line| Ok(line.into_bytes())),
+            Err(held) => Ok(Err(held)),
         }
-        let checkpoint = match self.keep_head(&participant, old_size, head).await? {
-            Ok(checkpoint) => checkpoint,
-            Err(held) => return Ok(Err(held)),
-        };
+    }
+
+    /// As witness over HTTPS (C2SP tlog-witness): checks what was submitted against the checkpoint
+    /// held of that log, keeps it, cosigns it. Gives the size held instead, where the proof begins
+    /// elsewhere.
+    ///
+    /// # Errors
+    /// `not_found` for a log that nobody named, `signature_invalid` without a signature by its key,
+    /// `malformed` where the old size is over the checkpoint's, `proof_invalid` or `log_forked` where
+    /// the proof doesn't lead from the one to the other.
+    pub async fn witness_submission(&self, submission: &Submission) -> Result<std::result::Result<String, u64>> {
+        let log = self.witnessed_log(submission.origin())?;
+        let opened = log.open(&submission.checkpoint).map_err(|e| match e {
+            NoteError::BadSignature { .. } | NoteError::NoKnownSignature => {
+                Error::new(ErrorCode::SignatureInvalid, format!("the checkpoint of `{}`: {e}", log.who))
+            }
+            _ => Error::malformed(format!("the checkpoint: {e}")),
+        })?;
+        let checkpoint = &opened.checkpoint;
+        if submission.old_size > checkpoint.size {
+            return Err(Error::malformed("the old size is over the checkpoint's"));
+        }
+        let held = self.held_size(&log)?;
+        if held != submission.old_size {
+            return Ok(Err(held));
+        }
+        let needs_no_proof = submission.old_size == 0 || submission.old_size == checkpoint.size;
+        if needs_no_proof && !submission.proof.is_empty() {
+            return Err(Error::new(ErrorCode::ProofInvalid, "there is a proof where none is needed"));
+        }
+        if checkpoint.size == 0 && checkpoint.root != empty_root() {
+            return Err(Error::new(ErrorCode::ProofInvalid, "the root is not that of the empty tree"));
+        }
+        self.take_rate(&log)?;
+        let consistency: Vec<[u8; 32]> = submission.proof.iter().map(|h| h.0).collect();
+        let kept = self.keep_opened(&log, submission.old_size, &opened, &submission.checkpoint, &consistency).await?;
+        match kept {
+            Ok(checkpoint) => Ok(Ok(self.cosign(&checkpoint)?)),
+            Err(held) => Ok(Err(held)),
+        }
+    }
+
+    /// The log of this origin: a participant's that is in force, or one that the configuration names.
+    fn witnessed_log(&self, origin: &str) -> Result<WitnessedLog> {
+        let register = self.register.load();
+        if let Some(owner) = register.participants().find(|p| p.log_origin == origin && p.id != self.me) {
+            return Ok(WitnessedLog::of(&self.in_force(&owner.id)?));
+        }
+        // Whoever signs that they saw their own log says nothing.
+        let keys = self.outside.get(origin).filter(|_| origin != self.ledger.origin());
+        let keys = keys.ok_or_else(|| Error::new(ErrorCode::NotFound, "no log of this origin is known here"))?.clone();
+        Ok(WitnessedLog { origin: origin.to_owned(), keys, who: origin.to_owned(), is_outside: true })
+    }
+
+    /// Each checkpoint that is kept is an entry of ours, so they have a rate by log.
+    fn take_rate(&self, log: &WitnessedLog) -> Result<()> {
+        if self.checkpoint_rates.take(&log.origin, self.now()) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorCode::Overloaded, "too many checkpoints in a short time"))
+    }
+
+    /// Our cosignature line of a checkpoint that was checked and kept.
+    fn cosign(&self, checkpoint: &Checkpoint) -> Result<String> {
+        let unusable = |_| Error::new(ErrorCode::KeyInvalid, "the witness key can't sign");
         let name = witness_name(&self.space, &self.me);
-        let cosigner = Cosigner::from_seed(&name, &self.keys.signing_key(KeyUse::Witness)?.seed())
-            .map_err(|_| Error::new(ErrorCode::KeyInvalid, "the witness key can't sign"))?;
+        let seed = self.keys.signing_key(KeyUse::Witness)?.seed();
+        let cosigner = Cosigner::from_seed(&name, &seed).map_err(unusable)?;
         let seconds = u64::try_from(self.now().millis() / 1000).unwrap_or(0);
-        let line = cosigner
-            .cosign(&checkpoint, seconds)
-            .map_err(|_| Error::new(ErrorCode::KeyInvalid, "the witness key can't sign"))?;
-        Ok(Ok(line.to_string().into_bytes()))
+        Ok(cosigner.cosign(checkpoint, seconds).map_err(unusable)?.to_string())
     }
 
     /// Checks and keeps a head whose proof begins at `from`. Gives the size held instead, where
     /// another head was kept since it was asked for.
     async fn keep_head(
         &self,
-        participant: &Participant,
+        log: &WitnessedLog,
         from: u64,
         head: &Head,
     ) -> Result<std::result::Result<Checkpoint, u64>> {
         let text = std::str::from_utf8(&head.note).map_err(|_| Error::malformed("a checkpoint is UTF-8"))?;
-        let opened =
-            Checkpoint::open(text, &participant.log_origin, &log_verifiers(participant), &[]).map_err(|e| {
-                Error::new(ErrorCode::SignatureInvalid, format!("the checkpoint of `{}`: {e}", participant.id))
-            })?;
-        let checkpoint = opened.checkpoint;
+        let opened = log
+            .open(text)
+            .map_err(|e| Error::new(ErrorCode::SignatureInvalid, format!("the checkpoint of `{}`: {e}", log.who)))?;
+        self.keep_opened(log, from, &opened, text, &head.consistency).await
+    }
+
+    /// Check, keep and log, as one step: the one core of all witnessing.
+    async fn keep_opened(
+        &self,
+        log: &WitnessedLog,
+        from: u64,
+        opened: &OpenedCheckpoint,
+        text: &str,
+        consistency: &[[u8; 32]],
+    ) -> Result<std::result::Result<Checkpoint, u64>> {
+        let checkpoint = opened.checkpoint.clone();
         let _order = self.kept.order.lock().await;
-        if let Some((held, _)) = self.kept.held(&participant.log_origin)? {
-            match compare(&held, from, &checkpoint, &head.consistency)? {
+        if let Some((held, _)) = self.kept.held_in(&log.origin, &log.file())? {
+            match compare(&held, from, &checkpoint, consistency)? {
                 Compared::Extends => {}
                 Compared::Same => return Ok(Ok(checkpoint)),
                 Compared::ProofElsewhere => return Ok(Err(held.size)),
             }
         }
-        self.kept.keep(&participant.log_origin, &checkpoint, text).await?;
+        self.kept.keep(&log.file(), &checkpoint, text).await?;
         let body = Body::CheckpointKept(CheckpointKept {
             origin: checkpoint.origin.clone(),
             size: checkpoint.size,
             root: Digest::from_bytes(checkpoint.root.0),
+            key: log.key_of(opened),
         });
-        self.ledger
-            .append(Draft {
-                body,
-                chain: None,
-                trace: None,
-                attachments: vec![(AttachmentKind::Checkpoint, head.note.clone())],
-            })
-            .await?;
+        let attachments = vec![(AttachmentKind::Checkpoint, text.as_bytes().to_vec())];
+        self.ledger.append(Draft { body, chain: None, trace: None, attachments }).await?;
         Ok(Ok(checkpoint))
     }
 
@@ -261,6 +322,35 @@ impl Node {
 }
 
 impl Node {
+    /// Where a peer keeps a checkpoint that our own log key signed, and to which this log doesn't lead,
+    /// nothing more is written.
+    async fn look_for_a_fork(&self, peer: &ParticipantId) {
+        let register = self.register.load();
+        let (Ok(Some(note)), Some(own)) = (self.peers.kept(peer).await, register.participant(&self.me)) else { return };
+        let Ok(opened) = Checkpoint::open(&note, self.ledger.origin(), &log_verifiers(own), &[]) else { return };
+        let (head, reader) = (opened.checkpoint, self.ledger.reader());
+        let is_longer = head.size > reader.size();
+        if is_longer || reader.root_at(head.size).is_ok_and(|root| root != head.root) {
+            let what = if is_longer { "more entries" } else { "other entries" };
+            let detail = format!(
+                "`{peer}` keeps a checkpoint of {} entries of this log, which has {what} than this directory",
+                head.size
+            );
+            self.stop_superseded(Error::new(ErrorCode::OwnLogForked, detail)).await;
+        }
+    }
+
+    /// Stops the writer for good, now and at each later start: this directory isn't the newest state
+    /// of its log.
+    pub(crate) async fn stop_superseded(&self, reason: Error) {
+        tracing::error!(code = reason.code.as_str(), "the writer stops: {}", reason.detail);
+        let kept = self.kept.supersede(&reason.detail, self.now()).await;
+        if let Err(error) = kept {
+            tracing::error!(code = error.code.as_str(), "that it stopped can't be kept: {}", error.detail);
+        }
+        self.ledger.give_up(reason);
+    }
+
     /// The newest checkpoint of a participant's log that is kept here.
     pub fn kept_of(&self, peer: &ParticipantId) -> Result<Option<String>> {
         let participant = self.in_force(peer)?;
@@ -294,15 +384,6 @@ pub async fn ask_for_heads(peers: &dyn Peers, register: &VerifiedRegister, me: &
         held.asked.push(who);
     }
     held
-}
-
-impl Kept {
-    fn cosigned_size(&self, by: &ParticipantId) -> Result<u64> {
-        match std::fs::read_to_string(self.cosigned.join(file_name(by.as_str()))) {
-            Ok(note) => Ok(parse(&note)?.size),
-            Err(_) => Ok(0),
-        }
-    }
 }
 
 /// What a head says beside the one held.

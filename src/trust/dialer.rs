@@ -4,6 +4,7 @@
 use super::collector::Collector;
 use super::register::RegisterHandle;
 use super::tls::{ClientStream, ReloadableTls, negotiated_group};
+use super::witnesses::{WitnessAddress, WitnessStream};
 use perron_model::limits::{CONNECT_ADDRESSES_MAX, CONNECT_MS_MAX};
 use perron_model::participant::Status;
 use perron_model::{Error, ErrorCode, ParticipantId, Result};
@@ -106,6 +107,7 @@ pub struct Dialer {
     register: Arc<RegisterHandle>,
     overrides: BTreeMap<ParticipantId, Endpoint>,
     collector: Option<Collector>,
+    witnesses: Vec<WitnessAddress>,
 }
 
 impl Dialer {
@@ -116,13 +118,24 @@ impl Dialer {
         register: Arc<RegisterHandle>,
         overrides: BTreeMap<ParticipantId, Endpoint>,
     ) -> Dialer {
-        Dialer { tls, register, overrides, collector: None }
+        Dialer { tls, register, overrides, collector: None, witnesses: Vec::new() }
     }
 
     /// The same, with the collector of syslog messages that the configuration names.
     #[must_use]
     pub fn with_collector(self, collector: Option<Collector>) -> Dialer {
         Dialer { collector, ..self }
+    }
+
+    /// The same, with the witnesses over HTTPS that the configuration names.
+    #[must_use]
+    pub fn with_witnesses(self, witnesses: Vec<WitnessAddress>) -> Dialer {
+        Dialer { witnesses, ..self }
+    }
+
+    /// The witnesses over HTTPS that the configuration names, in its order.
+    pub fn witnesses(&self) -> &[WitnessAddress] {
+        &self.witnesses
     }
 
     /// Where `to` may be dialled; `destination_denied` if nothing allows it. A participant that
@@ -163,6 +176,17 @@ impl Dialer {
         tracing::debug!(purpose = Purpose::Syslog.as_str(), %address, "dialled");
         Ok(Dialled { stream, address })
     }
+
+    /// Opens a channel to the witness of this place in the configuration; `destination_denied`
+    /// where it names none.
+    pub async fn dial_witness(&self, place: usize) -> Result<WitnessStream> {
+        let none = || Error::new(ErrorCode::DestinationDenied, "the configuration names no such witness");
+        let witness = self.witnesses.get(place).ok_or_else(none)?;
+        let (tcp, address) = reach(witness.endpoint(), witness.verifier().name()).await?;
+        let stream = witness.connect(tcp).await?;
+        tracing::debug!(purpose = Purpose::Witness.as_str(), %address, "dialled");
+        Ok(stream)
+    }
 }
 
 /// A connection to the endpoint, in time; errors name who was to be reached, and no address.
@@ -184,6 +208,7 @@ impl fmt::Debug for Dialer {
             .field("tls", &self.tls)
             .field("overrides", &self.overrides)
             .field("collector", &self.collector)
+            .field("witnesses", &self.witnesses)
             .finish_non_exhaustive()
     }
 }
@@ -272,6 +297,7 @@ mod tests {
         let error = none.dial(&id("nobody"), Purpose::Data).await.unwrap_err();
         assert_eq!(error.code, ErrorCode::DestinationDenied);
         assert_eq!(none.dial_collector().await.unwrap_err().code, ErrorCode::DestinationDenied);
+        assert_eq!(none.dial_witness(0).await.err().unwrap().code, ErrorCode::DestinationDenied);
         set_endpoint(&mut world, "huy", "huy.example:8443");
         let some = dialer(&world, &[("liege", "127.0.0.1:9")]);
         assert_eq!(some.destination(&id("huy")).unwrap().to_string(), "huy.example:8443");

@@ -6,7 +6,8 @@
 //!   joins and stays.
 //! - `authority` writes and `register` reads: signed, numbered, chained versions of who is in the data space.
 //! - `envelope`: an agreement with what proves it to anyone who has the authority's key.
-//! - `tls`: mutual TLS 1.3 and nothing else; `dialer`: the one way out, default deny.
+//! - `tls`: mutual TLS 1.3 and nothing else; `dialer`: the one way out, default deny; `collector`,
+//!   `witnesses`: where else the configuration lets it go.
 //!
 //! Nothing here reads a clock of its own (rustls checks certificates against the system's);
 //! nothing here knows of gRPC or storage engines.
@@ -23,6 +24,7 @@ pub mod register;
 pub mod renewal;
 pub mod tls;
 mod user_tls;
+pub mod witnesses;
 
 #[cfg(test)]
 mod boundary_tests;

@@ -26,6 +26,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 /// The one protocol spoken inside (RFC 9113, section 3.2).
 const ALPN: &[u8] = b"h2";
+/// The protocol of the listener for programs of other makes (RFC 9112).
+pub(super) const HTTP_ALPN: &[u8] = b"http/1.1";
 
 /// A channel that came in.
 pub type ServerStream<S> = server::TlsStream<S>;
@@ -60,6 +62,8 @@ pub struct TlsIdentity {
     server: Arc<ServerConfig>,
     // For tools of this organisation's users.
     users: Arc<ServerConfig>,
+    // For programs of other makes, that may show a participant's certificate.
+    http: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
 }
 
@@ -80,12 +84,19 @@ impl TlsIdentity {
             .build()
             .map_err(|_| invalid("the CA's certificate can't be used"))?;
         require_issued(&*verifier, &chain, not_after)?;
+        let optional = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()
+            .map_err(|_| invalid("the CA's certificate can't be used"))?;
+        let mut http = server_config(&provider, optional, &chain, key)?;
+        http.alpn_protocols = vec![HTTP_ALPN.to_vec()];
         Ok(TlsIdentity {
             space: space.clone(),
             participant,
             not_after,
             server: Arc::new(server_config(&provider, verifier, &chain, key)?),
             users: Arc::new(server_config(&provider, Arc::new(AnyCertificate(Arc::clone(&provider))), &chain, key)?),
+            http: Arc::new(http),
             client: Arc::new(client_config(&provider, roots, &chain, key)?),
         })
     }
@@ -168,6 +179,21 @@ impl ReloadableTls {
         let (_, connection) = stream.get_ref();
         let shown = connection.peer_certificates().and_then(<[_]>::first).map(|c| Digest::of(c));
         Ok((stream, shown))
+    }
+
+    /// Shakes hands with a program of another make; tells which participant's certificate it
+    /// showed, if it did. One that is nobody's is refused.
+    pub async fn accept_http<S>(&self, stream: S) -> Result<(ServerStream<S>, Option<ParticipantId>)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let identity = self.load();
+        let acceptor = TlsAcceptor::from(Arc::clone(&identity.http));
+        let stream = in_time(self.handshake, acceptor.accept(stream)).await?;
+        let (_, connection) = stream.get_ref();
+        let shown = connection.peer_certificates().and_then(<[_]>::first);
+        let who = shown.map(|leaf| ca::participant_of(leaf, &identity.space)).transpose();
+        who.map(|who| (stream, who)).map_err(|e| unauthenticated(&e.detail))
     }
 
     /// Shakes hands with the participant that was dialled, and no other.

@@ -15,7 +15,7 @@ FIELDS = {
                  "purpose", "legal_basis", "user", "beside"],
     "outcome": ["decision", "status", "reason", "batches", "rows", "bytes", "messages", "stream_root", "uses"],
     "received": ["request", "decision", "outcome", "rows", "messages", "stream_root", "refused", "receipt"],
-    "checkpoint-kept": ["origin", "size", "root"],
+    "checkpoint-kept": ["origin", "size", "root", "key"],
     "register-seen": ["version", "digest"],
     "administration": ["action", "actor", "document"],
 }

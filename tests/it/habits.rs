@@ -17,6 +17,10 @@ const SLEEPS: &[(&str, &str)] = &[
     ("src/connector/tasks.rs", "what didn't arrive is sent again later and later"),
     ("src/connector/settling.rs", "a receipt that can't be had yet is asked for again later and later"),
     ("src/connector/streaming.rs", "a collector that can't be reached is dialled again later and later"),
+    (
+        "src/connector/witnessing.rs",
+        "a witness is asked at most each few seconds, and one that is away later and later",
+    ),
     ("src/connector/watching.rs", "a watch that broke begins again later and later"),
     ("src/api/flight/answer.rs", "a partner's line is shared by its bandwidth, message by message"),
     ("src/api/grpc/guard.rs", "a request that doesn't arrive whole in time is ended"),

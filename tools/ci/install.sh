@@ -17,6 +17,7 @@ collector() {
 packages=()
 collector || packages+=(rsyslog rsyslog-openssl)
 command -v chromium >/dev/null || packages+=(chromium)
+command -v ssh-agent >/dev/null || packages+=(openssh-client)
 if [ ${#packages[@]} -gt 0 ] && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
     echo "installing ${packages[*]} (some minutes, once)"
     apt-get update -qq || true
@@ -37,6 +38,7 @@ need mvn maven
 need python3 "python3 python3-venv"
 need node nodejs
 need npm npm
+need ssh-agent openssh-client
 need chromium "--no-install-recommends chromium"
 if [ "$missing" -ne 0 ]; then exit 1; fi
 
@@ -58,6 +60,10 @@ if [ ! -e "$FOLDER_MODULES/complete" ]; then
     touch "$FOLDER_MODULES/complete"
 fi
 
-if [ ! -x "$PERRON_FSCK" ]; then
-    GOBIN="$(dirname "$PERRON_FSCK")" CGO_ENABLED=0 GOFLAGS=-trimpath go install "github.com/transparency-dev/tessera/cmd/fsck@$TESSERA_VERSION"
-fi
+# A program in Go, of this module's version, where it isn't yet.
+in_go() {
+    [ -x "$1" ] || GOBIN="$(dirname "$1")" CGO_ENABLED=0 GOFLAGS=-trimpath go install "$2"
+}
+in_go "$PERRON_FSCK" "github.com/transparency-dev/tessera/cmd/fsck@$TESSERA_VERSION"
+in_go "$PERRON_TESSERA_ONESHOT" "github.com/transparency-dev/tessera/cmd/examples/posix-oneshot@$TESSERA_VERSION"
+in_go "$PERRON_LITEWITNESS" "filippo.io/torchwood/cmd/litewitness@$TORCHWOOD_VERSION"

@@ -25,7 +25,7 @@ fuzz() {
 }
 
 # Two at a time.
-targets=(segment tile note receipt entry extract)
+targets=(segment tile note receipt entry extract witness)
 broken=0
 for ((at = 0; at < ${#targets[@]}; at += 2)); do
     pair=("${targets[@]:at:2}")

@@ -90,6 +90,24 @@ pub const WALK_ENTRIES_MAX: usize = 10_000_000;
 /// Most threads that check signatures.
 pub const VERIFY_THREADS_MAX: usize = 16;
 
+/// Most consistency proof lines of a submission to a witness (C2SP tlog-witness).
+pub const SUBMISSION_HASHES_MAX: usize = 63;
+
+/// Longest policy of witnesses in bytes (C2SP tlog-policy).
+pub const POLICY_BYTES_MAX: usize = 64 * 1024;
+
+/// Most logs of a policy; C2SP tlog-policy asks for at least 32 of each.
+pub const POLICY_LOGS_MAX: usize = 256;
+
+/// Most witnesses of a policy.
+pub const POLICY_WITNESSES_MAX: usize = 256;
+
+/// Most groups of a policy.
+pub const POLICY_GROUPS_MAX: usize = 256;
+
+/// Most cosignatures that one judgement by a policy takes.
+pub const POLICY_COSIGNATURES_MAX: usize = 100_000;
+
 /// Largest tree that we read or write, in leaves: keeps every shift and sum
 /// below inside a `u64`.
 pub const TREE_LEAVES_MAX: u64 = 1 << 62;
@@ -108,3 +126,4 @@ const _: () = assert!(BATCH_LEAVES_MAX <= u32::MAX as usize);
 const _: () = assert!(BATCH_ATTACHMENTS_MAX <= u32::MAX as usize);
 const _: () = assert!(PROOF_HASHES_MAX >= 64);
 const _: () = assert!(NAME_BYTES_MAX <= u8::MAX as usize);
+const _: () = assert!(POLICY_LOGS_MAX >= 32 && POLICY_WITNESSES_MAX >= 32 && POLICY_GROUPS_MAX >= 32);

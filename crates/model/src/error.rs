@@ -166,6 +166,12 @@ codes! {
     EvidenceDiffers = "evidence_differs", 15, 500;
     /// A checkpoint shows another history than one kept.
     LogForked = "log_forked", 15, 500;
+    /// A witness holds a longer or another history of our own log.
+    OwnLogForked = "own_log_forked", 15, 500;
+    /// The witnesses that a policy asks for haven't cosigned.
+    QuorumOpen = "quorum_open", 9, 409;
+    /// A proof doesn't lead from the one checkpoint to the other.
+    ProofInvalid = "proof_invalid", 3, 422;
     /// The clock went back.
     ClockJump = "clock_jump", 9, 409;
     /// The peer can't be reached.

@@ -292,7 +292,36 @@ pub const STREAM_CONFIRM_MS: u64 = 2_000;
 pub const STREAM_BYTES_MAX: usize = 256 * 1024;
 /// How long a collector may take nothing, or not answer the end of a channel, in milliseconds.
 pub const STREAM_STALL_MS_MAX: u64 = 30_000;
+/// Witnesses over HTTPS that a configuration names at the most.
+pub const WITNESSES_MAX: usize = 32;
+/// Logs outside of the data space that a configuration names at the most.
+pub const OUTSIDE_LOGS_MAX: usize = 1_000;
+/// Shortest time between two checkpoints that one witness is asked to cosign, in milliseconds.
+pub const WITNESS_ASKED_MS_MIN: u64 = 5_000;
+/// How long a witness has to answer one submission, in milliseconds.
+pub const WITNESS_ANSWER_MS_MAX: u64 = 15_000;
+/// Largest answer of a witness, in bytes: a few cosignature lines.
+pub const WITNESS_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Newest entries that are looked at for a reason to ask a witness, by one look.
+pub const WITNESS_ENTRIES_LOOKED_AT_MAX: u64 = 10_000;
+/// Largest file of certificates of those who may have issued a witness's, in bytes: a system's own
+/// bundle fits.
+pub const WITNESS_CA_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Longest URL of a witness, in bytes.
+pub const WITNESS_URL_BYTES_MAX: usize = 1_024;
+/// Largest submission to our own witness, in bytes: proof lines, and a checkpoint with some
+/// post-quantum signatures.
+pub const SUBMISSION_BYTES_MAX: usize = 128 * 1024;
+/// Connections of the HTTPS listener that are served at a time.
+pub const HTTP_CONNECTIONS_MAX: usize = 256;
+/// Longest life of one of them, in milliseconds: then certificates are looked at again.
+pub const HTTP_CONNECTION_MS_MAX: u64 = 600_000;
+/// Head of a request of HTTP, in bytes.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
 
+// hyper takes no smaller buffer.
+const _: () = assert!(HTTP_HEAD_BYTES_MAX >= 8 * 1024);
+const _: () = assert!(WITNESS_ASKED_MS_MIN < OUTBOX_BACKOFF_MS_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(STATEMENT_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(POLICY_BYTES_MAX < DOCUMENT_BYTES_MAX);

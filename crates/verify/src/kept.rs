@@ -14,6 +14,10 @@ use perron_model::{Error, ErrorCode, ParticipantId, Result, Timestamp};
 use std::collections::VecDeque;
 use std::path::Path;
 
+/// How the name of a file begins whose head a witness over HTTPS cosigned; the fingerprint of its key
+/// follows. No participant's name has a plus.
+const WITNESS_FILE: &str = "vkey+";
+
 /// A head of this log with who has seen it; its log signature verified.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
@@ -45,6 +49,9 @@ pub(crate) struct Heads {
     pub findings: Vec<Finding>,
     /// Cosignatures that were checked.
     pub cosignatures: u64,
+    /// Files of witnesses that no register names: their heads are compared, their lines are a policy's
+    /// to judge.
+    pub unnamed: u64,
     /// Given files and directories without a head of this log.
     pub silent: Vec<String>,
     /// Other organisations whose own log doesn't verify.
@@ -65,6 +72,11 @@ impl<'a> Opener<'a> {
         let witnesses = register.witnesses();
         let cosigners = witnesses.iter().map(|(_, v)| v.clone()).collect();
         Opener { register, origin: &owner.log_origin, keys: log_verifiers(owner), witnesses, cosigners }
+    }
+
+    /// The keys of the log under verification.
+    pub fn log_keys(&self) -> &[Verifier] {
+        &self.keys
     }
 
     fn open(&self, note: &str) -> Result<OpenedCheckpoint, NoteError> {
@@ -94,7 +106,13 @@ impl Heads {
                 Ok(opened) => {
                     let seen = opener.cosigners_of(&opened);
                     self.count(&seen);
-                    if seen.iter().any(|s| s.by == who) {
+                    let witness = who.strip_prefix(WITNESS_FILE);
+                    self.unnamed = self.unnamed.saturating_add(u64::from(witness.is_some()));
+                    let is_theirs = witness.map_or_else(
+                        || seen.iter().any(|s| s.by == who),
+                        |fingerprint| has_line_of(&opened, fingerprint),
+                    );
+                    if is_theirs {
                         self.list.push(Head { label, note, size: opened.checkpoint.size, seen });
                     } else {
                         let detail = format!("no cosignature of `{who}` is on it");
@@ -203,6 +221,12 @@ fn kept_in(view: &LeafView<'_>, origin: &str) -> Option<(u64, Timestamp, String)
 pub(crate) fn read_note(file: &Path) -> Result<Option<String>> {
     let bytes_max = u64::try_from(NOTE_BYTES_MAX).unwrap_or(u64::MAX);
     Ok(read(file, bytes_max)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Whether there is a line by a key of this fingerprint; of the key itself, only its id is known.
+fn has_line_of(opened: &OpenedCheckpoint, fingerprint: &str) -> bool {
+    let is_by = |key_id: u32| fingerprint.get(..8) == Some(format!("{key_id:08x}").as_str());
+    opened.note.signatures.iter().any(|line| is_by(line.key_id))
 }
 
 fn unusable(label: String, error: &NoteError) -> Finding {

@@ -14,6 +14,7 @@ mod jws;
 mod kept;
 pub mod limits;
 mod parties;
+mod policy;
 mod reading;
 mod receipt;
 mod reconcile;
@@ -25,7 +26,8 @@ pub mod words;
 
 pub use extract::{ExtractReport, OpenedExtract, open_extract, read_extract};
 pub use parties::Cosigned;
+pub use policy::read_policy;
 pub use receipt::{Ended, ReceiptReport, read_receipt, verify_receipt};
 pub use reconcile::{Difference, DifferenceKind, Reconciled, reconcile};
-pub use report::{Authority, AuthoritySource, Finding, KeptHead, Report};
+pub use report::{Authority, AuthoritySource, Finding, Judged, JudgedWitness, KeptHead, Report};
 pub use verify::{Options, Visit, verify, verify_visiting, verify_with};

@@ -8,7 +8,7 @@ use perron_model::ErrorCode;
 use perron_model::participant::PublicKey;
 use perron_verify::words::{Lang, Phrase, word};
 use perron_verify::{AuthoritySource, Finding, Options, Reconciled, Report};
-use perron_verify::{read_extract, read_receipt, reconcile, verify_receipt, verify_with};
+use perron_verify::{read_extract, read_policy, read_receipt, reconcile, verify_receipt, verify_with};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -43,6 +43,9 @@ struct Args {
     /// The authority's register key (43 characters of base64url) instead of the directory's own
     #[arg(long, value_name = "KEY", allow_hyphen_values = true, value_parser = |text: &str| PublicKey::try_from(text.to_owned()).map_err(|e| e.detail))]
     authority: Option<PublicKey>,
+    /// Policy of witnesses (C2SP tlog-policy) by which the log is called final, or isn't
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["receipt", "extract"])]
+    policy: Option<PathBuf>,
     /// Print the report as JSON, in English
     #[arg(long)]
     json: bool,
@@ -67,10 +70,14 @@ fn main() -> ExitCode {
         return extracts(file, authority, &args);
     }
     let dir = args.dir.clone().unwrap_or_default();
-    match verify_with(&dir, &Options { against: args.against.clone(), authority: args.authority }) {
+    let policy = args.policy.as_deref().map(read_policy).transpose();
+    let options = |policy| Options { against: args.against.clone(), authority: args.authority, policy };
+    match policy.and_then(|policy| verify_with(&dir, &options(policy))) {
         Ok(report) => {
             let text = if args.json { json(&report) } else { in_words(&report, args.lang) };
-            printed(&text, report.is_ok())
+            // Whoever asks for a policy's word has it refused unless the log is final.
+            let is_final = report.policy.as_ref().is_none_or(|judged| judged.is_final);
+            printed(&text, report.is_ok() && is_final)
         }
         Err(error) => failed("error.usage", &error, args.lang, EXIT_USAGE),
     }

@@ -41,6 +41,9 @@ pub struct Report {
     pub checkpoints_compared: u64,
     /// The largest head that each other organisation has seen.
     pub kept: Vec<KeptHead>,
+    /// What a policy of witnesses says, where one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Judged>,
     /// Exactly what may be said of the directory.
     pub statements: Vec<String>,
     /// What the given files can't show.
@@ -93,6 +96,34 @@ pub struct Finding {
     pub detail: String,
     #[serde(skip)]
     pub(crate) known: FindingKind,
+}
+
+/// What a policy of witnesses (C2SP tlog-policy) says of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Judged {
+    /// `met`; `none` where it asks for nobody; `open` where its quorum cosigned nothing that agrees
+    /// with a log that verifies; `another-log` where it isn't about this one.
+    pub quorum: &'static str,
+    /// Is the log final up to `size`?
+    #[serde(rename = "final")]
+    pub is_final: bool,
+    /// Entries up to which it is.
+    pub size: Option<u64>,
+    /// When the last one needed signed, by its clock (RFC 3339).
+    pub at: Option<String>,
+    /// The policy's witnesses, in its order.
+    pub witnesses: Vec<JudgedWitness>,
+}
+
+/// A witness of a policy, and the largest head that it cosigned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JudgedWitness {
+    /// Its name in the policy.
+    pub name: String,
+    /// Entries that its head covers.
+    pub size: Option<u64>,
+    /// When it signed it, by its clock (RFC 3339).
+    pub at: Option<String>,
 }
 
 /// A head of this log as another organisation has seen it.

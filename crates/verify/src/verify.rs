@@ -2,12 +2,13 @@
 
 use crate::directory::{Whose, authority_key, register_bytes, whose};
 use crate::kept::{Head, Heads, Opener, Seen};
+use crate::policy;
 use crate::reading::{Read, Reading, check_kept_files};
 use crate::register::{Register, log_verifiers};
-use crate::report::{Authority, AuthoritySource, KeptHead, Report, of_file};
+use crate::report::{Authority, AuthoritySource, Judged, KeptHead, Report, of_file};
 use crate::words::{Part, Phrase};
 use perron_log::merkle::empty_root;
-use perron_log::{FindingKind, LeafView, Outcome, VerifyError, VerifyOptions};
+use perron_log::{FindingKind, LeafView, Outcome, Policy, VerifyError, VerifyOptions};
 use perron_model::participant::{Participant, PublicKey};
 use perron_model::{Error, ErrorCode, Result};
 use std::collections::{BTreeMap, HashSet};
@@ -20,6 +21,8 @@ pub struct Options {
     pub against: Vec<PathBuf>,
     /// The authority's register key; the directory's own where there is none.
     pub authority: Option<PublicKey>,
+    /// The policy of witnesses by which the log is called final; without one, nothing is.
+    pub policy: Option<Policy>,
 }
 
 /// Who looks at the entries while they are verified.
@@ -32,7 +35,7 @@ pub type Visit<'a> = dyn FnMut(&LeafView<'_>) + 'a;
 /// Where nothing can be said: no directory of an organisation, or a file that can't be read. What
 /// is wrong with the directory is in the report.
 pub fn verify(directory: &Path, against: &[PathBuf]) -> Result<Report> {
-    verify_with(directory, &Options { against: against.to_vec(), authority: None })
+    verify_with(directory, &Options { against: against.to_vec(), ..Options::default() })
 }
 
 /// As [`verify`], by the options given.
@@ -91,6 +94,7 @@ fn empty(whose: &Whose, key: PublicKey, from: AuthoritySource) -> Report {
         signatures: BTreeMap::new(),
         checkpoints_compared: 0,
         kept: Vec::new(),
+        policy: None,
         statements: Vec::new(),
         not_shown: Vec::new(),
         said: Vec::new(),
@@ -168,14 +172,20 @@ fn verify_log(
     };
     let read = reading.finish();
     let is_complete = log.is_complete;
-    take_log(report, log, &heads.list);
+    let agreeing = take_log(report, log, &heads.list);
     take_read(directory, register, report, read, is_complete)?;
+    if let Some(policy) = &options.policy {
+        let (judged, findings) = policy::judge(policy, &agreeing, &opener, report.size, report.is_ok());
+        findings.into_iter().for_each(|finding| report.add(finding));
+        report.policy = Some(judged);
+    }
     conclude(report, &heads);
     Ok(())
 }
 
-/// Takes over what the log's own verification found; heads that it contradicts lose their say.
-fn take_log(report: &mut Report, log: perron_log::Report, heads: &[Head]) {
+/// Takes over what the log's own verification found; heads that it contradicts lose their say. Gives
+/// those that agree with it.
+fn take_log<'a>(report: &mut Report, log: perron_log::Report, heads: &'a [Head]) -> Vec<&'a Head> {
     let mut contradicted: HashSet<usize> = HashSet::new();
     for mut finding in log.findings {
         if let Some(head) = finding.path.strip_prefix("kept ").and_then(|n| n.parse::<usize>().ok()) {
@@ -193,7 +203,9 @@ fn take_log(report: &mut Report, log: perron_log::Report, heads: &[Head]) {
     report.count_signatures("checkpoint", log.signatures_checked);
     let agreeing =
         heads.iter().enumerate().filter(|(at, h)| !contradicted.contains(at) && h.size > 0 && h.size <= log.size);
-    report.kept = newest_by(agreeing.map(|(_, h)| h));
+    let agreeing: Vec<&Head> = agreeing.map(|(_, h)| h).collect();
+    report.kept = newest_by(agreeing.iter().copied());
+    agreeing
 }
 
 /// The largest head of each who saw any; of two of one size the one whose time is signed.
@@ -273,11 +285,17 @@ fn conclude(report: &mut Report, heads: &Heads) {
         if let Some(quorum) = quorum(&report.kept, &report.participant) {
             report.say(quorum);
         }
+        if let Some(judged) = report.policy.clone() {
+            say_judged(report, judged);
+        }
     } else {
         report.say(Phrase::new("said.nothing", Vec::new()));
     }
     if report.kept.is_empty() {
         report.leave_unsaid(Phrase::new("unsaid.alone", Vec::new()));
+    }
+    if heads.unnamed > 0 && report.policy.is_none() {
+        report.leave_unsaid(Phrase::new("unsaid.unnamed", vec![heads.unnamed.into()]));
     }
     for silent in &heads.silent {
         report.leave_unsaid(Phrase::new("unsaid.nothing_given", vec![silent.as_str().into()]));
@@ -287,6 +305,20 @@ fn conclude(report: &mut Report, heads: &Heads) {
     }
     for key in ["unsaid.later", "unsaid.reads", "unsaid.replay", "unsaid.streams", "unsaid.key_time"] {
         report.leave_unsaid(Phrase::new(key, Vec::new()));
+    }
+}
+
+/// What a policy says, exactly.
+fn say_judged(report: &mut Report, judged: Judged) {
+    match (judged.quorum, judged.size, judged.at) {
+        ("met", Some(size), Some(at)) => {
+            let by = judged.witnesses.into_iter().filter(|w| w.size.is_some_and(|seen| seen >= size));
+            let names = by.map(|w| w.name).collect();
+            report.say(Phrase::new("said.final", vec![size.saturating_sub(1).into(), at.into(), Part::Names(names)]));
+        }
+        ("none", ..) => report.say(Phrase::new("said.final_unasked", Vec::new())),
+        ("another-log", ..) => report.leave_unsaid(Phrase::new("unsaid.final_another", Vec::new())),
+        _ => report.leave_unsaid(Phrase::new("unsaid.final", Vec::new())),
     }
 }
 

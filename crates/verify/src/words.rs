@@ -129,6 +129,16 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
         "{0} ont vu une seule et même histoire jusqu'à l'entrée {1} le {2}.",
     ),
     (
+        "said.final",
+        "Final up to entry {0} at {1}, by the quorum of the policy: {2}. Later entries are the owner's word.",
+        "Définitif jusqu'à l'entrée {0} le {1}, par le quorum de la politique : {2}. Les entrées suivantes n'engagent que la parole du détenteur.",
+    ),
+    (
+        "said.final_unasked",
+        "Final as it is: the policy asks for no witness.",
+        "Définitif tel quel : la politique ne demande aucun témoin.",
+    ),
+    (
         "said.nothing",
         "Nothing may be said for this directory before its findings are explained.",
         "Rien ne peut être dit en faveur de ce répertoire avant que les constats soient expliqués.",
@@ -137,6 +147,21 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
         "unsaid.alone",
         "Whether the owner rewrote the log: nobody else's checkpoint of it was among the files.",
         "Si le détenteur a réécrit le journal : aucun jalon gardé par un tiers ne figurait parmi les fichiers.",
+    ),
+    (
+        "unsaid.final",
+        "That it is final: the quorum of the policy has cosigned nothing of it.",
+        "Qu'il soit définitif : le quorum de la politique n'en a rien cosigné.",
+    ),
+    (
+        "unsaid.final_another",
+        "That it is final: the policy is about other logs.",
+        "Qu'il soit définitif : la politique porte sur d'autres journaux.",
+    ),
+    (
+        "unsaid.unnamed",
+        "Who cosigned {0} heads: no register names these witnesses; a policy does (--policy).",
+        "Qui a cosigné {0} jalons : aucun registre ne nomme ces témoins ; une politique le fait (--policy).",
     ),
     (
         "unsaid.nothing_given",

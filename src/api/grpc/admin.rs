@@ -13,6 +13,7 @@ use crate::connector::catalogue::blocking;
 use crate::connector::state::{Approval, Negotiation};
 use crate::connector::streaming::Stream;
 use crate::connector::users::{Credential, User, UserRole};
+use crate::connector::witnessing::Asked;
 use crate::connector::{FolderScope, Node, Question};
 use crate::export::Format;
 use crate::settings::Listen;
@@ -31,6 +32,7 @@ use perron_model::{AgreementId, DatasetId, Digest, Error, ErrorCode, Participant
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::{Request, Response};
@@ -136,6 +138,8 @@ pub enum Command {
     AuditExportPage { entry: u64, from: u64 },
     /// Agreements that the export is about.
     AuditExportAgreements { entry: u64, after: usize },
+    /// Who cosigned the log, how far, when.
+    AuditWitnesses {},
     /// Exchanges checkpoints with a participant now.
     AuditExchange { with: ParticipantId },
     /// Enrols a participant (authority).
@@ -188,6 +192,7 @@ impl Command {
             | Command::AuditExtractPage { .. }
             | Command::AuditFolder { .. }
             | Command::AuditEvidence { .. }
+            | Command::AuditWitnesses {}
             | Command::AuditExchange { .. } => "audit.read",
             Command::AuditExport { .. } | Command::AuditExportPage { .. } | Command::AuditExportAgreements { .. } => {
                 "audit.export"
@@ -208,8 +213,12 @@ pub struct Admin {
     pub owner: u32,
     /// Addresses that the process listens on.
     pub listen: Listen,
+    /// Where the log and the witness are served over HTTPS, if they are.
+    pub http: Option<SocketAddr>,
     /// The stream of the log's entries, where the configuration names a collector.
     pub stream: Option<Arc<Stream>>,
+    /// The witnesses that are asked for cosignatures.
+    pub asked: Arc<Asked>,
 }
 
 #[tonic::async_trait]
@@ -309,6 +318,10 @@ impl Admin {
             Command::AuditExportAgreements { entry, after } => {
                 node.export_agreements(actor, entry, after).await.and_then(to_json)
             }
+            Command::AuditWitnesses {} => {
+                let (node, asked) = (node.clone(), self.asked.clone());
+                blocking(move || node.witness_report(&asked)).await
+            }
             Command::AuditExchange { with } => node.exchange_heads(&with).await.map(|()| json!({})),
             Command::AuthorityEnrol { request } => {
                 let answer = self.authority()?.enrol(&request, node.now())?;
@@ -342,6 +355,10 @@ impl Admin {
     fn status(&self) -> Result<Json> {
         let reader = self.node.ledger().reader();
         let (version, until, age) = self.node.register_age();
+        let mut listen = to_json(&self.listen)?;
+        if let (Some(addresses), Some(http)) = (listen.as_object_mut(), self.http) {
+            addresses.insert("http".to_owned(), to_json(http)?);
+        }
         Ok(json!({
             "participant": self.node.me(),
             "origin": self.node.ledger().origin(),
@@ -350,9 +367,10 @@ impl Admin {
             "scrubbed": self.node.scrubbed(),
             "register": {"version": version, "use_before": until, "age": age},
             "newest": self.node.newest_entry()?,
-            "listen": self.listen,
+            "listen": listen,
             "authority": self.authority.is_some(),
             "stream": self.stream.as_ref().map(|stream| stream.status(reader.size())),
+            "witnesses": self.asked.status(),
             "version": env!("CARGO_PKG_VERSION"),
         }))
     }

@@ -88,6 +88,12 @@ pub enum AuditVerb {
         #[command(flatten)]
         export: Box<ExportArgs>,
     },
+    /// Who cosigned this log: how far, when, how far that is behind; and whether it is final by the
+    /// policy of the configuration.
+    Witnesses {
+        #[command(flatten)]
+        dir: Dir,
+    },
     /// Exchanges checkpoints with a participant now.
     Exchange {
         #[command(flatten)]

@@ -4,7 +4,8 @@ use super::{Finding, Process, Seen, seen};
 use crate::cli::client::SOCKET;
 use crate::cli::init::{self, CA, CERTIFICATE};
 use crate::connector::authority::REGISTER_FILE;
-use crate::connector::witness::Kept;
+use crate::connector::witness::{Kept, outside_logs};
+use crate::connector::witnessing::read_policy;
 use crate::ledger::{SystemClock, free_bytes};
 use crate::settings::Config;
 use crate::store::Store;
@@ -12,6 +13,7 @@ use crate::trust::collector::Collector;
 use crate::trust::keys::KeySet;
 use crate::trust::register::VerifiedRegister;
 use crate::trust::tls::{TlsIdentity, install_provider};
+use crate::trust::witnesses::WitnessAddress;
 use perron_gate::Clock;
 use perron_log::{Layout, Log, LogSettings, OsFiles, Signer, Survey};
 use perron_model::entry::Entry;
@@ -57,6 +59,7 @@ pub fn all(directory: &Path, process: &Process, findings: &mut Vec<Finding>) {
     ports(&config, process, findings);
     socket(directory, process, findings);
     stream(directory, &config, process, findings);
+    witnesses(directory, &config, process, findings);
 }
 
 fn take<T>(
@@ -259,7 +262,12 @@ fn disk(directory: &Path, findings: &mut Vec<Finding>) {
 fn ports(config: &Config, process: &Process, findings: &mut Vec<Finding>) {
     const CHECK: &str = "ports";
     let listen = &config.listen;
-    let wanted = [("peers", Some(listen.peers)), ("flight", listen.flight), ("flight_tls", listen.flight_tls)];
+    let wanted = [
+        ("peers", Some(listen.peers)),
+        ("flight", listen.flight),
+        ("flight_tls", listen.flight_tls),
+        ("http", config.http.as_ref().map(|http| http.listen)),
+    ];
     for (name, address) in wanted {
         let Process::Running(status) = process else {
             if let Some(address) = address {
@@ -334,5 +342,34 @@ fn stream(directory: &Path, config: &Config, process: &Process, findings: &mut V
             Finding::warning(CHECK, "stream_waits", seen("stream_waits", facts))
         }
         None => Finding::fine(CHECK, seen("stream_running", [address, behind])),
+    });
+}
+
+/// The witnesses that are asked, and the policy: their configuration as a start would read it;
+/// running, what keeps one of them from cosigning.
+fn witnesses(directory: &Path, config: &Config, process: &Process, findings: &mut Vec<Finding>) {
+    const CHECK: &str = "witnesses";
+    if config.witness.is_empty() && config.witness_policy.is_none() && config.http.is_none() {
+        return;
+    }
+    let logs = config.http.as_ref().map_or(&[][..], |http| http.log.as_slice());
+    let usable = WitnessAddress::load_all(directory, &directory.join("trust").join(CA), &config.witness)
+        .and_then(|_| outside_logs(logs))
+        .and_then(|_| config.witness_policy.as_ref().map(|file| read_policy(directory, file)).transpose());
+    if let Err(error) = usable {
+        return findings.push(Finding::error(CHECK, error));
+    }
+    let told = match process {
+        Process::Running(status) => status.get("witnesses").and_then(Json::as_array),
+        _ => None,
+    };
+    let detail = |witness: &Json| Some(witness.get("trouble")?.get("detail")?.as_str()?.to_owned());
+    let troubles: Vec<String> = told.into_iter().flatten().filter_map(detail).collect();
+    let count = ("count", config.witness.len().to_string());
+    findings.push(if troubles.is_empty() {
+        Finding::fine(CHECK, seen("witnesses", [count]))
+    } else {
+        let facts = [count, ("detail", troubles.join("; "))];
+        Finding::warning(CHECK, "witness_waits", seen("witnesses_wait", facts))
     });
 }

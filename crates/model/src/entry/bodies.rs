@@ -429,6 +429,10 @@ pub struct CheckpointKept {
     /// Its root.
     #[n(2)]
     pub root: Digest,
+    /// Verifier key by which it was checked (C2SP signed-note), for a log that the register doesn't
+    /// know and the configuration names.
+    #[n(3)]
+    pub key: Option<String>,
 }
 
 /// See [`super::Body::StaffRefusal`].

@@ -8,17 +8,19 @@ use crate::limits::FILES_MAX;
 use crate::register::{Register, log_verifiers};
 use crate::report::of_file;
 use perron_log::note::NoteError;
-use perron_log::{Checkpoint, Finding, FindingKind};
+use perron_log::{Checkpoint, Finding, FindingKind, Hash, KeyKind, Verifier};
 use perron_model::entry::{AttachmentKind, CheckpointKept};
 use perron_model::{Digest, Result};
 use std::collections::HashMap;
 use std::path::Path;
 
 /// The newest checkpoint of another log, as this log's entries tell of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeptHere {
     size: u64,
     root: Digest,
+    /// Its key, of a log that the register doesn't know.
+    key: Option<String>,
 }
 
 impl Reading<'_> {
@@ -26,9 +28,9 @@ impl Reading<'_> {
         match attached.take(AttachmentKind::Checkpoint) {
             Some(bytes) => {
                 self.count_signature("checkpoint");
-                match opened(self.register, &body.origin, &String::from_utf8_lossy(bytes)) {
+                match opened(self.register, &body.origin, body.key.as_deref(), &String::from_utf8_lossy(bytes)) {
                     Ok(head) => {
-                        let fits = head == KeptHere { size: body.size, root: body.root };
+                        let fits = (head.size, head.root) == (body.size, body.root);
                         self.require(
                             fits,
                             FindingKind::DocumentBytes,
@@ -44,8 +46,8 @@ impl Reading<'_> {
             self.beyond = self.beyond.saturating_add(1);
             return;
         }
-        let now = KeptHere { size: body.size, root: body.root };
-        let newest = self.kept.entry(body.origin.clone()).or_insert(now);
+        let now = KeptHere { size: body.size, root: body.root, key: body.key.clone() };
+        let newest = self.kept.entry(body.origin.clone()).or_insert_with(|| now.clone());
         let forked = newest.size == now.size && newest.root != now.root;
         // Two that were kept at once may be logged in either order: the larger one counts.
         if newest.size < now.size {
@@ -55,16 +57,36 @@ impl Reading<'_> {
     }
 }
 
-fn opened(register: &Register, origin: &str, note: &str) -> std::result::Result<KeptHere, (FindingKind, String)> {
-    let owner = register
-        .owner_of(origin)
-        .ok_or_else(|| (FindingKind::Signature, format!("the register knows no log `{origin}`")))?;
-    match Checkpoint::open(note, origin, &log_verifiers(owner), &[]) {
-        Ok(opened) => Ok(KeptHere { size: opened.checkpoint.size, root: Digest::from_bytes(opened.checkpoint.root.0) }),
+/// A checkpoint as its log signed it. A log that the register doesn't know is opened by the key that
+/// the entry names: whoever kept it says by which they did, and nobody else is bound by it.
+fn opened(
+    register: &Register,
+    origin: &str,
+    key: Option<&str>,
+    note: &str,
+) -> std::result::Result<KeptHere, (FindingKind, String)> {
+    let refused = |detail: String| (FindingKind::Signature, detail);
+    let keys = match (register.owner_of(origin), key) {
+        (Some(owner), None) => log_verifiers(owner),
+        (None, Some(key)) => {
+            let verifier = Verifier::parse_vkey(key).map_err(|e| refused(e.to_string()))?;
+            if verifier.kind() != KeyKind::Ed25519 {
+                return Err(refused("it is by a key of another kind than a log's".to_owned()));
+            }
+            vec![verifier]
+        }
+        (Some(_), Some(_)) => return Err(refused(format!("the register has the keys of `{origin}`"))),
+        (None, None) => return Err(refused(format!("the register knows no log `{origin}`"))),
+    };
+    match Checkpoint::open(note, origin, &keys, &[]) {
+        Ok(opened) => {
+            let Checkpoint { size, root, .. } = opened.checkpoint;
+            Ok(KeptHere { size, root: Digest::from_bytes(root.0), key: key.map(str::to_owned) })
+        }
         Err(error @ (NoteError::Malformed(_) | NoteError::NotACheckpoint(_) | NoteError::OtherOrigin { .. })) => {
             Err((FindingKind::DocumentBytes, error.to_string()))
         }
-        Err(error) => Err((FindingKind::Signature, error.to_string())),
+        Err(error) => Err(refused(error.to_string())),
     }
 }
 
@@ -95,7 +117,7 @@ pub(crate) fn check_kept_files(
         let Some(note) = read_note(&folder.join(&name))? else { continue };
         let path = format!("trust/kept/{name}");
         let origin = note.lines().next().unwrap_or_default().to_owned();
-        if file_name(&origin) != name {
+        if file_name(register, &origin) != name {
             files.findings.push(of_file(
                 FindingKind::DocumentBytes,
                 path,
@@ -103,9 +125,17 @@ pub(crate) fn check_kept_files(
             ));
             continue;
         }
+        let told_of = told.get(&origin);
+        let key = told_of.and_then(|told| told.key.as_deref());
+        if told_of.is_none() && register.owner_of(&origin).is_none() {
+            // A crash lay between file and entry, which would name the key.
+            files.ahead.push(origin.clone());
+            there.push(origin);
+            continue;
+        }
         files.signatures = files.signatures.saturating_add(1);
-        match opened(register, &origin, &note) {
-            Ok(head) => files.compare(path, &origin, head, told.get(&origin)),
+        match opened(register, &origin, key, &note) {
+            Ok(head) => files.compare(path, &origin, &head, told_of),
             Err((kind, detail)) => files.findings.push(of_file(kind, path, detail)),
         }
         there.push(origin);
@@ -113,14 +143,14 @@ pub(crate) fn check_kept_files(
     let mut missing: Vec<&String> = told.keys().filter(|origin| !there.contains(origin)).collect();
     missing.sort_unstable();
     for origin in missing {
-        let path = format!("trust/kept/{}", file_name(origin));
+        let path = format!("trust/kept/{}", file_name(register, origin));
         files.findings.push(of_file(FindingKind::MissingFile, path, "a checkpoint that the log tells of is not there"));
     }
     Ok(files)
 }
 
 impl KeptFiles {
-    fn compare(&mut self, path: String, origin: &str, head: KeptHere, told: Option<&KeptHere>) {
+    fn compare(&mut self, path: String, origin: &str, head: &KeptHere, told: Option<&KeptHere>) {
         let told_size = told.map_or(0, |t| t.size);
         if head.size < told_size {
             let detail = format!("it covers {} entries, the log tells of one of {told_size}", head.size);
@@ -133,6 +163,11 @@ impl KeptFiles {
     }
 }
 
-fn file_name(origin: &str) -> String {
-    format!("{}.checkpoint", origin.replace('/', "_"))
+/// A log outside of the data space chooses its origin, so its file is named by the origin's digest.
+fn file_name(register: &Register, origin: &str) -> String {
+    if register.owner_of(origin).is_some() {
+        format!("{}.checkpoint", origin.replace('/', "_"))
+    } else {
+        format!("outside+{}.checkpoint", Hash::of(origin.as_bytes()))
+    }
 }

@@ -35,6 +35,29 @@ fn exit_codes_and_words() {
 }
 
 #[test]
+fn a_policy_that_is_not_met_is_no_success() {
+    let world = World::new(2);
+    let ville = text(&world.dir("ville"));
+    let file = world.root.path().join("policy");
+    let of = |policy: &str, arguments: &[&str]| {
+        std::fs::write(&file, policy).unwrap();
+        let output = run(&[&[ville.as_str(), "--policy", &text(&file)], arguments].concat());
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let inter = world.inter.cosigner().verifier().to_vkey();
+    let policy = format!("witness inter {inter}\nquorum inter\n");
+    let (code, words) = of(&policy, &[]);
+    assert!(code == Some(1) && words.contains("the quorum of the policy has cosigned nothing"), "{words}");
+    world.cosign(&world.inter, &world.notes[3], 1_790_000_100);
+    let (code, words) = of(&policy, &["--lang", "fr"]);
+    assert!(code == Some(0) && words.contains("Définitif jusqu'à l'entrée"), "{words}");
+    let (code, json) = of(&policy, &["--json"]);
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &report["policy"]["final"], &report["policy"]["quorum"]), (Some(0), &true.into(), &"met".into()));
+    assert_eq!(of("quorum somebody\n", &[]).0, Some(64), "a policy that can't be read is no policy");
+}
+
+#[test]
 fn what_it_cant_use_is_a_usage_error() {
     let world = World::new(1);
     let ville = text(&world.dir("ville"));

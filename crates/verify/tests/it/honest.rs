@@ -74,11 +74,11 @@ fn a_partners_directory_brings_all_heads_that_it_kept() {
 fn the_authoritys_key_can_come_from_elsewhere() {
     let world = World::new(1);
     let right = Some(crate::support::public(&crate::support::authority()));
-    let options = Options { against: vec![], authority: right };
+    let options = Options { authority: right, ..Options::default() };
     let report = verify_with(&world.dir("ville"), &options).unwrap();
     assert!(report.is_ok() && report.authority.from == AuthoritySource::Given);
     let wrong = Some(crate::support::public(&crate::support::key(9, perron_model::participant::KeyUse::Register)));
-    let report = verify_with(&world.dir("ville"), &Options { against: vec![], authority: wrong }).unwrap();
+    let report = verify_with(&world.dir("ville"), &Options { authority: wrong, ..Options::default() }).unwrap();
     assert_eq!((report.kinds(), report.size), (vec!["document-signature"], 0));
     assert_eq!(report.statements, ["Nothing may be said for this directory before its findings are explained."]);
 }

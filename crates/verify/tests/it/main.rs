@@ -6,6 +6,7 @@ mod honest;
 mod kept;
 mod notices;
 mod page;
+mod policy;
 mod receipts;
 mod second;
 mod semantics;

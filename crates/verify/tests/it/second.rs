@@ -8,7 +8,7 @@ use std::process::Command;
 /// As [`perron_verify::verify`], with a second opinion.
 pub fn verify(dir: &Path, against: &[PathBuf]) -> perron_model::Result<Report> {
     let report = perron_verify::verify(dir, against);
-    compare(dir, &Options { against: against.to_vec(), authority: None }, report.as_ref().ok());
+    compare(dir, &Options { against: against.to_vec(), ..Options::default() }, report.as_ref().ok());
     report
 }
 

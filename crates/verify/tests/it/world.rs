@@ -224,7 +224,12 @@ pub fn administer(book: &mut Book) {
 
 pub fn keep(book: &mut Book, note: &str) {
     let head = checkpoint_of(note);
-    let body = entry::CheckpointKept { origin: head.origin, size: head.size, root: Digest::from_bytes(head.root.0) };
+    let body = entry::CheckpointKept {
+        origin: head.origin,
+        size: head.size,
+        root: Digest::from_bytes(head.root.0),
+        key: None,
+    };
     book.push(Body::CheckpointKept(body), None, vec![(AttachmentKind::Checkpoint, note.as_bytes().to_vec())]);
 }
 

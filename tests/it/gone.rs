@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 fn a_query_ends_with_who_asked_while_it_gives_nothing() {
     let world = World::new();
     let agreement = world.agree("2099-01-01T00:00:00Z");
-    // Pairs for a minute and more, within a statement's memory, and no row of them.
-    let many = vec!["SELECT n FROM releves"; 20].join(" UNION ALL ");
+    // Pairs for long, within a statement's memory, and no row of them.
+    let many = vec!["SELECT n FROM releves"; 15].join(" UNION ALL ");
     let long = format!("SELECT count(*) FROM ({many}) x, ({many}) y WHERE x.n + y.n < 0");
     let mut asking = Command::new(env!("CARGO_BIN_EXE_perron"))
         .args(["query", "--dir", &world.path(CONSUMER), "--agreement", &agreement, "--purpose", PURPOSE, &long])

@@ -82,7 +82,7 @@ impl Provider {
         let Provider { directory, state, index } = self;
         state.store.flush().unwrap();
         drop(state);
-        let state = State::open(Store::open(directory.path()).unwrap()).unwrap();
+        let state = State::open(Store::open_again(directory.path())).unwrap();
         Provider { directory, state, index }
     }
 

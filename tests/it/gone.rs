@@ -26,7 +26,7 @@ fn a_query_ends_with_who_asked_while_it_gives_nothing() {
     asking.wait().unwrap();
     wait_until("its end is in the log", || of_kind("outcome").is_some());
     let ended = of_kind("outcome").unwrap();
-    assert_eq!(ended["facts"]["status"], "CutByConsumer", "{ended}");
+    assert_eq!(ended["facts"]["status"], "NothingLeft", "{ended}");
     // The other side knows it too, and nothing is left open.
     wait_until("the consumer has its end", || world.entries(CONSUMER).iter().any(|e| e["kind"] == "received"));
     world.query(&agreement, "SELECT count(*) FROM releves").unwrap();

@@ -1,29 +1,13 @@
 //! A slice of the attacks, against a connector that runs.
 
-use serde_json::Value as Json;
-use std::path::Path;
-use std::process::Command;
+mod support;
+
+use support::{PERRON, run};
 
 #[test]
 fn the_endpoint_teaches_no_more_than_the_table_as_a_file() {
-    let bench = Path::new(env!("CARGO_BIN_EXE_perron-bench"));
-    let perron = bench.with_file_name("perron");
-    assert!(perron.is_file(), "perron isn't built: cargo build --workspace --bins");
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let report = folder.path().join("attacks.json");
-    let out = Command::new(bench)
-        .args(["attacks", "--tries", "20", "--seed", "7", "--perron"])
-        .arg(&perron)
-        .arg("--dir")
-        .arg(folder.path().join("run"))
-        .arg("--json")
-        .arg(&report)
-        .output()
-        .unwrap();
-    let told = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success(), "{told}");
+    let (told, report, _) = run(&["attacks", "--tries", "20", "--seed", "7", "--perron", PERRON]);
     println!("{told}");
-    let report: Json = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
     let report = &report["report"];
     let learned = report["learned"].as_array().unwrap();
     let names: Vec<&str> = learned.iter().map(|l| l["attack"].as_str().unwrap()).collect();

@@ -1,8 +1,9 @@
 //! The load program works and every figure is produced. No goal is asked of this profile.
 
+mod support;
+
 use serde_json::Value as Json;
-use std::path::Path;
-use std::process::Command;
+use support::{PERRON, run};
 
 /// Figures that a run has to give, in this order.
 const FIGURES: &[&str] = &[
@@ -32,26 +33,8 @@ fn list<'a>(value: &'a Json, name: &str) -> &'a [Json] {
 
 #[test]
 fn every_figure_is_produced() {
-    let bench = Path::new(env!("CARGO_BIN_EXE_perron-bench"));
-    let perron = bench.with_file_name("perron");
-    assert!(perron.is_file(), "perron isn't built: cargo build --workspace --bins");
-    // Beside the build rather than in the system's folder for temporary files, which may be memory.
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let report = folder.path().join("report.json");
-    let out = Command::new(bench)
-        .args(["run", "--quick", "--commit", "a test", "--perron"])
-        .arg(&perron)
-        .arg("--dir")
-        .arg(folder.path().join("run"))
-        .arg("--data")
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo"))
-        .arg("--json")
-        .arg(&report)
-        .output()
-        .unwrap();
-    let told = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success(), "{told}");
-    let report: Json = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../demo");
+    let (_, report, folder) = run(&["run", "--quick", "--commit", "a test", "--perron", PERRON, "--data", demo]);
     let conditions = report.get("conditions").unwrap();
     for name in ["commit", "durability", "disk", "kernel"] {
         assert!(!text(conditions, name).is_empty(), "{name}: {conditions}");

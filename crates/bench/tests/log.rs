@@ -1,31 +1,15 @@
 //! The figures of the log are produced. No goal is asked of this profile.
 
-use serde_json::Value as Json;
-use std::path::Path;
-use std::process::Command;
+mod support;
+
+use support::{PERRON, run};
 
 const FIGURES: [&str; 7] =
     ["log-appends", "log-appends-bare", "log-leaf", "log-verification", "log-growth", "log-proofs", "log-auditor"];
 
 #[test]
 fn every_figure_of_the_log_is_produced() {
-    let bench = Path::new(env!("CARGO_BIN_EXE_perron-bench"));
-    let perron = bench.with_file_name("perron");
-    assert!(perron.is_file(), "perron isn't built: cargo build --workspace --bins");
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let report = folder.path().join("log.json");
-    let out = Command::new(bench)
-        .args(["log", "--quick", "--commit", "a test", "--perron"])
-        .arg(&perron)
-        .arg("--dir")
-        .arg(folder.path().join("run"))
-        .arg("--json")
-        .arg(&report)
-        .output()
-        .unwrap();
-    let told = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success(), "{told}");
-    let report: Json = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    let (_, report, folder) = run(&["log", "--quick", "--commit", "a test", "--perron", PERRON]);
     let figures = report["figures"].as_array().unwrap();
     assert_eq!(figures.iter().map(|f| f["figure"].as_str().unwrap()).collect::<Vec<_>>(), FIGURES);
     for line in figures.iter().flat_map(|f| f["lines"].as_array().unwrap()) {

@@ -21,6 +21,7 @@ use crate::tile::{FULL_WIDTH, TileKind, TileName, encode_hashes, kinds, push_ent
 /// A look through the log, a step at a time; after its end it begins again.
 pub struct Scrub {
     shared: Arc<Shared>,
+    origin: String,
     place: Place,
 }
 
@@ -53,7 +54,8 @@ impl LogReader {
     /// Begins a slow look at everything that is durable.
     #[must_use]
     pub fn scrub(&self) -> Scrub {
-        Scrub { shared: self.shared.clone(), place: Place::default() }
+        let origin = self.shared.read().checkpoint.origin.clone();
+        Scrub { shared: self.shared.clone(), origin, place: Place::default() }
     }
 }
 
@@ -107,7 +109,7 @@ impl Scrub {
             let head = RecordHead::parse(head).map_err(|error| damaged(error.to_string()))?;
             let whole = window.slice(offset, head.record_bytes()).map_err(LogError::io(&segment.path))?;
             let record = Record::parse(whole).map_err(|error| damaged(error.to_string()))?;
-            let full = self.place.record(&record, &self.shared.read().checkpoint.origin).map_err(damaged)?;
+            let full = self.place.record(&record, &self.origin).map_err(damaged)?;
             for tile in full {
                 self.leaf_tile(tile, &segment.path, offset, step)?;
             }
@@ -125,7 +127,7 @@ impl Scrub {
             && header.first_leaf == place.frontier.size()
             && header.first_leaf == segment.first_leaf
             && header.previous == place.previous
-            && header.origin == self.shared.read().checkpoint.origin;
+            && header.origin == self.origin;
         if !follows {
             return Err(damaged("it does not follow the segment before"));
         }

@@ -101,7 +101,7 @@ async fn answered(node: Arc<Node>, who: Option<ParticipantId>, request: Request<
             Err(Error::new(ErrorCode::NotFound, "there is nothing at this path"))
         }
         _ if head.method != Method::GET => return answers::other_method("GET"),
-        "/checkpoint" => checkpoint(&node, who.as_ref(), &head.headers),
+        "/checkpoint" => checkpoint(&node, who.as_ref(), &head.headers).await,
         _ => tile(node, who.as_ref(), path, &head.headers).await,
     };
     answer.unwrap_or_else(|error| answers::error(&error))
@@ -132,24 +132,21 @@ async fn whole(body: Incoming) -> Result<bytes::Bytes> {
 }
 
 /// C2SP tlog-tiles, `checkpoint`.
-fn checkpoint(node: &Node, who: Option<&ParticipantId>, headers: &HeaderMap) -> Result<Answer> {
-    require_reader(node, who, headers)?;
+async fn checkpoint(node: &Node, who: Option<&ParticipantId>, headers: &HeaderMap) -> Result<Answer> {
+    require_reader(node, who, headers).await?;
     Ok(answers::checkpoint(node.ledger().reader().last_note()))
 }
 
 /// C2SP tlog-tiles, `tile/<L>/<N>[.p/<W>]` and `tile/entries/<N>[.p/<W>]`.
 async fn tile(node: Arc<Node>, who: Option<&ParticipantId>, path: &str, headers: &HeaderMap) -> Result<Answer> {
     let unknown = || Error::new(ErrorCode::NotFound, "the log has no such tile");
-    let auditor = match require_reader(&node, who, headers)? {
-        Reader::Auditor(user) => Some(user),
-        Reader::Participant => None,
-    };
+    let reader = require_reader(&node, who, headers).await?;
     let name = path.strip_prefix("/tile/").and_then(TileName::parse).ok_or_else(unknown)?;
     if name.kind == TileKind::Entries {
-        let user = auditor.ok_or_else(|| {
-            Error::new(ErrorCode::RoleMissing, "entries are given to this organisation's auditors alone")
-        })?;
-        node.note_tile_look(&user).await?;
+        match reader {
+            Reader::Auditor(user) => node.note_tile_look(&user).await?,
+            Reader::Participant(who) => return Err(node.refuse_entries(&who, path)),
+        }
     }
     // Nothing beyond the durable mark: the reader refuses.
     let bytes = blocking(move || {
@@ -164,17 +161,17 @@ async fn tile(node: Arc<Node>, who: Option<&ParticipantId>, path: &str, headers:
 /// Who may read of the log.
 enum Reader {
     /// A participant in force, by its certificate.
-    Participant,
+    Participant(ParticipantId),
     /// An auditor of this organisation, by their token.
     Auditor(Box<User>),
 }
 
-fn require_reader(node: &Node, who: Option<&ParticipantId>, headers: &HeaderMap) -> Result<Reader> {
+async fn require_reader(node: &Node, who: Option<&ParticipantId>, headers: &HeaderMap) -> Result<Reader> {
     if let Some(value) = headers.get(AUTHORIZATION) {
         let token = value.to_str().ok().and_then(|v| v.strip_prefix("Bearer "));
         let token = token.ok_or_else(|| Error::new(ErrorCode::Unauthenticated, "a bearer token is needed"))?;
         let user = node.user(&Credential::Token(Digest::of(token.as_bytes())))?;
-        node.require_auditor(&user)?;
+        node.require_auditor(&user).await?;
         return Ok(Reader::Auditor(Box::new(user)));
     }
     let who = who.ok_or_else(|| {
@@ -182,5 +179,5 @@ fn require_reader(node: &Node, who: Option<&ParticipantId>, headers: &HeaderMap)
         Error::new(ErrorCode::Unauthenticated, detail)
     })?;
     node.require_member(who)?;
-    Ok(Reader::Participant)
+    Ok(Reader::Participant(who.clone()))
 }

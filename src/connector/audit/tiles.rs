@@ -1,8 +1,8 @@
 //! Who may read the log by its tiles, and what is noted of it.
 
 use crate::connector::node::Node;
-use crate::connector::users::{User, UserRole};
-use perron_model::{Error, ErrorCode, ParticipantId, Result, canonical};
+use crate::connector::users::User;
+use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, canonical};
 use serde_json::json;
 use std::sync::PoisonError;
 
@@ -17,12 +17,17 @@ impl Node {
         self.in_force(who).map(drop)
     }
 
-    /// Refuses a user who isn't an auditor.
-    pub fn require_auditor(&self, user: &User) -> Result<()> {
-        if user.roles.contains(&UserRole::Auditor) {
-            return Ok(());
-        }
-        Err(Error::new(ErrorCode::RoleMissing, "the log is read by auditors alone"))
+    /// Refuses a user who may not read the log, as any other way of reading it does: by the policy
+    /// `staff`, and with an entry.
+    pub async fn require_auditor(&self, user: &User) -> Result<()> {
+        self.require_staff(user, "audit.read", None).await
+    }
+
+    /// Entries are refused to a participant; how often one asked for them is counted in the log.
+    pub fn refuse_entries(&self, who: &ParticipantId, path: &str) -> Error {
+        let code = ErrorCode::RoleMissing;
+        perron_gate::Ledger::summarise(&self.ledger, who, code, Digest::of(path.as_bytes()), self.now());
+        Error::new(code, "entries are given to this organisation's auditors alone")
     }
 
     /// That a user reads entries by tiles is an entry of the log, durable before they get any; one an
@@ -32,7 +37,6 @@ impl Node {
         if self.tile_looks.lock().unwrap_or_else(PoisonError::into_inner).contains(&look) {
             return Ok(());
         }
-        self.require_staff(user, "audit.read", None).await?;
         let document = json!({"size": self.ledger.reader().size()});
         self.administer(TILES, &self.pseudonym_of(user)?, canonical::to_bytes(&document)?).await?;
         let mut looks = self.tile_looks.lock().unwrap_or_else(PoisonError::into_inner);

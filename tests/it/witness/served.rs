@@ -218,11 +218,22 @@ fn the_log_is_read_by_those_entitled() {
         opened.checkpoint
     });
     assert_eq!(entries("audit.tiles"), 1, "one look an hour of a user is an entry");
+    // Who was refused is in the log: a user by an entry each time, a participant in a sum.
+    let of_kind = |world: &World, kind: &str| -> Vec<Json> {
+        world.entries(PROVIDER).into_iter().filter(|e| e["kind"] == kind).collect()
+    };
+    let refused = of_kind(&world, "staff-refusal");
+    assert_eq!(refused.len(), 3, "{refused:#?}");
+    assert!(refused.iter().all(|e| e["facts"]["action"] == "audit.read"), "{refused:#?}");
     // A participant that is suspended reads nothing more.
     world.of(AUTHORITY, &["authority", "suspend"], &[CONSUMER]).unwrap();
     wait_until("the register is followed", || runtime().block_on(partner.get("/checkpoint", None)).status == 403);
     world.stop(PROVIDER);
     world.verify(PROVIDER);
+    world.start(PROVIDER);
+    let sums = of_kind(&world, "refusal-summary");
+    let is_ours = |e: &&Json| e["facts"]["peer"] == CONSUMER && e["facts"]["reason"] == "role_missing";
+    assert_eq!(sums.iter().filter(is_ours).count(), 1, "{sums:#?}");
     assert!(head.size > 0);
 }
 

@@ -1,697 +1,450 @@
 #!/usr/bin/env python3
-"""Verifies an organisation's directory, or a copy of it, independently of `perron-verify`.
+"""Verifies an organisation's directory, or a copy of it; shares no code with `perron-verify`, and comes to its verdict.
 
     tools/verify.py DIR [--against NOTE_OR_DIR]... [--authority KEY]
 
-Needs Python 3.11 and the package `cryptography`. It shares no code with Perron. What it reads is told in
-docs/reference/evidence.md; what it finds has the names of docs/reference/findings.md.
-Exit code: 0 nothing is wrong, 1 something is, 2 there is nothing to verify.
+Needs Python 3.11, the package `cryptography`, and docs/reference beside it: it reads entries by entry.cddl, all else as
+evidence.md tells. It prints findings of findings.md, each with the line here whose rule doesn't hold.
+Exit code: 0 nothing is wrong, 1 something is, 2 nothing can be verified.
 """
-import argparse, base64, calendar, hashlib, json, pathlib, struct, time, tomllib
+import argparse, base64, contextlib, functools, hashlib, io, json, pathlib, re, struct, sys, tomllib
+from datetime import datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-sha = lambda b: hashlib.sha256(b).digest()
-MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, struct.error)
-DOC, SIG, OTHER = "document-bytes", "document-signature", "another log's"
+# Of entry.cddl and documents.cddl (RFC 8610) the lines of maps; `number: type, ; name, what it binds, repeats: words`.
+HERE = pathlib.Path(__file__).parents[1] / "docs/reference"
+CDDL, JSON = (HERE / "entry.cddl").read_text(), (HERE / "documents.cddl").read_text()
+LINE = r"^  (\? )?(\d+): (.+?), *; (\w+)(?: of attachment (\d+))?(?: = (\d+)\.([\w.]+))?:"
+maps = lambda text, line: {name: re.findall(line, fields, re.M)
+                           for name, fields in re.findall(r"^([a-z-]+) = \{(.*?)^\}", text, re.M | re.S)}
+MAPS, FORMS = maps(CDDL, LINE), maps(JSON, r"^  (\? )?(\w+): (.+?),")
+NAMED = dict(re.findall(r"^([a-z-]+) = ([^{\n].*?)(?: *;.*)?$", JSON, re.M))
+KINDS, CHAINED = re.findall(r"\[(\d+), \[([a-z-]+)\]\]", CDDL), re.findall(r"^([a-z-]+) = .*; in the chain", CDDL, re.M)
+STEPS = {(*step, state) for *step, states in re.findall(r"^; (\w+) (\w+): (\w+) after (.+)", CDDL, re.M)
+         for state in states.split(", ")}
+RANGES = {"uint": range(2**64), "time": range(253402300800000), "status": range(6), "1": range(1, 2)}
+SIZES, PLAIN, FOUND, P = {"digest": 32, "bytes .size 16": 16}, b"+/", [], 2**255 - 19
+SMALL = 0, 1, P - 1, (y := 0x5fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826), P - y
+NOTE = r"([^\n]+)\n(0|[1-9][0-9]*)\n([^\n]+)\n((?:[^\n]+\n)*)\n((?:— [^\s+\x7f-\x9f]{1,255} \S+\n)+)"
+PROOF = r"c2sp\.org/tlog-proof@v1\n(?:extra \S*\n)?index (0|[1-9][0-9]*)((?:\n\S+)*)\n\n(.*)"
+class Broken(Exception): "A rule that doesn't hold: as what that is found, if the rule says so, and the rule's line."
+class Record(SimpleNamespace): __getattr__ = lambda self, name: None  # what isn't said is None
+def must(holds=True, **others):  # others by what they are found as, with _ for -
+    for kind, holds in {"": holds, **others}.items():
+        if not holds: raise Broken(kind.replace("_", "-"), sys._getframe(1).f_lineno)
+def sure(value, holds): return must(holds) or value
+@contextlib.contextmanager
+def found(kind, where=None):  # as what a broken rule in here is found; told if there is a place, as what the rule says
+    try: yield
+    except Exception as error:
+        rule = error.args[-1] if error.args else repr(error)
+        if not where: raise Broken(kind, rule) from error
+        FOUND.append((isinstance(error, Broken) and error.args[0] or kind, where, rule))
 
+# Encodings, each in its one canonical spelling. Digests are read as base64url, times as RFC 3339.
+def sha(raw): return hashlib.sha256(raw).digest()
+def digest(raw): return b64(sha(raw))
+def b64(raw, alt=b"-_"): return base64.b64encode(raw, alt).decode().rstrip("=" if alt == b"-_" else "")
+def unb64(text, alt=b"-_"):
+    return sure(raw := base64.b64decode(text + "=" * (-len(text) % 4), alt), b64(raw, alt) == text)
+def stamp(ms): return (datetime(1970, 1, 1) + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds") + "Z"
+def jcs(value):  # RFC 8785
+    if isinstance(value, list): return "[" + ",".join(map(jcs, value)) + "]"
+    if isinstance(value, Record):
+        names = sorted(vars(value), key=lambda name: name.encode("utf-16-be"))
+        return "{" + ",".join(f"{jcs(name)}:{jcs(getattr(value, name))}" for name in names) + "}"
+    if type(value) not in (int, float): return json.dumps(value, ensure_ascii=False)
+    text = repr(float(value)).removesuffix(".0")
+    return format(Decimal(text), "f") if not value or 1e-6 <= abs(value) < 1e21 else text.replace("e-0", "e-")
+def canonical(raw, form):
+    said = json.loads(raw, object_hook=lambda fields: Record(**fields))
+    return sure(said, jcs(said).encode() == raw and fits(said, form))
+def fits(said, form):  # is it of this form in documents.cddl?
+    if form in NAMED: return fits(said, NAMED[form])
+    if " / " in form: return any(fits(said, one) for one in form.split(" / "))
+    if form[:3] == "[* ": return type(said) is list and all(fits(one, form[3:-1]) for one in said)
+    if form in ("any", "bool"): return form == "any" or type(said) is bool
+    if form == "uint": return type(said) is int and said >= 0
+    if form in FORMS:
+        left = dict(vars(said)) if type(said) is Record else {"": said}
+        fit = all(fits(left.pop(name), of) if name in left else optional for optional, name, of in FORMS[form])
+        return fit and not left
+    text, least, most = re.fullmatch(r'(?:tstr)?(?: .regexp )?(?:"(.*)")?(?: .size \((\d+)..(\d+)\))?', form).groups()
+    in_size = not most or type(said) is str and int(least) <= len(said.encode()) <= int(most)
+    return type(said) is str and in_size and re.fullmatch(text or "(?s:.*)", said) is not None
+def take(source, size): return sure(raw := source.read(size), len(raw) == size)
+def number(source, size): return int.from_bytes(take(source, size))
+def head(source, major):  # RFC 8949, 4.2.1: the number at the beginning of an item, in its shortest form
+    n = sure(first := number(source, 1), first >> 5 == major) & 31
+    return n if n < 24 else sure(more := number(source, 1 << n - 24), more >= (24, 2**8, 2**16, 2**32)[n - 24])
+def item(source, type_):  # the next one, of a type in entry.cddl
+    if type_ in RANGES: return sure(n := head(source, 0), n in RANGES[type_])
+    if type_ in SIZES: return b64(take(source, sure(n := head(source, 2), n == SIZES[type_])))
+    if type_ == "bool": return {0xf4: False, 0xf5: True}[number(source, 1)]
+    if type_ == "tstr": return take(source, head(source, 3)).decode()
+    if type_ == "[* tstr]": return [item(source, "tstr") for _ in range(head(source, 4))]
+    if type_ == "{* tstr => digest}":
+        names = [(item(source, "tstr"), item(source, "digest"))[0] for _ in range(head(source, 5))]
+        return must(names == sorted({*names}, key=lambda name: (len(name.encode()), name)))
+    if type_ == "body":
+        kind = dict(KINDS)[str(must(head(source, 4) == 2) or head(source, 0))]
+        return kind, must(head(source, 4) == 1) or item(source, kind)
+    left, said = head(source, 5), {}
+    for optional, place, field, name, *_ in MAPS[type_]:
+        there = left and source.getvalue()[source.tell()] == int(place) and source.read(1)
+        said[name], left = item(source, field) if there else must(optional), left - bool(there)
+    return sure(Record(**said), left == 0)
+def entry_of(leaf):
+    with found("entry-encoding"):
+        entry = item(source := io.BytesIO(leaf), "entry")
+        (entry.kind, entry.body), entry.hash = sure(entry.body, not source.read()), b64(leaf_hash(leaf))
+        return entry
 
-class Bad(Exception):
-    pass
+# Signatures.
+def verify(key, message, signature):  # Ed25519 (RFC 8032), neither key nor commitment of small order
+    for y in (int.from_bytes(point, "little") % 2**255 for point in (unb64(key), signature[:32])):
+        must(y < P and y not in SMALL)
+    Ed25519PublicKey.from_public_bytes(unb64(key)).verify(signature, message)
+def signed(protected, payload, signature, typ, keys):  # RFC 7515, RFC 7638, RFC 8037: by the key that its header names
+    kid = lambda key: digest(f'{{"crv":"Ed25519","kty":"OKP","x":"{key}"}}'.encode())
+    by = {b64(f'{{"alg":"EdDSA","kid":"{kid(key)}","typ":"perron-{typ}+jws"}}'.encode()): key for key in keys}
+    verify(by[protected], f"{protected}.{payload}".encode(), unb64(signature))
+def compact(text, typ, keys_for):  # what it says, named by its digest
+    with found("document-signature"):
+        (protected, payload, signature), said = text.split("."), canonical(unb64(text.split(".")[1]), typ)
+        signed(protected, payload, signature, typ, keys_for(said))
+        return Record(**vars(said), name=digest(unb64(payload)))
+def keys_of(parties, use, *times):  # in force at one of these times, or at any
+    lives = lambda key: not times or any(getattr(key, "from") <= time < (key.until or "A") for time in times)
+    return [key.key for party in parties for key in party.keys if key.use == use and lives(key)]
+def print_of(name, key, kind=b"\1"): return sha(name.encode() + b"\n" + kind + unb64(key))
+def lines_of(name, keys, kind=b"\1"): return {(name, print_of(name, key, kind)[:4]): key for key in keys}
+def log_keys(parties, origin): return lines_of(origin, keys_of([p for p in parties if p.log_origin == origin], "log"))
+def note_of(text, origin, keys, witnesses={}):  # C2SP signed-note, tlog-checkpoint, tlog-cosignature
+    with found("encoding"):
+        name, size, root, more, rows = re.fullmatch(NOTE, text).groups()
+        rows = [row.split(" ")[1:] for row in rows.split("\n")[:-1]]
+        rows = [((by, unb64(blob, PLAIN)[:4]), unb64(blob, PLAIN)[4:]) for by, blob in rows]
+        must(len(unb64(root, PLAIN)) == 32 and int(size) <= 2**62 and min(text.replace("\n", " ")) >= " ")
+    with found("signature"):
+        body = must(name == origin and any(by in keys for by, _ in rows)) or text[:text.rindex("\n\n") + 1].encode()
+        for by, signature in rows:
+            if by in keys: verify(keys[by], body, signature)
+            time = f"cosignature/v1\ntime {int.from_bytes(signature[:8])}\n".encode()
+            if by in witnesses: verify(witnesses[by], time + body, signature[8:])
+    return Record(size=int(size), root=b64(unb64(root, PLAIN)), more=more, by=[by for by, _ in rows])
 
-
-FOUND = []
-
-
-def find(kind, detail="", *, where): FOUND.append((kind, where, detail))
-
-
-def crc32c(data):
-    crc = 2**32 - 1
-    for byte in data:
-        crc ^= byte
-        for _ in range(8): crc = crc >> 1 ^ 0x82F63B78 * (crc & 1)
-    return crc ^ 2**32 - 1
-
-
-def need(holds, kind, detail=""):
-    if not holds: raise Bad(kind, detail)
-
-
-# --- encodings, each in its one canonical spelling ---
-def unb64(text, chars=b"-_", kind=DOC):
-    url = chars == b"-_"
-    try: raw = base64.b64decode(text.encode() + b"=" * (-len(text) % 4 if url else 0), chars, True)
-    except ValueError: raise Bad(kind, "not base64") from None
-    again = base64.b64encode(raw, chars).decode()
-    need((again.rstrip("=") if url else again) == text, kind, "not canonical base64")
-    return raw
-
-
-b64u = lambda raw: base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def jcs(v):  # RFC 8785
-    if isinstance(v, dict):
-        names = sorted(v, key=lambda n: n.encode("utf-16-be"))
-        return "{" + ",".join(json.dumps(n, ensure_ascii=False) + ":" + jcs(v[n]) for n in names) + "}"
-    if isinstance(v, list): return "[" + ",".join(map(jcs, v)) + "]"
-    return repr(v).replace("e-0", "e-") if isinstance(v, float) else json.dumps(v, ensure_ascii=False)
-
-
-def canonical(raw, kind=DOC):
-    try: value = json.loads(raw)
-    except (ValueError, RecursionError): raise Bad(kind, "not JSON") from None
-    need(jcs(value).encode() == raw, kind, "not canonical JSON")
-    return value
-
-
-def cbor(raw, at=0):  # RFC 8949: one item; entry_of encodes it again and compares
-    major, n, at = raw[at] >> 5, raw[at] & 31, at + 1
-    if major == 7: return {20: False, 21: True}[n], at
-    if n >= 24:
-        size = {24: 1, 25: 2, 26: 4, 27: 8}[n]
-        n, at = int.from_bytes(raw[at:at + size]), at + size
-    if major < 2: return (-1 - n if major else n), at
-    if major < 4: return (raw[at:at + n] if major == 2 else raw[at:at + n].decode()), at + n
-    items = []
-    for _ in range({4: n, 5: 2 * n}[major]):
-        item, at = cbor(raw, at)
-        items.append(item)
-    return (items if major == 4 else dict(zip(items[::2], items[1::2]))), at
-
-
-def uncbor(v):  # RFC 8949, 4.2.1
-    def head(major, n):
-        size = 0 if n < 24 else next(s for s in (1, 2, 4, 8) if n < 1 << 8 * s)
-        return bytes([major << 5 | 23 + size.bit_length()]) + n.to_bytes(size) if size else bytes([major << 5 | n])
-    if v is True or v is False: return b"\xf5" if v else b"\xf4"
-    if isinstance(v, int): return head(0, v) if v >= 0 else head(1, -1 - v)
-    if isinstance(v, bytes): return head(2, len(v)) + v
-    if isinstance(v, str): return head(3, len(v.encode())) + v.encode()
-    if isinstance(v, list): return head(4, len(v)) + b"".join(map(uncbor, v))
-    return head(5, len(v)) + b"".join(k + x for k, x in sorted((uncbor(k), uncbor(v[k])) for k in v))
-
-
-# Bodies of entries: their fields from 0. t text, d digest, u number, i time, b truth, l texts, m digests by name,
-# s status; `?` may be absent. Those with `*` stand in an agreement's chain.
-BODIES = {1: ("start", "t t m t?"), 2: ("stop", "t"), 3: ("recovery", "u u d l"), 4: ("clock-jump", "i i"),
-          10: ("negotiation", "t t t t t t d t?"), 11: ("agreement*", "d d t t t t t d? u? u?"),
-          12: ("notice*", "d d t t t t t t?"), 20: ("intent*", "d t t t"),
-          21: ("decision", "d b l l d d d? u u t t t? t d? u? u?"), 22: ("outcome*", "d s t? u u u u d u u?"),
-          23: ("received*", "d d? d? u u d t? d?"), 24: ("release*", "t d d u u u? u? u?"),
-          25: ("schema-grant*", "t u"), 26: ("plan-refusal*", "t t t? d"), 30: ("refusal-summary", "t t u u d"),
-          31: ("checkpoint-kept", "t u d t?"), 32: ("staff-refusal", "t t t t?"), 33: ("extract*", "t t"), 40: ("administration", "t t d"),
-          41: ("register-seen", "u d")}
-FITS = {"t": lambda v: isinstance(v, str), "d": lambda v: isinstance(v, bytes), "b": lambda v: isinstance(v, bool),
-        "u": lambda v: type(v) is int and v >= 0, "i": lambda v: type(v) is int and 0 <= v < 253402300800000,
-        "l": lambda v: all(isinstance(t, str) for t in v), "s": lambda v: v in range(6), "x": lambda v: len(v[1]) == 1,
-        "m": lambda v: all(isinstance(k, str) and isinstance(d, bytes) for k, d in v.items()),
-        "p": lambda v: fields(v, "d u d?")}
-
-
-def fields(value, spec):
-    types = spec.split()
-    fits = lambda n, t: FITS[t[0]](value[n]) if n in value else t[-1] == "?"
-    need(set(value) <= set(range(len(types))) and all(map(fits, range(99), types)), "entry-encoding", "fields")
-    return [value.get(n) for n in range(len(types))]
-
-
-def entry_of(leaf):  # (index, time, leaf before, chain, trace), kind, body
-    try:
-        value, end = cbor(leaf)
-        need(end == len(leaf) and uncbor(value) == leaf and value[0] == 1, "entry-encoding", "not canonical")
-        outer = fields(value, "u u i d? d p? d? l? t? x")
-        name, spec = BODIES[outer[9][0]]
-        chain = outer[5] and fields(outer[5], "d u d?")
-        return (outer[1], outer[2], outer[3], chain, outer[6]), name, fields(outer[9][1][0], spec)
-    except MALFORMED: raise Bad("entry-encoding", "not an entry") from None
-
-
-# --- signatures: Ed25519; neither key nor commitment of small order ---
-P, SMALL = 2**255 - 19, (0, 1, 2**255 - 20,
-    2707385501144840649318225287225658788936804267575313519463743609750303021402,
-    55188659117513257062467267217118295137698188065244968500265048394206261417927)
-
-
-def signed_by(key, message, signature, kind):
-    weak = lambda b: (y := int.from_bytes(b, "little") & 2**255 - 1) >= P or y in SMALL
-    try:
-        need(not weak(key) and not weak(signature[:32]), kind, "of small order")
-        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
-    except Bad: raise
-    except Exception: raise Bad(kind, "a signature doesn't verify") from None
-
-
-def jws(protected, payload, signature, typ, key_for):
-    start, end = '{"alg":"EdDSA","kid":"', f'","typ":"{typ}"}}'
-    header = unb64(protected, kind=SIG).decode(errors="replace")
-    need(header.startswith(start) and header.endswith(end), SIG, f"not the header of a {typ}")
-    key = key_for(header[len(start):-len(end)])
-    need(key, SIG, "not by a key in force")
-    signed_by(key, f"{protected}.{payload}".encode(), unb64(signature, kind=SIG), SIG)
-    return unb64(payload, kind=SIG)
-
-
-def compact(text, typ, key_for):
-    need(text.count(".") == 2, SIG, "a compact JWS has three parts")
-    return canonical(jws(*text.split("."), typ, key_for), SIG)
-
-
-thumb = lambda key: b64u(sha(b'{"crv":"Ed25519","kty":"OKP","x":"%s"}' % b64u(key).encode()))
-millis = lambda t: calendar.timegm(time.strptime(t[:19], "%Y-%m-%dT%H:%M:%S")) * 1000 + int(t[20:23])
-alone = lambda key: lambda kid: key if thumb(key) == kid else None
-keys = lambda who, use: [unb64(k["key"]) for k in who["keys"] if k["use"] == use]
-
-
-def in_force(who, use, *times):  # the key of a thumbprint that one of them had at one of these times
-    lives = lambda k, t: millis(k["from"]) <= t < millis(k.get("until", "9999-12-31T00:00:00.000Z"))
-    held = [unb64(k["key"]) for w in who for k in w["keys"] if k["use"] == use and any(lives(k, t) for t in times)]
-    return lambda kid: next((k for k in held if thumb(k) == kid), None)
-
-
-def vkey_of(text):  # C2SP signed-note: name and key of a verifier key of type 0x01
-    name, number, blob = (text.split("+", 2) + ["", ""])[:3]
-    raw = unb64(blob, b"+/", "signature")
-    need(name and len(raw) == 33 and raw[0] == 1 and sha(name.encode() + b"\n" + raw)[:4].hex() == number, "signature", "not a log's key")
-    return name, raw[1:]
-
-
-def note_of(text, origin, log_keys, strict=False, by=None):  # C2SP tlog-checkpoint: size, root, message, lines
-    body, _, lines = text.rpartition("\n\n")
-    rows, message = body.split("\n"), (body + "\n").encode()
-    need(rows[0] and len(rows) > 2 and all(rows) and lines[-1:] == "\n" and min(body.replace("\n", "")) >= " ",
-         "encoding", "not a checkpoint")
-    need(rows[0] == origin, "signature", OTHER)
-    need(rows[1].isdecimal() and rows[1].isascii() and str(int(rows[1])) == rows[1], "encoding", "not a size")
-    size, root, signatures = int(rows[1]), unb64(rows[2], b"+/", "encoding"), []
-    for line in lines[:-1].split("\n"):
-        need(line.startswith("— ") and line.count(" ") == 2, "encoding", "not a signature line")
-        blob = unb64(line.split(" ")[2], b"+/", "encoding")
-        signatures.append((line.split(" ")[1], blob[:4], blob[4:]))
-    by = by or origin
-    ours = {(by, sha(by.encode() + b"\n\1" + k)[:4]): k for k in log_keys}
-    mine = [s for s in signatures if s[:2] in ours]
-    need(mine and (not strict or len({s[:2] for s in mine}) == len(signatures)), "signature", "unknown lines")
-    for name, number, signature in mine: signed_by(ours[name, number], message, signature, "signature")
-    return size, root, message, signatures
-
-
-# --- the tree (RFC 6962, RFC 9162) ---
-leaf_hash = lambda leaf: sha(b"\0" + leaf)
-node = lambda a, b: sha(b"\1" + a + b)
-
-
-def root_of(stack):  # of the roots of the perfect subtrees
-    root = stack[-1] if stack else sha(b"")
-    for left in stack[-2::-1]: root = node(left, root)
-    return root
-
-
-def proven(receipt, leaf, who):  # C2SP tlog-proof: the leaf is in a tree that its owner signed
-    rows, note = receipt.partition("\n\n")[::2]
-    rows = rows.split("\n")
-    size, root = note_of(note, who["log_origin"], keys(who, "log"))[:2]
-    need(rows[0] == "c2sp.org/tlog-proof@v1", DOC, "not a proof")
-    rows = [r for r in rows[1:] if not r.startswith("extra ")]
-    index, last, r = int(rows[0].removeprefix("index ")), size - 1, leaf_hash(leaf)
-    need(index < size, SIG, "not in the tree")
-    for p in (unb64(row, b"+/") for row in rows[1:]):
-        need(last, SIG, "a proof too long")
-        if index & 1 or index == last:
-            r = node(p, r)
-            while not index & 1 and index: index, last = index >> 1, last >> 1
-        else: r = node(r, p)
-        index, last = index >> 1, last >> 1
-    need(last == 0 and r == root, SIG, "a proof doesn't hold")
-    return entry_of(leaf)
-
-
-def tiles_of(leaves, row):  # C2SP tlog-tiles: the files of a tree, by their path
-    name = lambda n: "".join(f"x{n // 1000 ** i % 1000:03}/" for i in range((len(str(n)) - 1) // 3, 0, -1)) + f"{n % 1000:03}"
-    part = lambda kind, i, left: f"tile/{kind}/{name(i // 256)}" + (f".p/{left}" if left < 256 else "")
-    cut = lambda kind, items: {part(kind, i, len(items) - i): b"".join(items[i:i + 256]) for i in range(0, len(items), 256)}
-    tiles, level = cut("entries", [len(leaf).to_bytes(2) + leaf for leaf in leaves]), 0
+# The tree (RFC 6962, RFC 9162) and its files.
+def leaf_hash(leaf): return sha(b"\0" + leaf)
+def node(left, right): return sha(b"\1" + left + right)
+def grown(perfect, size, new):  # the roots of a tree's perfect subtrees, the largest first, with one leaf more
+    while size & 1: perfect, new, size = perfect[:-1], node(perfect[-1], new), size >> 1
+    return [*perfect, new]
+def root_of(perfect): return b64(functools.reduce(lambda right, left: node(left, right), perfect[::-1] or [sha(b"")]))
+def climb(new, index, size, path):  # the root of a tree of this size in which a leaf has this path
+    if size == 1: return sure(new, not path)
+    if index < (left := 1 << (size - 1).bit_length() - 1): return node(climb(new, index, left, path[:-1]), path[-1])
+    return node(path[-1], climb(new, index - left, size - left, path[:-1]))
+def opened(parties, leaf, proof):  # C2SP tlog-proof: an entry in a tree that its owner signed
+    with found("document-signature"):
+        index, path, note = re.fullmatch(PROOF, proof, re.S).groups()
+        tree = note_of(note, origin := note.split("\n")[0], log_keys(parties, origin))
+        root = climb(leaf_hash(unb64(leaf)), int(index), tree.size, [unb64(text, PLAIN) for text in path.split()])
+        return sure(entry_of(unb64(leaf)), b64(root) == tree.root and int(index) < tree.size)
+def tiles_of(leaves):  # C2SP tlog-tiles: the files of a tree, by their paths
+    tiles, row, levels = {}, [*map(leaf_hash, leaves)], {"entries": [len(leaf).to_bytes(2) + leaf for leaf in leaves]}
     while row:
-        tiles |= cut(level, row)
-        for _ in range(8): row = [node(row[i], row[i + 1]) for i in range(0, len(row) - 1, 2)]
-        level += 1
+        levels[len(levels) - 1] = row
+        for _ in range(8): row = [node(*row[at:at + 2]) for at in range(0, len(row) - 1, 2)]
+    for level, first in [(level, first) for level in levels for first in range(0, len(levels[level]), 256)]:
+        tile, (*thousands, last) = levels[level][first:first + 256], f"{first // 256:,}".split(",")
+        place = "".join(f"x{part:0>3}/" for part in thousands) + f"{last:0>3}" + f".p/{len(tile)}" * (len(tile) < 256)
+        tiles[f"tile/{level}/{place}"] = b"".join(tile)
     return tiles
 
+# The files of a log.
+def crc32c(data, crc=2**32 - 1):
+    for bit in (byte >> place & 1 for byte in data for place in range(8)): crc = crc >> 1 ^ 0x82F63B78 * (crc & 1 ^ bit)
+    return crc ^ 2**32 - 1
+def records(path):  # of a segment: all but the trailer, and the digest in it
+    with path.open("rb") as file:
+        while start := file.read(12):
+            raw = start + take(file, int.from_bytes(start[8:]) - 48)
+            yield raw, sure(sha(raw), take(file, 36) == sha(raw) + start[8:])
+def batches(folder, origin, keys):  # leaves with what is attached to each, the note, whose lines it has
+    size, batch, seal, known = 0, 0, bytes(32), {print_of(origin, key) for key in keys.values()}
+    for segment, path in enumerate(sorted(folder.glob("segment/" + "[0-9]" * 20))):
+        raw, sealed = next(stream := records(path), None)
+        start = struct.pack(">HQQQQ32sB", 1, int(origin.split("/")[2]), segment, size, size, seal, len(origin))
+        named = [raw[at:at + 32] for at in range(13 + len(start) + len(origin), len(raw), 32)]
+        start = b"PERRONsg" + raw[8:12] + start + origin.encode() + bytes([len(named)])
+        must(raw == start + b"".join(named) and 0 < len(named) < 5 and path.name == f"{size:020}")
+        seal = must(signature=known.issuperset(named)) or sealed
+        for raw, sealed in stream:
+            *at, count, attachments, before, crc = struct.unpack(">8s4xQQII32sI", take(source := io.BytesIO(raw), 72))
+            must(count and (*at, before, crc) == (b"PERRONba", batch, size, seal, crc32c(raw[:68])))
+            bound, last = [(take(source, number(source, 2)), []) for _ in range(count)], 0
+            for kind, leaf, length in (struct.unpack(">HII", take(source, 10)) for _ in range(attachments)):
+                bound[leaf][1].append((kind, take(source, length)))
+                last = sure(leaf, leaf >= last)
+            yield bound, source.read().decode(), [(origin, mark[:4]) for mark in named]
+            size, batch, seal = size + count, batch + 1, sealed
+def compare(folder, due, kind, whole, there):  # the bytes that are due as files, and no other file
+    for at in {*due, *there}:
+        with found(kind, folder / at):
+            must(missing_file=at in there, stray_file=at in due or not whole)
+            must(at not in due or not there[at].is_symlink() and there[at].read_bytes() == due[at])
+def entries_of(log, folder, party, seen):  # each leaf with what is attached; then all other files, and what others saw
+    origin, keys = party.log_origin, log_keys([party], party.log_origin)
+    perfect, leaves, notes, roots = [], [], {}, {0: root_of([])}
+    with found("segment-bytes", folder / "segment"):
+        for bound, text, named in batches(folder, origin, keys):
+            for leaf, attached in bound:
+                yield leaf, attached
+                perfect, _ = grown(perfect, len(leaves), leaf_hash(leaf)), leaves.append(leaf)
+                roots[len(leaves)] = root_of(perfect)
+            with found("tree-root", f"{folder}/segment, batch {len(notes)}"):
+                note, notes[len(leaves)] = note_of(text, origin, keys), text.encode()
+                must((note.size, note.root, note.more) == (len(leaves), root_of(perfect), ""),
+                     signature=note.by == named)
+        log.whole = True
+    for size, root, where in seen:
+        with found("rewrite", where): must(roots.get(size, root) == root, older_state=size in roots or not log.whole)
+    there = {str(file.relative_to(folder)): file for file in folder.rglob("*")}
+    there = {at: file for at, file in there.items()
+             if file.is_symlink() or not file.is_dir() and not re.fullmatch("segment/[0-9]{20}", at)}
+    with found("encoding", folder / "checkpoint"):
+        if not there: return
+        note = note_of((there.get("checkpoint") or must(missing_file=False)).read_bytes().decode(), origin, keys)
+        must(signature=len({*note.by} & {*keys}) == len(note.by), truncated=note.size in roots or not log.whole,
+             rewrite=note.size in notes or note.size not in roots)
+        if note.size in notes:
+            compare(folder, tiles_of(leaves[:note.size]) | {"checkpoint": notes[note.size]}, "tile-bytes", True, there)
 
-class Log:
-    """The files under `log/`: every byte of them, the tree, and what each entry binds."""
-    def __init__(self, folder, origin, log_keys, kept, take):
-        self.stack, self.leaves, self.hashes, self.last, self.batch, self.whole = [], [], [], bytes(32), 0, True
-        self.folder, self.origin, self.keys, self.take, self.notes = folder, origin, log_keys, take, {}
-        self.roots = {0: sha(b"")}
-        try:
-            for number, path in enumerate(sorted((folder / "segment").glob("*"))): self.segment(number, path)
-        except (Bad, *MALFORMED) as e:
-            find(*(e.args if isinstance(e, Bad) else ("segment-bytes", str(e))), where=f"log/segment, entry {self.size}")
-            self.whole = False
-        for size, root, label in kept:
-            if size > self.size: self.whole and find("older-state", "it has seen more entries", where=label)
-            elif self.roots[size] != root: find("rewrite", "the log isn't what it was", where=label)
-        self.published()
+# What the entries say: an entry e, its body b, its chain so far c, its attachments d, and s, what was before it.
+def said_by(entries, register, me):
+    s = Record(register=register, me=me, time=0, jumped=-5000, seen=Record(version=0), chains={}, steps={}, signed={},
+               agreements={}, documents={}, reads={}, intents=set(), heads={})
+    last = None
+    for n, (leaf, attached) in enumerate(entries):
+        with found("document-bytes", f"entry {n}"):
+            (before, last), raws = (last, b64(leaf_hash(leaf))), dict(attached)
+            e, c, then = entry_of(leaf), Record(next=0, uses=0, volume=0), s.time
+            b, s.time, s.jumped = e.body, e.time, n if e.kind == "clock-jump" else s.jumped
+            must(order=(e.index, e.previous) == (n, before), time_backwards=(e.time < then) == (e.kind == "clock-jump"),
+                 chain_gap=e.chain or e.kind not in CHAINED and not b.permitted)
+            must(time_backwards=s.jumped != n or (getattr(b, "from"), b.to) == (then, e.time))
+            if e.chain:
+                c = s.chains.setdefault(e.chain.agreement, c)
+                due, c.next, c.last = (c.next, c.last), e.chain.number + 1, last
+                must(chain_gap=(e.chain.number, e.chain.previous) == due, order=due[0] or e.kind == "agreement")
+            due = {int(line[4]): getattr(b, line[3]) for line in MAPS[e.kind] if line[4] and getattr(b, line[3])}
+            must({*due} - {7} <= {*raws} <= {*due} and len(raws) == len(attached)
+                 and all(kind == 4 or digest(raws[kind]) == due[kind] for kind in raws))
+            d = {kind: said_in(s, e, kind, raws[kind]) for kind in raws}
+            must(all(not kind or getattr(b, name) == functools.reduce(getattr, path.split("."), d[int(kind)])
+                     for *_, name, _, kind, path in MAPS[e.kind]))
+            globals().get("on_" + e.kind.replace("-", "_"), lambda *_: None)(s, e, b, c, d)
+    return s
+def parties(s, who, agreement):
+    return [p for p in s.register.members + getattr(s.agreements.get(agreement), "parties", []) if p.id == who]
+def said_in(s, e, kind, raw):  # what an attachment says
+    if kind == 2: return agreed(raw, s.register.authority)
+    if kind == 4: return head_of(s.register, raw.decode(), e.body.origin, e.body.key)
+    if kind == 3 and len(raw) > 16: return canonical(raw[16:], "any")
+    if kind in (5, 9): return canonical(raw, "message" if kind == 5 else "beside")
+    if kind not in (1, 10): return raw
+    typ, use, who = ("read-request", "request", "issuer") if kind == 1 else ("notice", "agreement", "from")
+    times = [stamp(e.time + apart) for apart in (0, -300000, 300000)]
+    said = compact(raw.decode(), typ, lambda said: keys_of(parties(s, getattr(said, who), said.agreement), use, *times))
+    return must(kind == 10 or e.trace == (said.trace and b64(bytes.fromhex(said.trace))),
+                chain_gap=not e.chain or e.chain.agreement == said.agreement) or said
+def agreed(raw, authority):  # what both parties signed, and they as the authority told of them then
+    with found("document-signature"):
+        envelope, told = canonical(raw, "envelope"), []
+        payload, (one, two) = envelope.agreement.payload, envelope.agreement.signatures
+        a = Record(**vars(canonical(unb64(payload), "agreement")), name=digest(unb64(payload)), parties=told)
+        a.jws, a.raw = envelope.agreement, raw
+        for text, who, by in (envelope.provider_entry, a.provider, one), (envelope.consumer_entry, a.consumer, two):
+            told.append(party := (entry := compact(text, "participant", lambda _: [authority])).participant)
+            must((entry.space, party.id, party.status) == (a.space, who, "active") and one.protected != two.protected
+                 and party.valid_from <= a.timestamp < party.valid_until)
+            signed(by.protected, payload, by.signature, "agreement", keys_of([party], "agreement", a.timestamp))
+        return a
+def head_of(register, text, origin, key):  # of a log that the register doesn't know by the key that its entry names
+    lines = must(signature=bool(log_keys(register.members, origin)) != bool(key)) or log_keys(register.members, origin)
+    with found("signature"):
+        name, mark, blob = (key or "++").split("+", 2)
+        lines |= lines_of(name, [b64(unb64(blob, PLAIN)[1:])]) if key else {}
+        must(not key or [mark] == [line[1].hex() for line in lines] and unb64(blob, PLAIN)[0] == 1)
+    return note_of(text, origin, lines)
+def standing(known):
+    told = known.life.told
+    lifted = {lift for act in told.values() if act.kind == "confirm" for lift in told[act.proposal].lifts}
+    suspended = any(act.kind == "suspend" and name not in lifted for name, act in told.items())
+    return ("revoked" if any(act.kind == "revoke" for act in told.values()) else
+            "amended" if known.life.now != known.name else "suspended" if suspended else "in-force")
+def on_start(s, e, b, c, d): must(order=b.origin == s.me.log_origin and not s.reads)
+def on_extract(s, e, b, c, d): must(order={s.me.id, b.to} == {p.id for p in s.agreements[e.chain.agreement].parties})
+def on_negotiation(s, e, b, c, d):
+    m, step = d[5], s.steps.setdefault(b.id, Record(state="-", who=(b.side, b.counterparty)))
+    first = b.message == "request" or (b.message, b.side, m.consumer_pid) == ("offer", "consumer", "")
+    name = digest(unb64(m.agreement.payload)) if m.agreement else step.name
+    must([m.provider, m.consumer] == [s.me.id, b.counterparty][::{"provider": 1, "consumer": -1}[b.side]]
+         and (first or getattr(m, f"{b.side}_pid") in (None, b.id))
+         and (bool(m.offer), bool(m.agreement)) == (b.message in ("request", "offer"), b.message in ("agree", "verify"))
+         and (b.state != "VERIFIED" or step.name in (None, name)) and (not m.reason or b.message == "terminate"),
+         order=step.who == (b.side, b.counterparty) and (b.by, b.message, b.state, step.state) in STEPS
+         and (b.state != "FINALIZED" or name in s.agreements))
+    step.state, step.name = b.state, name
+    if b.state in ("VERIFIED", "TERMINATED"): s.signed[name] = m.agreement
+def on_agreement(s, e, b, c, d):
+    a, both, charged = d[2], s.signed.pop(b.agreement, None), s.chains.get(b.amends) or Record()
+    old = s.agreements.get(b.amends) or Record(life=Record(told={}))
+    must((a.space, both or a.jws) == (s.register.space, a.jws)
+         and [a.provider, a.consumer] == [s.me.id, b.counterparty][::{"provider": 1, "consumer": -1}[b.side]],
+         chain_gap=e.chain.agreement == b.agreement, order=both and b.agreement not in s.agreements
+         and b.uses == charged.uses and b.volume in (None, charged.volume) and b.amends == old.name
+         and (not old.name or [p.id for p in old.parties] == [p.id for p in a.parties] and old.life.now == old.name
+              and (b.side == "consumer" or standing(old) != "revoked")))
+    old.life.now, c.uses, c.volume, s.documents[f"{a.name}.json"] = b.agreement, b.uses or 0, b.volume or 0, a.raw
+    s.agreements[a.name] = Record(name=a.name, parties=a.parties, side=b.side, life=old.life)
+def on_notice(s, e, b, c, d):
+    n, known = d[10], s.agreements[d[10].agreement]
+    told, act, ends = known.life.told, n.act, [s.me.id, b.counterparty][::1 if b.by == b.side else -1]
+    asked, like = told.get(act.proposal) or Record(), [one for one in told.values() if one.kind == b.act]
+    answers = asked.kind == "resume" and asked.by != b.by and all(one.proposal != act.proposal for one in told.values())
+    fits = {"suspend": True, "revoke": True, "confirm": answers, "refuse": answers,
+            "resume": all(getattr(told.get(lift), "kind", "") == "suspend" for lift in act.lifts or [0]),
+            "fact": b.by == "provider" and all(one.name != act.name or one.time < n.time for one in like),
+            "fulfil": all((one.of, one.duty) != (n.agreement, act.duty) for one in like)}
+    must([getattr(n, "from"), n.to] == ends and n.space == s.register.space and known.side == b.side
+         and known.parties[b.by == "consumer"].id == ends[0], order=b.notice not in told and fits[b.act])
+    told[b.notice], act.by, act.of, act.time = act, b.by, n.agreement, n.time
+    must(order=b.standing == standing(s.agreements[known.life.now]))
+def on_decision(s, e, b, c, d):
+    r, i, uses, volume, known = d[1], d[3], c.uses, c.volume, e.chain and s.agreements.get(e.chain.agreement)
+    c.uses, c.volume = b.uses, c.volume + (b.reserved or 0)
+    must(r.provider == s.me.id,
+         order=(not b.reasons and b.snapshot if b.permitted else b.reasons and b.reserved is None)
+         and (b.uses, b.volume) == (uses + b.permitted, None if b.reserved is None else c.volume)
+         and (not known or known.side == "provider"))
+    if isinstance(i, Record):
+        late = i.now > stamp(e.time + 1000) if i.now_ms is None else i.now_ms > e.time + 1000
+        asked = lambda r: (r.issuer, r.provider, r.action, r.purpose, r.roles)
+        must((i.agreement.id, i.state.uses, asked(i.request)) == (r.agreement, uses, asked(r))
+             and i.state.volume_bytes in (None, volume) and (not late or e.index - s.jumped <= 4096))
+    else: must(len(i) == 16 and not b.permitted and (not e.chain or b.reasons == ["clock_jump"]))
+    if b.beside:
+        intent = opened(parties(s, r.issuer, r.agreement), d[9].intent, d[9].intent_proof)
+        must((intent.kind, intent.body.request) == ("intent", b.request))
+    if b.permitted:
+        must(order=known.parties[1].id == b.consumer and standing(known) == "in-force")
+        s.reads[e.hash] = r.agreement, b.reserved
+def on_outcome(s, e, b, c, d):
+    agreement, reserved = s.reads.pop(b.decision, (None, None))
+    uses, c.uses, left = max(c.uses - (b.status == 4), 0), b.uses, max(c.volume - (reserved or 0), 0) + b.bytes
+    c.volume = c.volume if b.status == 5 else left
+    must(chain_gap=agreement in (None, e.chain.agreement), order=agreement and b.uses == uses
+         and (b.status != 4 or not b.rows) and (reserved is None or b.bytes <= reserved)
+         and b.volume == (None if reserved is None else c.volume))
+def on_intent(s, e, b, c, d):
+    must(d[1].issuer == s.me.id, order=b.request not in s.intents and s.agreements[d[1].agreement].side == "consumer")
+    s.intents.add(b.request)
+def on_received(s, e, b, c, d):
+    must(b.decision or not b.outcome and (b.refused or not b.receipt),
+         order=b.request in s.intents and s.agreements[d[1].agreement].side == "consumer")
+    s.intents.remove(b.request)
+    if not b.decision: return
+    i, of = canonical(d[8], "receipt"), parties(s, d[1].provider, d[1].agreement)
+    given, sent = opened(of, i.decision, i.decision_proof), i.outcome and opened(of, i.outcome, i.outcome_proof)
+    must((given.kind, given.hash, given.body.request) == ("decision", b.decision, b.request)
+         and (given.body.permitted or b.refused) and len(unb64(i.stream_salt)) == 16
+         and (sent or not i.outcome_proof and not b.outcome))
+    same = lambda it: (it.rows, it.messages, it.stream_root)
+    must(not sent or (sent.kind, sent.hash, sent.body.decision) == ("outcome", b.outcome, b.decision) and (
+        b.refused or same(b) == same(sent.body) and (b.messages or b.stream_root == digest(b""))))
+def on_checkpoint_kept(s, e, b, c, d):
+    newest = s.heads.setdefault(b.origin, b)
+    s.heads[b.origin] = max(newest, b, key=lambda head: head.size)
+    must(fork=newest.size != b.size or newest.root == b.root)
+def on_register_seen(s, e, b, c, d):
+    older, s.seen = s.seen, b
+    must(s.register.version != b.version or s.register.sha == b.digest,
+         order=older.version < b.version or (older.version, older.digest or b.digest) == (b.version, b.digest))
 
-    size = property(lambda self: len(self.hashes))
-
-    def record(self, raw, at, magic):  # length, trailer, digest
-        length = int.from_bytes(raw[at + 8:at + 12])
-        body, trailer = raw[at:at + length - 36], raw[at + length - 36:at + length]
-        need(raw[at:at + 8] == magic and length > 100 and trailer == sha(body) + raw[at + 8:at + 12], "segment-bytes")
-        return body, length, trailer[:32]
-
-    def segment(self, number, path):
-        raw = path.read_bytes()
-        body, at, digest = self.record(raw, 0, b"PERRONsg")
-        version, generation, segment, first, size, previous = struct.unpack_from(">HQQQQ32s", body, 12)
-        origin, rest = body[79:79 + body[78]].decode(), body[79 + body[78]:]
-        fits = version == 1 and segment == number and first == size == self.size and previous == self.last
-        need(fits and origin == self.origin and origin.endswith(f"/{generation}") and path.name == f"{first:020}"
-             and 0 < rest[0] < 5 and len(rest) == 1 + 32 * rest[0], "segment-bytes", "not the header that follows")
-        own = {sha(origin.encode() + b"\n\1" + k): k for k in self.keys}
-        named, self.last = [rest[i:i + 32] for i in range(1, len(rest), 32)], digest
-        need(all(n in own for n in named), "signature", "it names a key that isn't the log's")
-        while at < len(raw):
-            body, length, digest = self.record(raw, at, b"PERRONba")
-            batch, first, leaves, attachments, previous, crc = struct.unpack_from(">QQII32sI", body, 12)
-            follows = batch == self.batch and first == self.size and previous == self.last and leaves
-            need(follows and crc == crc32c(body[:68]), "segment-bytes", "it doesn't follow the record before")
-            cut, bound, here = 72, {n: [] for n in range(leaves)}, []
-            for _ in range(leaves):
-                end = cut + 2 + int.from_bytes(body[cut:cut + 2])
-                here, cut = here + [body[cut + 2:end]], end
-            before = 0
-            for _ in range(attachments):
-                kind, leaf, size = struct.unpack_from(">HII", body, cut)
-                need(before <= leaf < leaves and cut + 10 + size <= len(body), "segment-bytes", "attachments")
-                before, cut = leaf, cut + 10 + size
-                bound[leaf].append((kind, body[cut - size:cut]))
-            for n, leaf in enumerate(here): self.leaf(leaf, bound[n])
-            text, where = body[cut:].decode(), f"log/segment/{path.name}, batch {batch}"
-            try:
-                size, root, message, lines = note_of(text, origin, [own[n] for n in named], True)
-                need([l[1] for l in lines] == [n[:4] for n in named], "signature", "not by the keys in force")
-                need((size, root) == (self.size, self.roots[self.size]) and message.count(b"\n") == 3, "tree-root")
-            except Bad as e: find(*e.args, where=where)
-            self.notes[self.size], self.last, self.batch, at = text, digest, batch + 1, at + length
-
-    def leaf(self, leaf, bound):
-        size, hash_ = self.size, leaf_hash(leaf)
-        self.take(leaf, hash_, bound)
-        self.leaves.append(leaf), self.hashes.append(hash_)
-        while size & 1: hash_, size = node(self.stack.pop(), hash_), size >> 1
-        self.stack.append(hash_)
-        self.roots[self.size] = root_of(self.stack)
-
-    def published(self):  # `checkpoint` and the tiles of its tree (C2SP tlog-tiles), and no other file
-        there = {str(f.relative_to(self.folder)) for f in self.folder.rglob("*") if f.is_file() or f.is_symlink()}
-        there -= {f for f in there if f.startswith("segment/") and len(f) == 28 and f[8:].isdecimal()}
-        if "checkpoint" not in there:
-            if there: find("missing-file", "tiles, and no checkpoint", where="log/checkpoint")
-            return
-        try:
-            text = (self.folder / "checkpoint").read_bytes().decode()
-            size = note_of(text, self.origin, self.keys, True)[0]
-            need(size <= self.size or not self.whole, "truncated", "it has seen more entries")
-            if size > self.size: return
-            need(size in self.notes, "rewrite", "the note of no batch")
-            need(self.notes[size] == text, "encoding", "not the note of the segment")
-            if size < self.size: find("behind", f"it covers {size} of {self.size}", where="log/checkpoint")
-        except Bad as e: return find(*e.args, where="log/checkpoint")
-        except UnicodeDecodeError: return find("encoding", "not UTF-8", where="log/checkpoint")
-        tiles = tiles_of(self.leaves[:size], self.hashes[:size])
-        for path in there - set(tiles) - {"checkpoint"}: find("stray-file", "not of this tree", where=f"log/{path}")
-        for path, raw in tiles.items():
-            if path not in there: find("missing-file", where=f"log/{path}")
-            elif (self.folder / path).read_bytes() != raw: find("tile-bytes", where=f"log/{path}")
-
-
-NEXT = {f"{state} {by} {message}": to for line in """- consumer request REQUESTED;OFFERED consumer request REQUESTED
-- provider offer OFFERED;REQUESTED provider offer OFFERED;OFFERED consumer accept ACCEPTED
-REQUESTED provider agree AGREED;ACCEPTED provider agree AGREED;AGREED consumer verify VERIFIED
-VERIFIED provider finalize FINALIZED;REQUESTED provider terminate TERMINATED;REQUESTED consumer terminate TERMINATED
-OFFERED provider terminate TERMINATED;OFFERED consumer terminate TERMINATED;ACCEPTED provider terminate TERMINATED
-VERIFIED provider terminate TERMINATED;AGREED consumer terminate TERMINATED""".split("\n")
-        for state, by, message, to in (step.split(" ") for step in line.split(";"))}
-
-
-class Entries:
-    """What the entries say, each against those before it and against what it binds."""
-    def __init__(self, me, members, version, authority, space):
-        self.me, self.members, self.version, self.authority, self.space = me, members, version, authority, space
-        self.n, self.last, self.time, self.jumped, self.chains, self.open, self.intents = 0, None, 0, -10**9, {}, {}, set()
-        self.steps, self.signed, self.known, self.kept, self.seen = {}, {}, {}, {}, (0, b"")
-
-    def __call__(self, leaf, hash_, bound):
-        self.bound, self.hash, where = bound, hash_, f"entry {self.n}"
-        try:
-            (index, when, before, chain, self.trace), kind, body = entry_of(leaf)
-            back, self.before, self.when = when < self.time, self.time, when
-            self.time, placed = when, index == self.n and before == self.last
-            need(placed, "order", "it is not at its place")
-            need(back == (kind == "clock-jump"), "time-backwards", "its time")
-            self.chain = self.link(chain, kind.rstrip("*"), kind[-1] == "*" or kind == "decision" and body[1])
-            getattr(self, kind.rstrip("*").replace("-", "_"), lambda *_: None)(*body)
-            need(not self.bound, DOC, "an attachment is bound by nothing in it")
-        except Bad as e: find(*e.args, where=where)
-        except MALFORMED as e: find(DOC, repr(e), where=where)
-        self.n, self.last = self.n + 1, hash_
-
-    def link(self, chain, kind, belongs):
-        need(chain or not belongs, "chain-gap", "it is in no agreement's chain")
-        if not chain: return None
-        name, number, before = chain
-        c = self.chains.setdefault(name, {"name": name, "leaves": [], "uses": 0, "volume": 0})
-        fits = number == len(c["leaves"]) and before == (c["leaves"] or [None])[-1]
-        c["leaves"].append(self.hash)
-        need(fits, "chain-gap", "it doesn't follow the chain of its agreement")
-        need(number or kind == "agreement", "order", "a chain begins with its agreement")
-        return c
-
-    def attached(self, kind, digest):
-        raw = next((r for k, r in self.bound if k == kind), None)
-        need(raw is not None and sha(raw) == digest, DOC, f"the attachment of kind {kind} isn't the one that it binds")
-        self.bound.remove((kind, raw))
-        return raw
-
-    def who(self, name, agreement=b""):
-        return [p for p in [self.members.get(name), *self.known.get(agreement, {}).get("parties", [])] if p and p["id"] == name]
-
-    def start(self, program, origin, modules, engine):
-        left, self.open = self.open, {}
-        need(origin == self.me["log_origin"] and not left, "order", "another origin, or reads without an outcome")
-
-    def clock_jump(self, before, to):
-        self.jumped = self.n
-        need(before == self.before and to == self.when, "time-backwards", "not from the entry before to this one")
-
-    def negotiation(self, number, other, side, by, message, state, digest, decided):
-        m = canonical(self.attached(5, digest))
-        sides = {"provider": "consumer", "consumer": "provider"}
-        fits = m[side] == self.me["id"] and m[sides[side]] == other and m["message"] == message and by in sides
-        pid = m.get(f"{side}_pid")
-        first = message == "request" or message == "offer" and side == "consumer" and not m["consumer_pid"]
-        parts = ("offer" in m) == (message in ("request", "offer")) and ("agreement" in m) == (message in ("agree", "verify"))
-        need(fits and parts and (first or pid in (None, number)), DOC, "the entry says other than its message")
-        step = self.steps.setdefault(number, {"state": "-", "who": (side, other), "name": None})
-        to, before = NEXT.get(f"{step['state']} {by} {message}"), step["name"]
-        if "agreement" in m: step["name"] = sha(unb64(m["agreement"]["payload"]))
-        need(step["who"] == (side, other) and to == state, "order", "no step that the protocol has here")
-        need(message != "verify" or step["name"] == before, DOC, "the two sides signed different agreements")
-        step["state"] = to
-        if to == "VERIFIED": self.signed[step["name"]] = sha(jcs(m["agreement"]).encode())
-        if to == "TERMINATED": self.signed.pop(step["name"], None)
-        need(to != "FINALIZED" or step["name"] in self.known, "order", "finalized without its agreement")
-
-    def agreement(self, name, envelope, other, side, dataset, basis, regime, amends, uses, volume):
-        need(self.chain["name"] == name, "chain-gap", "not in its own chain")
-        signed = self.signed.pop(name, None)
-        need(name not in self.known and signed, "order", "in force before, or never signed by both")
-        e = canonical(self.attached(2, envelope))
-        entries = [compact(e[f"{s}_entry"], "perron-participant+jws", alone(self.authority)) for s in ("provider", "consumer")]
-        a = json.loads(unb64(e["agreement"]["payload"]))
-        need(all(t["space"] == a["space"] for t in entries), SIG, "entries of another space")
-        need(a["space"] == self.space, DOC, "an agreement of another space")
-        at, parties = millis(a["timestamp"]), [t["participant"] for t in entries]
-        for p, s, party in zip(parties, e["agreement"]["signatures"], (a["provider"], a["consumer"])):
-            lives = p["id"] == party and p["status"] == "active" and millis(p["valid_from"]) <= at < millis(p["valid_until"])
-            need(lives, SIG, "not an organisation in force")
-            canonical(jws(s["protected"], e["agreement"]["payload"], s["signature"], "perron-agreement+jws",
-                          in_force([p], "agreement", at)), SIG)
-        need(len(e["agreement"]["signatures"]) == 2 and a["provider"] != a["consumer"], SIG, "not two signatures")
-        o, life = a["offer"], {"now": name, "told": {}, "facts": {}}
-        fits = sha(jcs(a).encode()) == name and sha(jcs(e["agreement"]).encode()) == signed and a[side] == self.me["id"]
-        same = (other, dataset, basis, regime) == (a["consumer" if side == "provider" else "provider"], o["dataset"],
-                                                   o["legal_basis"]["term"], o["regime"])
-        need(fits and same and (amends and b64u(amends)) == o.get("amends"), DOC, "it says other than the envelope")
-        if amends:
-            old = self.chains.get(amends, {"uses": -1})
-            need((uses, volume or 0) == (old["uses"], old["volume"] if volume is not None else 0), "order", "what was charged")
-            life = self.known[amends]["life"]
-            need(life["now"] == amends and (side == "consumer" or self.standing(amends) != "revoked"), "order", "not amendable")
-            need([p["id"] for p in self.known[amends]["parties"]] == [a["provider"], a["consumer"]], "order", "of others")
-            life["now"] = name
-        else: need(uses is None, "order", "nothing was charged before")
-        self.chain |= {"uses": uses or 0, "volume": volume or 0}
-        self.known[name] = {"parties": parties, "side": side, "life": life, "envelope": envelope}
-
-    def standing(self, name):
-        life = self.known[name]["life"]
-        acts = life["told"].values()
-        lifted = {l for p in acts if p["kind"] == "confirm" for l in life["told"][p["proposal"]]["lifts"]}
-        if any(act["kind"] == "revoke" for act in acts): return "revoked"
-        if life["now"] != name: return "amended"
-        return "suspended" if any(t["kind"] == "suspend" and n not in lifted for n, t in life["told"].items()) else "in-force"
-
-    def extract(self, to, by):
-        known = self.known.get(self.chain["name"])
-        need(not known or to in [p["id"] for p in known["parties"] if p["id"] != self.me["id"]], "order", "to another")
-
-    def notice(self, name, signed, other, side, by, act, standing, decided):
-        text = self.attached(10, signed).decode()
-        n = json.loads(unb64(text.split(".")[1]))
-        agreement = unb64(n["agreement"])
-        need(self.chain["name"] == agreement, "chain-gap", "not in the chain of its agreement")
-        times = (self.when, self.when - 300000, self.when + 300000)
-        compact(text, "perron-notice+jws", in_force(self.who(n["from"], agreement), "agreement", *times))
-        known, me = self.known[agreement], self.me["id"]
-        ends = (n["from"], n["to"]) == ((me, other) if by == side else (other, me))
-        sender = known["parties"][by == "consumer"]["id"] == n["from"] and side == known["side"]
-        need(ends and sender and n["act"]["kind"] == act and n["space"] == self.space and sha(jcs(n).encode()) == name, DOC, "other than its notice")
-        life, told = known["life"], n["act"] | {"by": by, "time": n["time"]}
-        told_before = b64u(name) in life["told"] or act == "fact" and life["facts"].get(told["name"], "") >= n["time"]
-        need(not told_before, "order", "the same notice was taken before")
-        asked = life["told"].get(told.get("proposal"), {})
-        answered = any(t.get("proposal") == told.get("proposal") for t in life["told"].values())
-        if act == "fact": life["facts"][told["name"]] = n["time"]
-        elif act in ("confirm", "refuse"):
-            need(asked.get("kind") == "resume" and asked["by"] != by and not answered, "order", "no such proposal")
-        elif act == "resume":
-            need(all(life["told"].get(l, {}).get("kind") == "suspend" for l in told["lifts"]), "order", "no such suspension")
-        elif act == "fulfil":
-            fulfilled = [t for t in life["told"].values() if t["kind"] == "fulfil" and t["of"] == agreement]
-            need(told["duty"] not in [t["duty"] for t in fulfilled], "order", "fulfilled before")
-        need(act != "fact" or by == "provider", "order", "facts are told by the provider")
-        life["told"][b64u(name)] = told | {"of": agreement}
-        need(standing == self.standing(life["now"]), "order", "not the state that the notice leads to")
-
-    def request(self, digest):
-        text = self.attached(1, digest).decode()
-        claims = json.loads(unb64(text.split(".")[1], kind=SIG))
-        agreement = unb64(claims["agreement"])
-        times = (self.when, self.when - 300000, self.when + 300000)
-        compact(text, "perron-read-request+jws", in_force(self.who(claims["issuer"], agreement), "request", *times))
-        need(not self.chain or self.chain["name"] == agreement, "chain-gap", "in the chain of another agreement")
-        need(self.trace == (bytes.fromhex(claims["trace"]) if "trace" in claims else None), DOC, "not the trace of its request")
-        return claims, agreement
-
-    def own(self, agreement):
-        need(self.known.get(agreement, {"side": "consumer"})["side"] == "consumer", "order", "not the consumer's")
-
-    def decision(self, request, permitted, reasons, clauses, module, given, snapshot, uses, register, consumer, purpose,
-                 basis, user, beside, reserved, volume):
-        claims, agreement = self.request(request)
-        c, known = self.chain or {"uses": 0, "volume": 0}, self.known.get(agreement)
-        said = (claims["provider"], claims["issuer"], claims["purpose"], claims["user"])
-        need(said == (self.me["id"], consumer, purpose, user), DOC, "it says other than its request")
-        need(not reasons and snapshot if permitted else reasons and reserved is None, "order", "permits have no reasons")
-        before, c["uses"], c["volume"] = (c["uses"], c["volume"]), uses, c["volume"] + (reserved or 0)
-        need(uses == before[0] + permitted, "order", "the uses after it")
-        need(volume == (None if reserved is None else c["volume"]), "order", "the bytes charged after it")
-        salted = self.attached(3, given)
-        if len(salted) > 16:
-            i, r = canonical(salted[16:]), claims
-            now = i["now_ms"] if "now_ms" in i else millis(i["now"])
-            late = now > self.when + 1000 and self.n - self.jumped > 4096
-            same = [i["request"].get(k) for k in ("issuer", "provider", "action", "purpose", "roles")]
-            need(same == [r["issuer"], r["provider"], r["action"], r["purpose"], r.get("roles")] and not late and
-                 i["agreement"]["id"] == r["agreement"] and i["state"]["uses"] == before[0] and
-                 i["state"].get("volume_bytes", before[1]) == before[1], DOC, "its input is not about this request")
-        else: need(len(salted) == 16 and not permitted and (not self.chain or reasons == ["clock_jump"]), DOC, "no input")
-        if beside:
-            b = canonical(self.attached(9, beside))
-            other = self.proven(b["intent"], b["intent_proof"], claims["issuer"], agreement)
-            need(other[1] == "intent*" and other[2][0] == request, DOC, "an intent about another request")
-        if self.chain and known:
-            need(known["side"] == "provider", "order", "another's agreement")
-            need(not permitted or known["parties"][1]["id"] == consumer and self.standing(agreement) == "in-force", "order",
-                 "it permits a read to another, or under an agreement that is not in force")
-        if permitted: self.open[self.hash] = (agreement, reserved)
-
-    def outcome(self, decision, status, reason, batches, rows, sent, messages, root, uses, volume):
-        agreement, reserved = self.open.pop(decision, (None, None))
-        need(agreement, "order", "no permit without an outcome is the decision that it names")
-        need(self.chain["name"] == agreement, "chain-gap", "in the chain of another agreement")
-        c, due = self.chain, max(self.chain["uses"] - (status == 4), 0)
-        if status != 5: c["volume"] = max(c["volume"] - (reserved or 0), 0) + sent
-        c["uses"] = uses
-        need(uses == due and (status != 4 or not rows) and (reserved is None or sent <= reserved), "order", "its counts")
-        need(volume == (None if reserved is None else c["volume"]), "order", "the bytes charged after it")
-
-    def intent(self, request, user, purpose, provider):
-        claims, agreement = self.request(request)
-        said = (claims["issuer"], claims["provider"], claims["purpose"], claims["user"])
-        need(said == (self.me["id"], provider, purpose, user), DOC, "it says other than its request")
-        need(request not in self.intents, "order", "intended before")
-        self.intents.add(request), self.own(agreement)
-
-    def received(self, request, decision, outcome, rows, messages, root, refused, receipt):
-        claims, agreement = self.request(request)
-        need(request in self.intents, "order", "no intent is about its request")
-        self.intents.remove(request), self.own(agreement)
-        r = canonical(self.attached(8, receipt)) if receipt else None
-        if refused and not decision: return need(not outcome, DOC, "an outcome without its decision")
-        need((r is None) == (decision is None) and (r or not outcome), DOC, "a decision exactly where its receipt is")
-        if not r: return
-        need(len(unb64(r["stream_salt"])) == 16, DOC, "no salt")
-        _, kind, d = self.proven(r["decision"], r["decision_proof"], claims["provider"], agreement)
-        need(kind == "decision" and d[0] == request and (d[1] or refused) and decision == leaf_hash(unb64(r["decision"])), DOC)
-        if not r["outcome"]: return need(not r["outcome_proof"] and not outcome, DOC, "an outcome that it doesn't hold")
-        _, kind, o = self.proven(r["outcome"], r["outcome_proof"], claims["provider"], agreement)
-        need(kind == "outcome*" and o[0] == decision and outcome == leaf_hash(unb64(r["outcome"])), DOC, "another outcome")
-        same = (rows, messages, root) == (o[4], o[6], o[7]) and (messages or root == sha(b""))
-        need(refused or same, DOC, "the outcome isn't what was received")
-
-    def proven(self, leaf, proof, who, agreement):
-        parties, raw = self.who(who, agreement), unb64(leaf)
-        for last, party in enumerate(parties, 1 - len(parties)):
-            try: return proven(proof, raw, party)
-            except Bad:
-                if not last: raise
-        need(False, SIG, "unknown")
-
-    def kept_note(self, text, origin, key):  # a log that the register doesn't know by the key that its entry names
-        owner = next((p for p in self.members.values() if p["log_origin"] == origin), None)
-        need(bool(owner) != bool(key), "signature", "the register knows no such log, or by other keys")
-        if owner: return note_of(text, origin, keys(owner, "log"))[:2]
-        name, key = vkey_of(key)
-        return note_of(text, origin, [key], by=name)[:2]
-
-    def checkpoint_kept(self, origin, size, root, key):
-        raw = next((r for k, r in self.bound if k == 4), None)
-        need(raw is not None, DOC, "its checkpoint is not attached")
-        self.bound.remove((4, raw))
-        need(self.kept_note(raw.decode(), origin, key) == (size, root), DOC, "another checkpoint")
-        newest = self.kept.setdefault(origin, (size, root, key))
-        self.kept[origin] = max(newest, (size, root, key), key=lambda head: head[:2])
-        need(newest[0] != size or newest[1] == root, "fork", "another one of that size")
-
-    def administration(self, action, actor, document): self.attached(6, document)
-
-    def register_seen(self, version, digest):
-        for kind, raw in [b for b in self.bound if b[0] == 7]: self.attached(7, digest)
-        before, self.seen = self.seen, (version, digest)
-        need(before[0] <= version and (before[0] != version or before[1] == digest), "order", "an older register")
-        need(self.version[0] != version or self.version[1] == digest, DOC, "another register of this version")
-
-
+# The directory.
+def register_of(folder, authority, space):
+    raw, of = (folder / "trust/register.json").read_bytes(), lambda text, typ: compact(text, typ, lambda _: [authority])
+    with found("document-signature"):
+        outer = canonical(raw, "signed-register")
+        version, told = of(outer.register, "register"), [of(text, "participant") for text in outer.entries]
+        ids, digests = [entry.participant.id for entry in told], [digest(text.encode()) for text in outer.entries]
+        must([(one.participant, one.digest) for one in version.entries] == [*zip(ids, digests)]
+             and ids == sorted({*ids}) and (version.version > 1) == bool(version.previous)
+             and all(entry.space == version.space and entry.version <= version.version for entry in told))
+    must(document_bytes=version.space == space)
+    return Record(version=version.version, space=space, sha=digest(outer.register.encode()), authority=authority,
+                  members=[entry.participant for entry in told])
+def whose(folder): return Record(**tomllib.loads((folder / "perron.toml").read_text()))
+def judge(folder, authority, against):
+    register, trust, seen, log = register_of(folder, authority, whose(folder).space), folder / "trust", [], Record()
+    members, witnesses = {party.id: party for party in register.members}, {}
+    me = members.get(whose(folder).participant) or must(document_bytes=False)
+    origin, keys = me.log_origin, log_keys([me], me.log_origin)
+    for who in members:
+        witnesses |= lines_of(f"{register.space}/{who}/witness", keys_of([members[who]], "witness"), b"\4")
+    notes = [(path, path.read_bytes(), path.stem) for path in sorted(trust.glob("cosigned/*.checkpoint"))]
+    for path in against:
+        file = path / "trust/kept" / (origin.replace("/", "_") + ".checkpoint") if path.is_dir() else path
+        notes += [(file, file.read_bytes(), None)] if file.exists() else []
+        if not path.is_dir() or whose(path).participant not in members: continue
+        before, kept = FOUND[:], []
+        for leaf, attached in entries_of(Record(), path / "log", members[whose(path).participant], []):
+            with contextlib.suppress(Exception):
+                if (e := entry_of(leaf)).kind == "checkpoint-kept" and e.body.origin == origin:
+                    note_of(dict(attached)[4].decode(), origin, keys)
+                    kept.append((path / "log", dict(attached)[4], None))
+        notes += kept if FOUND == before else []
+        FOUND[:] = before
+    for path, raw, by in notes:
+        with found("signature", path):
+            text, name = raw.decode(errors="replace"), f"{register.space}/{by}/witness"
+            if re.fullmatch(NOTE, text) and not text.startswith(f"{origin}\n"): continue
+            note = note_of(text, origin, keys, witnesses)
+            must(not by or any(line in witnesses and line[0] == name or by[:13] == f"vkey+{line[1].hex()}"
+                               for line in note.by))
+            seen.append((note.size, note.root, path))
+    with found("missing-file", folder / "log"): must((folder / "log").is_dir())
+    s, there = said_by(entries_of(log, folder / "log", me, seen), register, me), folder.glob("documents/*")
+    compare(folder / "documents", s.documents, "document-bytes", log.whole, {file.name: file for file in there})
+    for path in sorted(trust.glob("kept/*.checkpoint")):
+        with found("document-bytes", path):
+            name = (text := path.read_bytes().decode(errors="replace")).split("\n")[0]
+            is_member = any(party.log_origin == name for party in register.members)
+            must(path.stem == (name.replace("/", "_") if is_member else f"outside+{sha(name.encode()).hex()}"))
+            if told := s.heads.pop(name, Record(size=0) if is_member else None):
+                note = head_of(register, text, name, told.key)
+                must(older_state=note.size >= told.size,
+                     fork=note.size > told.size or note.root == (told.root or note.root))
+    with found("missing-file", trust / "kept"): must(not s.heads)
+    with found("older-state", trust / "register.json"): must(s.seen.version <= register.version)
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("dir", type=pathlib.Path)
     parser.add_argument("--against", type=pathlib.Path, action="append", default=[])
     parser.add_argument("--authority")
     given = parser.parse_args()
-    folder, trust = given.dir, given.dir / "trust"
     try:
-        config = tomllib.loads((folder / "perron.toml").read_text())
-        authority = unb64(given.authority or (trust / "authority.key").read_text().strip())
-        for path in given.against: path.stat()
-    except (OSError, ValueError, Bad) as e:
-        print(f"{folder}: {e}")
-        return 2
-    try: verify(folder, trust, config, authority, given.against)
-    except Bad as e: find(*e.args, where="trust/register.json")
-    except (OSError, *MALFORMED) as e: find("missing-file", repr(e), where="trust/register.json")
-    for kind, where, detail in FOUND: print(f"{kind}: {where}: {detail}")
-    bad = [f for f in FOUND if f[0] != "behind"]
-    print("something is wrong" if bad else "nothing is wrong")
-    return 1 if bad else 0
+        authority = given.authority or (given.dir / "trust/authority.key").read_text().strip()
+        must(len(unb64(authority)) == 32 and whose(given.dir).participant and whose(given.dir).space)
+        must(all(whose(path).participant if path.is_dir() else path.stat() for path in given.against))
+    except Exception as error: return print(f"{given.dir}: {error!r}") or 2
+    with found("missing-file", given.dir / "trust/register.json"): judge(given.dir, authority, given.against)
+    for kind, where, rule in FOUND: print(f"{kind}: {where}: {rule}")
+    print("something is wrong" if FOUND else "nothing is wrong")
+    return 1 if FOUND else 0
 
-
-def register_of(raw, authority, space):
-    outer = canonical(raw, SIG)
-    version = compact(outer["register"], "perron-register+jws", alone(authority))
-    told = [compact(text, "perron-participant+jws", alone(authority)) for text in outer["entries"]]
-    listed = [(e["participant"], unb64(e["digest"])) for e in version["entries"]]
-    here = [(e["participant"]["id"], sha(t.encode())) for e, t in zip(told, outer["entries"])]
-    need(listed == here == sorted(here), SIG, "not the entries that it lists")
-    need(version["space"] == space and all(e["space"] == space for e in told), DOC, "another space's")
-    return (version["version"], sha(outer["register"].encode())), {e["participant"]["id"]: e["participant"] for e in told}
-
-
-def verify(folder, trust, config, authority, against):
-    version, members = register_of((trust / "register.json").read_bytes(), authority, config["space"])
-    need(config["participant"] in members, DOC, "it doesn't tell of this organisation")
-    me = members[config["participant"]]
-    origin, log_keys, kept, name = me["log_origin"], keys(me, "log"), [], me["log_origin"].replace("/", "_") + ".checkpoint"
-
-    def head(path, by=None):  # a head of this log that someone saw; by whom, where it must be cosigned
-        # A witness that no register names: its lines are a policy's to judge.
-        fingerprint = by and by.startswith("vkey+") and by.removeprefix("vkey+")
-        by = None if fingerprint else by
-        text = path.read_bytes().decode(errors="replace")
-        try:
-            size, root, message, all_lines = note_of(text, origin, log_keys)
-            lines = all_lines
-            cosigner = by and f"{config['space']}/{by}/witness"
-            own = {sha(cosigner.encode() + b"\n\4" + k)[:4]: k for k in keys(members.get(by, {"keys": []}), "witness")} if by else {}
-            lines = [(own[l[1]], l[2]) for l in lines if by and l[0] == cosigner and l[1] in own]
-            need(lines or not by, "signature", "not cosigned")
-            need(not fingerprint or any(l[1].hex() == fingerprint[:8] for l in all_lines), "signature", "not cosigned")
-            for key, blob in lines:
-                signed_by(key, f"cosignature/v1\ntime {int.from_bytes(blob[:8])}\n".encode() + message, blob[8:], "signature")
-            kept.append((size, root, str(path)))
-        except Bad as e: e.args[1:] == (OTHER,) or find(*e.args, where=path)
-    for path in sorted((trust / "cosigned").glob("*.checkpoint")): head(path, path.name.removesuffix(".checkpoint"))
-    for path in against:
-        for file in [path / "trust/kept" / name] if path.is_dir() else [path]: file.exists() and head(file)
-        if path.is_dir():
-            try: heads(path, members, origin, kept)
-            except (Bad, OSError, *MALFORMED): pass  # a partner whose own log is broken still lends its file
-    if not (folder / "log").is_dir(): return find("missing-file", "there is no log", where="log")
-    entries = Entries(me, members, version, authority, config["space"])
-    log = Log(folder / "log", origin, log_keys, kept, entries)
-    envelopes = {f"{b64u(name)}.json": known["envelope"] for name, known in entries.known.items()}
-    there = {f.name: f for f in (folder / "documents").glob("*")}
-    for name in set(there) - set(envelopes): log.whole and find("stray-file", where=f"documents/{name}")
-    for name, digest in envelopes.items():
-        if name not in there: find("missing-file", where=f"documents/{name}")
-        elif not there[name].is_file() or there[name].is_symlink() or sha(there[name].read_bytes()) != digest:
-            find(DOC, "not the envelope in the log", where=f"documents/{name}")
-    for path in sorted((trust / "kept").glob("*.checkpoint")):
-        text = path.read_bytes().decode(errors="replace")
-        origin = text.split("\n")[0]
-        try:
-            is_member = any(p["log_origin"] == origin for p in members.values())
-            name = origin.replace("/", "_") if is_member else f"outside+{sha(origin.encode()).hex()}"
-            need(name + ".checkpoint" == path.name, DOC, "another log's")
-            if not is_member and origin not in entries.kept: continue  # a crash lay between file and entry
-            told = entries.kept.pop(origin, None)
-            size, root = entries.kept_note(text, origin, told and told[2])
-            told = told or (0, root)
-            need(size >= told[0], "older-state", "the log tells of a newer one")
-            need(size != told[0] or root == told[1], "fork", "another one of that size")
-        except Bad as e: find(*e.args, where=path)
-    for origin in entries.kept: find("missing-file", origin, where="trust/kept")
-    if entries.seen[0] > version[0]: find("older-state", "the log tells of a newer one", where="trust/register.json")
-
-
-def heads(partner, members, origin, kept):  # the heads of this log that a partner's own log tells of
-    config = tomllib.loads((partner / "perron.toml").read_text())
-    them, notes, before = members[config["participant"]], [], list(FOUND)
-
-    def take(leaf, hash_, bound):
-        _, kind, body = entry_of(leaf)
-        if kind == "checkpoint-kept" and body[0] == origin: notes.append(next(r for k, r in bound if k == 4).decode())
-    log = Log(partner / "log", them["log_origin"], keys(them, "log"), [], take)
-    sound, FOUND[:] = log.whole and all(f[0] == "behind" for f in FOUND[len(before):]), before
-    me = next(p for p in members.values() if p["log_origin"] == origin)
-    for text in notes if sound else []:
-        size, root = note_of(text, origin, keys(me, "log"))[:2]
-        kept.append((size, root, f"{partner}/log"))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+if __name__ == "__main__": raise SystemExit(main())

@@ -1,25 +1,74 @@
 """A forger: reads an organisation's log, changes it, and writes it anew, with whatever keys they have."""
-import pathlib, shutil, struct, sys
+import hashlib, itertools, json, pathlib, shutil, struct, sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tools"))
 import verify as v
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-FIELDS = {
-    "start": ["program", "origin", "modules"],
-    "negotiation": ["id", "counterparty", "side", "by", "message", "state", "digest"],
-    "agreement": ["agreement", "envelope", "counterparty", "side", "dataset", "legal_basis", "regime", "amends", "uses"],
-    "intent": ["request", "user", "purpose", "provider"],
-    "decision": ["request", "permitted", "reasons", "clauses", "module", "input", "snapshot", "uses", "register", "consumer",
-                 "purpose", "legal_basis", "user", "beside"],
-    "outcome": ["decision", "status", "reason", "batches", "rows", "bytes", "messages", "stream_root", "uses"],
-    "received": ["request", "decision", "outcome", "rows", "messages", "stream_root", "refused", "receipt"],
-    "checkpoint-kept": ["origin", "size", "root", "key"],
-    "register-seen": ["version", "digest"],
-    "administration": ["action", "actor", "document"],
-}
-KINDS = {name.rstrip("*"): number for number, (name, _) in v.BODIES.items()}
+KINDS = {name: int(number) for number, name in v.KINDS}
+FIELDS = {kind: {line[3]: int(line[1]) for line in v.MAPS[kind]} for kind in KINDS}
+
+
+def decoded(raw, at=0):
+    """A CBOR item of any kind that an entry has, and where it ends."""
+    major, n, at = raw[at] >> 5, raw[at] & 31, at + 1
+    if major == 7: return {20: False, 21: True}[n], at
+    if n >= 24:
+        size = {24: 1, 25: 2, 26: 4, 27: 8}[n]
+        n, at = int.from_bytes(raw[at:at + size]), at + size
+    if major < 2: return (-1 - n if major else n), at
+    if major < 4: return (raw[at:at + n] if major == 2 else raw[at:at + n].decode()), at + n
+    items = []
+    for _ in range({4: n, 5: 2 * n}[major]):
+        item, at = decoded(raw, at)
+        items.append(item)
+    return (items if major == 4 else dict(zip(items[::2], items[1::2]))), at
+
+
+def encoded(value):
+    """Deterministic CBOR (RFC 8949, 4.2.1)."""
+    def head(major, n):
+        size = 0 if n < 24 else next(s for s in (1, 2, 4, 8) if n < 1 << 8 * s)
+        return bytes([major << 5 | 23 + size.bit_length()]) + n.to_bytes(size) if size else bytes([major << 5 | n])
+    if value is True or value is False: return b"\xf5" if value else b"\xf4"
+    if isinstance(value, int): return head(0, value) if value >= 0 else head(1, -1 - value)
+    if isinstance(value, bytes): return head(2, len(value)) + value
+    if isinstance(value, str): return head(3, len(value.encode())) + value.encode()
+    if isinstance(value, list): return head(4, len(value)) + b"".join(map(encoded, value))
+    return head(5, len(value)) + b"".join(k + x for k, x in sorted((encoded(k), encoded(value[k])) for k in value))
+
+
+def jws(sign, public, typ, payload):
+    """A compact JWS: `sign` gives the signature over bytes, `public` is the key that the header names."""
+    kid = v.digest(b'{"crv":"Ed25519","kty":"OKP","x":"%s"}' % v.b64(public).encode())
+    header = json.dumps({"alg": "EdDSA", "kid": kid, "typ": f"perron-{typ}+jws"}, separators=(",", ":"))
+    signing = f"{v.b64(header.encode())}.{v.b64(payload)}"
+    return f"{signing}.{v.b64(sign(signing.encode()))}"
+
+
+def by_nobody(message, public):
+    """A signature by a public key of order 8, which has no private one: every eighth try fits."""
+    for number in itertools.count():
+        seed = number.to_bytes(32)
+        commitment = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+        order = 2**252 + 27742317777372353535851937790883648493
+        scalar = int.from_bytes(hashlib.sha512(seed).digest()[:32], "little") & (1 << 254) - 8 | 1 << 254
+        if int.from_bytes(hashlib.sha512(commitment + public + message).digest(), "little") % order % 8 == 0:
+            return commitment + (scalar % order).to_bytes(32, "little")
+
+
+def nobodys_register(folder, point):
+    """The register as if an authority of a key of order 8 had signed it, and that key in the directory."""
+    public, file = bytes.fromhex(point), folder / "trust/register.json"
+    register = json.loads(file.read_bytes())
+    spelled = lambda value: json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    sign = lambda typ, payload: jws(lambda message: by_nobody(message, public), public, typ, payload)
+    entries = [sign("participant", v.unb64(text.split(".")[1])) for text in register["entries"]]
+    version = json.loads(v.unb64(register["register"].split(".")[1]))
+    for listed, text in zip(version["entries"], entries): listed["digest"] = v.digest(text.encode())
+    file.write_bytes(spelled({"register": sign("register", spelled(version)), "entries": entries}))
+    (folder / "trust/authority.key").write_text(v.b64(public))
 
 
 def private(path):
@@ -30,14 +79,14 @@ class Entry:
     """A leaf as CBOR, what is attached to it, and its hash as it was."""
 
     def __init__(self, leaf, attached):
-        self.value, self.attached, self.raw = v.cbor(leaf)[0], attached, None
+        self.value, self.attached, self.raw = decoded(leaf)[0], attached, None
         self.before = v.leaf_hash(leaf)
 
-    kind = property(lambda self: v.BODIES[self.value[9][0]][0].rstrip("*"))
+    kind = property(lambda self: dict(v.KINDS)[str(self.value[9][0])])
     body = property(lambda self: self.value[9][1][0])
 
     def leaf(self):
-        return v.uncbor(self.value) if self.raw is None else self.raw
+        return encoded(self.value) if self.raw is None else self.raw
 
 
 class Forger:
@@ -84,20 +133,20 @@ class Forger:
 
     def repeat(self, name, **_):
         entry = self.find(name)
-        twin = Entry(v.uncbor(entry.value), list(entry.attached))
+        twin = Entry(encoded(entry.value), list(entry.attached))
         self.entries.insert(self.entries.index(entry) + 1, twin)
 
     def insert(self, kind, before, fields, time=0, **_):
         place = self.entries.index(self.find(before))
         value = {0: 1, 1: 0, 2: self.entries[place].value[2] + time, 4: bytes(16), 9: [KINDS[kind], [{}]]}
-        made = Entry(v.uncbor(value), [])
+        made = Entry(encoded(value), [])
         made.body.update({int(n): self.literal(x) for n, x in fields.items()})
         self.entries.insert(place, made)
 
     def set(self, name, field, to=None, of=None, **_):
         entry = self.find(name)
-        place = FIELDS[entry.kind].index(field) if field in FIELDS.get(entry.kind, []) else int(field)
-        if of: entry.body[place] = self.find(of).body[FIELDS[self.find(of).kind].index(field)]
+        place = FIELDS[entry.kind][field] if field in FIELDS[entry.kind] else int(field)
+        if of: entry.body[place] = self.find(of).body[FIELDS[self.find(of).kind][field]]
         elif to is None: del entry.body[place]
         else: entry.body[place] = self.literal(to)
 
@@ -135,7 +184,18 @@ class Forger:
         raw = entry.attached[at][1]
         assert old.encode() in raw, f"{old} is not in it"
         entry.attached[at] = (kind, raw.replace(old.encode(), new.encode(), 1))
-        if bind: entry.body[FIELDS[entry.kind].index(bind)] = v.sha(entry.attached[at][1])
+        if bind: entry.body[FIELDS[entry.kind][bind]] = v.sha(entry.attached[at][1])
+
+    def resign(self, name, kind, by, key, old, new, bind, **_):
+        """What an attached signature says, otherwise, and signed anew by a party."""
+        entry, holder = self.find(name), private(self.folder.parent / by / f"keys/{key}.pem")
+        at, raw = next((at, raw) for at, (k, raw) in enumerate(entry.attached) if k == kind)
+        header, payload, _ = raw.decode().split(".")
+        typ = json.loads(v.unb64(header))["typ"].removeprefix("perron-").removesuffix("+jws")
+        assert old in v.unb64(payload).decode(), f"{old} is not in it"
+        said = v.unb64(payload).decode().replace(old, new, 1).encode()
+        signed = jws(holder.sign, holder.public_key().public_bytes_raw(), typ, said).encode()
+        entry.attached[at], entry.body[FIELDS[entry.kind][bind]] = (kind, signed), v.sha(signed)
 
     # --- writing it anew ---
     def number(self, keep):
@@ -162,19 +222,16 @@ class Forger:
         head = self.header[:-36]
         if header: head = header(head, print_of)
         out = self.closed(head)
-        digest, first, hashes, leaves, stack, sizes = out[-36:-4], 0, [], [], [], self.sizes()
+        digest, first, leaves, perfect, sizes = out[-36:-4], 0, [], [], self.sizes()
         for batch, size in enumerate(sizes):
             here = self.entries[first:first + size]
             for entry in here:
-                leaf, number = entry.leaf(), len(hashes)
-                hash_ = v.leaf_hash(leaf)
-                leaves.append(leaf), hashes.append(hash_)
-                while number & 1: hash_, number = v.node(stack.pop(), hash_), number >> 1
-                stack.append(hash_)
+                perfect = v.grown(perfect, len(leaves), v.leaf_hash(entry.leaf()))
+                leaves.append(entry.leaf())
             body = b"".join(len(e.leaf()).to_bytes(2) + e.leaf() for e in here)
             bound = [(k, n, r) for n, e in enumerate(here) for k, r in e.attached]
             body += b"".join(struct.pack(">HII", k, n, len(r)) + r for k, n, r in bound)
-            text = f"{self.origin}\n{first + size}\n{v.base64.b64encode(v.root_of(stack)).decode()}\n"
+            text = f"{self.origin}\n{first + size}\n{v.b64(v.unb64(v.root_of(perfect)), v.PLAIN)}\n"
             note = self.notes[batch] if "notes" in keep else self.signed(text, key, line_name, print_of)
             body += note.encode()
             head = struct.pack(">8sIQQII32s", b"PERRONba", 72 + len(body) + 36, batch, first, size, len(bound), digest)
@@ -185,7 +242,7 @@ class Forger:
         if "derived" in keep: return
         (self.folder / "log/checkpoint").write_text(note)
         shutil.rmtree(self.folder / "log/tile")
-        for path, raw in v.tiles_of(leaves, hashes).items():
+        for path, raw in v.tiles_of(leaves).items():
             (self.folder / "log" / path).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / "log" / path).write_bytes(raw)
 
@@ -202,7 +259,7 @@ class Forger:
         return body + v.sha(body) + (len(body) + 36).to_bytes(4)
 
     def signed(self, text, key, name, print_of):
-        line = v.base64.b64encode(print_of[:4] + key.sign(text.encode())).decode()
+        line = v.b64(print_of[:4] + key.sign(text.encode()), v.PLAIN)
         return f"{text}\n— {name} {line}\n"
 
 

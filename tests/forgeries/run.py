@@ -1,8 +1,7 @@
 """Makes each forgery of museum.toml on a copy of the demonstration's directories; both verifiers must find it."""
-import json, pathlib, re, shutil, subprocess, sys, tomllib
+import json, pathlib, shutil, subprocess, sys, tomllib
 
-from forger import Forger, stranger
-import verify as v
+from forger import Forger, nobodys_register, stranger
 
 HERE = pathlib.Path(__file__).parent
 MUSEUM = tomllib.loads((HERE / "museum.toml").read_text())
@@ -67,6 +66,7 @@ def on_files(folder, step):
             file = there(folder, path)
             file.rename(folder / to)
             file.symlink_to(folder / to)
+        case {"nobody": point}: nobodys_register(folder, point)
         case _: return False
     return True
 
@@ -119,28 +119,8 @@ def judged(program, python, world, forgery):
     return wrong
 
 
-def published():
-    """Kinds, fields, types and options as docs/reference/entry.cddl has them, in the form of verify.BODIES."""
-    text = re.sub(r" *;[^\n]*", "", (HERE.parents[1] / "docs/reference/entry.cddl").read_text())
-    types = {"tstr": "t", "digest": "d", "bool": "b", "uint": "u", "time": "i", "[* tstr]": "l", "status": "s",
-             "{* tstr => digest}": "m"}
-    field = re.compile(r"^  (\? )?(\d+): (.+),$", re.M)
-    rules = {name: field.findall(body) for name, body in re.findall(r"^([a-z-]+) = \{\n(.*?)\n\}", text, re.M | re.S)}
-    kinds = {}
-    for number, name in re.findall(r"\[(\d+), \[([a-z-]+)\]\]", text):
-        fields = rules[name]
-        assert [int(n) for _, n, _ in fields] == list(range(len(fields))), f"{name}: fields out of order"
-        kinds[int(number)] = (name, " ".join(types[t] + ("?" if option else "") for option, _, t in fields))
-    return kinds
-
-
 def main(work, program, *names):
     work = pathlib.Path(work)
-    known = {number: (name.rstrip("*"), fields) for number, (name, fields) in v.BODIES.items()}
-    if published() != known:
-        print("FAILED: docs/reference/entry.cddl is not what tools/verify.py reads")
-        print(*(f"  {n}: {published().get(n)} / {known.get(n)}" for n in sorted(published() | known)), "0 passed, 1 failed", sep="\n")
-        return 1
     honest = [{"name": f"nothing is forged: {p}", "party": p, "steps": {}, "against": [o for o in ("commune", "inter") if o != p]}
               for p in ("commune", "inter", "authority")]
     passed = failed = 0

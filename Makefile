@@ -8,7 +8,8 @@ help:
 	@echo "make test       installs what the tests need, runs all of them, prints a count"
 	@echo "make soak       kills the processes under load, 200 times, and 200 times with what was not synced dropped;"
 	@echo "                the ledger alone 1,000 times, and 12,000 simulated logs cut off from power four times each;"
-	@echo "                and random statements over 300 random views against copies without what they hide"
+	@echo "                random statements over 300 random views against copies without what they hide;"
+	@echo "                and 5,000 random edits of directories, signed anew, before both verifiers"
 	@echo "make mutants    the mutation score of crates/model and crates/gate; part of make soak"
 	@echo "make attacks    attacks on released tables, 1,000 tries each; part of make soak"
 	@echo "make fuzz       the parsers of what is evidence, FUZZ_SECONDS each (720)"
@@ -37,6 +38,7 @@ soak: build
 	PERRON_ROWS_CASES=$(or $(PERRON_ROWS_CASES),300) cargo test --locked -p perron --lib -- --nocapture query::random_tests
 	PERRON_POWER_LOGS=$(or $(PERRON_POWER_LOGS),12000) cargo test --locked -p perron-log --test it -- --nocapture crash::
 	PERRON_KILLS=$(or $(PERRON_KILLS),200) PERRON_LOG_KILLS=$(or $(PERRON_LOG_KILLS),1000) cargo test --locked -p perron --test it -- --nocapture --test-threads 1 kill::
+	PERRON_EDITS=$(or $(PERRON_EDITS),5000) tests/forgeries/run.sh
 	$(MAKE) attacks
 
 # Attacks on released tables: 1,000 tries each, endpoint against file.

@@ -7,11 +7,15 @@ A case on which their verdicts differ is printed with its number; `SEED/NUMBER` 
 import contextlib, io, json, pathlib, random, shutil, subprocess, sys
 
 from forger import FIELDS, Entry, Forger, encoded, jws, private, stranger
-import verify as v
+import evidence as v
+import verify
 
 PARTIES = ("commune", "inter", "authority")
 BINDS = {kind: {line[3]: int(line[4]) for line in v.MAPS[kind] if line[4]} for kind in FIELDS}
 TEXTS = ["", "x", "provider", "consumer", "intercommunale", "commune", "autorite", "REQUESTED", "VERIFIED", "é" * 40]
+ADDED = ["x", "reason", "roles", "trace", "amends", "now"]
+EDITS = ("drop twice swap field field field field time chain around attach detach exchange document document document "
+         "notices notices bytes").split()
 NUMBERS = [0, 1, 2, 3, 5, 23, 24, 255, 256, 4096, 2**32, 2**53, 2**63 - 1, 2**64 - 1]
 
 
@@ -42,8 +46,8 @@ def unlike(rng, value):
 def places(value, path=()):
     """Paths of all that is in a JSON value."""
     yield path
-    for name, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        yield from places(inner, (*path, name))
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in inner: yield from places(part, (*path, name))
 
 
 def edited(rng, value):
@@ -54,7 +58,7 @@ def edited(rng, value):
     for name in path: inner = inner[name]
     how = rng.choice(["drop", "add", "set", "set", "set"])
     if how == "drop" and isinstance(inner, dict): inner.pop(last, None)
-    elif how == "add" and isinstance(inner, dict): inner[rng.choice(["x", "reason", "roles", "trace", "amends", "now"])] = rng.choice([1, "x", None, []])
+    elif how == "add" and isinstance(inner, dict): inner[rng.choice(ADDED)] = rng.choice([1, "x", None, []])
     else: inner[last] = unlike(rng, inner[last])
     return value, f"{how} {'.'.join(map(str, (*path, last)))}"
 
@@ -88,8 +92,7 @@ class Case:
         rng, forger = self.rng, Forger(self.folder / self.party)
         keep = set()
         for _ in range(rng.choice([1, 1, 1, 2, 3])):
-            name = rng.choice(["drop", "twice", "swap", "field", "field", "field", "field", "time", "chain", "around", "attach",
-                               "detach", "exchange", "document", "document", "document", "notices", "bytes"])
+            name = rng.choice(EDITS)
             try: self.done.append(f"{name}: {getattr(self, name)(forger)}")
             except (LookupError, StopIteration): self.done.append(f"{name}: nothing")
         if rng.random() < 0.1: keep.add(rng.choice(["index", "previous", "chain", "notes", "crc"]))
@@ -153,8 +156,8 @@ class Case:
     def around(self, forger):
         entry = self.pick(forger)
         place = self.rng.choice([0, 4, 6, 6, 7, 8, 10])
-        values = {0: [2, True], 4: [bytes(16), b"", bytes(17)], 6: [bytes(16), b"x" * 16, b"", b"x" * 5], 7: [[], ["x"], "x", [1]],
-                  8: ["x", "", 1], 10: [1]}
+        values = {0: [2, True], 4: [bytes(16), b"", bytes(17)], 6: [bytes(16), b"x" * 16, b"", b"x" * 5],
+                  7: [[], ["x"], "x", [1]], 8: ["x", "", 1], 10: [1]}
         entry.value[place] = self.rng.choice(values[place])
         return f"{self.tell(forger, entry)} {place} = {entry.value[place]!r}"
 
@@ -211,17 +214,22 @@ class Case:
         elif rng.random() < 0.5:
             payload, told = edited(rng, json.loads(v.unb64(value["agreement"]["payload"])))
             raw = spelled(rng, payload)
-            one, two = (signed(self.signer(payload.get(who), "agreement"), "agreement", raw).split(".") for who in ("provider", "consumer"))
-            value["agreement"] = {"payload": v.b64(raw), "signatures": [{"protected": at[0], "signature": at[2]} for at in (one, two)]}
-        else: value["agreement"]["signatures"] = rng.choice([lambda s: s[::-1], lambda s: s[:1], lambda s: s * 2, lambda s: s[:1] * 2])(value["agreement"]["signatures"])
+            both = [signed(self.signer(payload.get(who), "agreement"), "agreement", raw).split(".")
+                    for who in ("provider", "consumer")]
+            signatures = [{"protected": protected, "signature": signature} for protected, _, signature in both]
+            value["agreement"] = {"payload": v.b64(raw), "signatures": signatures}
+        else:
+            one, two = value["agreement"]["signatures"]
+            value["agreement"]["signatures"] = rng.choice([[two, one], [one], [one, two, one], [one, one]])
         return spelled(rng, value), told
 
     def note(self, text):
         """A note with an edit, signed anew or not."""
         rng, (body, lines) = self.rng, text[:-1].rsplit("\n\n", 1)
         rows, lines = body.split("\n"), lines.split("\n")
-        how = rng.choice(["size", "root", "more", "line", "twice", "spaces", "plus", "control", "nothing", "origin", "short"])
-        if how == "size": rows[1] = rng.choice([str(int(rows[1]) + 1), "0" + rows[1], "+" + rows[1], "0", "-1", "9" * 25])
+        how = rng.choice("size root more line twice spaces plus control nothing origin short".split())
+        sizes = [str(int(rows[1]) + 1), "0" + rows[1], "+" + rows[1], "0", "-1", "9" * 25, str(2**62), str(2**62 + 1)]
+        if how == "size": rows[1] = rng.choice(sizes)
         if how == "root": rows[2] = v.b64(rng.randbytes(32), v.PLAIN)
         if how == "short": rows[2] = v.b64(rng.randbytes(31), v.PLAIN)
         if how == "more": rows.append(rng.choice(["more", "more ", " ", "é"]))
@@ -263,22 +271,26 @@ class Case:
         for number in range(rng.choice([1, 2, 3, 5])):
             by = rng.choice(["provider", "consumer"])
             name = lambda: rng.choice(told)[0] if told and rng.random() < 0.9 else v.digest(rng.randbytes(4))
-            kind = rng.choice(["suspend", "resume", "confirm", "refuse", "fact", "fulfil", "revoke"] if number else ["suspend", "suspend", "fact", "fulfil"])
-            act = {"kind": kind} | {"suspend": {"reason": "r"}, "revoke": {"reason": "r"}, "resume": {"lifts": [name()]},
-                   "confirm": {"proposal": name()}, "refuse": {"proposal": name(), "reason": "r"},
-                   "fact": {"name": rng.choice(["a", "b"]), "value": rng.choice([True, "x"])},
-                   "fulfil": {"duty": rng.choice(["obligation[0]", "obligation[1]"]), "evidence": "e"}}[kind]
+            kinds = "suspend resume confirm refuse fact fulfil revoke" if number else "suspend suspend fact fulfil"
+            kind = rng.choice(kinds.split())
+            parts = {"suspend": {"reason": "r"}, "revoke": {"reason": "r"}, "resume": {"lifts": [name()]},
+                     "confirm": {"proposal": name()}, "refuse": {"proposal": name(), "reason": "r"},
+                     "fact": {"name": rng.choice(["a", "b"]), "value": rng.choice([True, "x"])},
+                     "fulfil": {"duty": rng.choice(["obligation[0]", "obligation[1]"]), "evidence": "e"}}
             who, to = (mine, other) if by == side else (other, mine)
-            notice = {"type": "perron-notice/v1", "space": "eaux-ardennes", "id": f"n{number}", "agreement": v.b64(agreement.body[0]),
-                      "from": who, "to": to, "time": v.stamp(forger.entries[at - 1].value[2] + rng.choice([0, 0, number])), "act": act}
+            when = forger.entries[at - 1].value[2]
+            notice = {"type": "perron-notice/v1", "space": "eaux-ardennes", "id": f"n{number}", "from": who, "to": to,
+                      "agreement": v.b64(agreement.body[0]), "time": v.stamp(when + rng.choice([0, 0, number])),
+                      "act": {"kind": kind} | parts[kind]}
             if rng.random() < 0.25: notice, _ = edited(rng, notice)
             payload = spelled(rng, notice)
             raw = signed(self.signer(who, "agreement"), "notice", payload).encode()
             told.append((v.digest(payload), kind))
-            standing = {"suspend": "suspended", "revoke": "revoked", "confirm": "in-force"}.get(kind, standing) if standing != "revoked" else standing
+            after = {"suspend": "suspended", "revoke": "revoked", "confirm": "in-force"}
+            if standing != "revoked": standing = after.get(kind, standing)
             if rng.random() < 0.1: standing = rng.choice(["in-force", "suspended", "revoked", "amended"])
             body = {0: v.sha(payload), 1: v.sha(raw), 2: other, 3: side, 4: by, 5: kind, 6: standing}
-            value = {0: 1, 1: 0, 2: forger.entries[at - 1].value[2], 4: rng.randbytes(16), 5: {0: agreement.body[0], 1: 0}, 9: [12, [body]]}
+            value = {0: 1, 1: 0, 2: when, 4: rng.randbytes(16), 5: {0: agreement.body[0], 1: 0}, 9: [12, [body]]}
             forger.entries.insert(at, Entry(encoded(value), [(10, raw)]))
             at += 1
         return ", ".join(kind for _, kind in told)
@@ -288,13 +300,16 @@ class Case:
         rng, folder = self.rng, self.folder / self.party
         name = rng.choice(["note", "note", "note", "copy", "gone", "more", "register", "register"])
         if name == "register": return self.register(folder / "trust/register.json")
-        notes = [*sorted(folder.glob("trust/kept/*")), *sorted(folder.glob("trust/cosigned/*")), folder / "log/checkpoint"]
-        files = [*notes, *sorted(folder.glob("documents/*")), *sorted(folder.glob("log/tile/*/*/*"))]
+        sorted_ = lambda *patterns: [file for pattern in patterns for file in sorted(folder.glob(pattern))]
+        notes = sorted_("trust/kept/*", "trust/cosigned/*", "log/checkpoint")
+        files = notes + sorted_("documents/*", "log/tile/*/*/*")
         file = rng.choice(notes if name in ("note", "copy") else files)
         if name == "note": file.write_text(self.note(file.read_text()))
         if name == "copy": file.write_bytes(rng.choice(notes).read_bytes())
         if name == "gone": file.unlink()
-        if name == "more": (file.parent / rng.choice(["x", "x.checkpoint", "000", "vkey+00000000.checkpoint"])).write_bytes(file.read_bytes())
+        if name == "more":
+            other = rng.choice(["x", "x.checkpoint", "000", "vkey+00000000.checkpoint"])
+            (file.parent / other).write_bytes(file.read_bytes())
         self.done.append(f"{name}: {file.relative_to(folder)}")
 
     def register(self, file):
@@ -307,7 +322,8 @@ class Case:
         entries = [signed(key, "participant", spelled(rng, entry)) for entry in payloads[1:]]
         for listed, text in zip(payloads[0].get("entries") or [], entries):
             if rng.random() < 0.97 and isinstance(listed, dict): listed["digest"] = v.digest(text.encode())
-        file.write_bytes(spelled(rng, {"register": signed(key, "register", spelled(rng, payloads[0])), "entries": entries}))
+        version = signed(key, "register", spelled(rng, payloads[0]))
+        file.write_bytes(spelled(rng, {"register": version, "entries": entries}))
         self.done.append(f"register: {at} {told}")
 
 
@@ -316,7 +332,7 @@ def second(arguments):
     v.FOUND.clear()
     said, before, sys.argv = io.StringIO(), sys.argv, ["verify.py", *arguments]
     try:
-        with contextlib.redirect_stdout(said): code = v.main()
+        with contextlib.redirect_stdout(said): code = verify.main()
     finally: sys.argv = before
     return code, said.getvalue()
 
@@ -338,9 +354,12 @@ def main(work, program, seed, cases="1"):
         code, said = second(arguments)
         if min(first.returncode, 2) != code:
             differ += 1
-            kinds = sorted({f"{f['kind']}: {f['detail']}" for f in json.loads(first.stdout)["findings"]}) if first.returncode < 2 else first.stderr
-            print(f"{seed}/{number} {party}: perron-verify {first.returncode}, verify.py {code}", *case.done, kinds, said, sep="\n  ", flush=True)
-    print(f"{cases} random edits, seed {seed}: the verdict differs on {differ}")
+            told = [first.stderr] if first.returncode > 1 else \
+                [f"{f['kind']} {f['path']}: {f['detail']}" for f in json.loads(first.stdout)["findings"]]
+            print(f"FAILED: {seed}/{number} {party}: perron-verify {first.returncode}, verify.py {code}",
+                  *case.done, *told, said, sep="\n  ", flush=True)
+    print(f"{cases} random edits, seed {seed}: the verdicts differ on {differ}")
+    print(f"{int(not differ)} passed, {int(bool(differ))} failed")
     return 1 if differ else 0
 
 

@@ -2,7 +2,7 @@
 import hashlib, itertools, json, pathlib, shutil, struct, sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tools"))
-import verify as v
+import evidence as v
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 

@@ -51,6 +51,7 @@ allowed := {
 	"audit.receipt": {"auditor"},
 	"audit.extract": {"auditor"},
 	"audit.export": {"auditor"},
+	"audit.sql": {"auditor"},
 	"audit.reconcile": {"auditor"},
 	"audit.replay": {"auditor"},
 	"user.list": {"operator", "data-officer"},

@@ -56,7 +56,8 @@ def said_by(entries, register, me):
             e, c, then = entry_of(leaf), Record(next=0, uses=0, volume=0), s.time
             b, s.time, s.jumped = e.body, e.time, n if e.kind == "clock-jump" else s.jumped
             must(order=(e.index, e.previous) == (n, before), time_backwards=(e.time < then) == (e.kind == "clock-jump"),
-                 chain_gap=e.chain or e.kind not in CHAINED and not b.permitted)
+                 chain_gap=e.chain or e.kind not in CHAINED and (e.kind == "log-query" or not b.permitted)
+                 and (e.kind != "outcome" or s.reads.get(b.decision) == (None, None)))
             must(time_backwards=s.jumped != n or (getattr(b, "from"), b.to) == (then, e.time))
             if e.chain:
                 c = s.chains.setdefault(e.chain.agreement, c)
@@ -166,12 +167,16 @@ def on_decision(s, e, b, c, d):
         must(order=known.parties[1].id == b.consumer and standing(known) == "in-force")
         s.reads[e.hash] = r.agreement, b.reserved
 def on_outcome(s, e, b, c, d):
-    agreement, reserved = s.reads.pop(b.decision, (None, None))
+    agreement, reserved = s.reads.pop(b.decision, ("", None))
     uses, c.uses, left = max(c.uses - (b.status == 4), 0), b.uses, max(c.volume - (reserved or 0), 0) + b.bytes
     c.volume = c.volume if b.status == 5 else left
-    must(chain_gap=agreement in (None, e.chain.agreement), order=agreement and b.uses == uses
+    must(chain_gap=agreement in ("", e.chain and e.chain.agreement), order=agreement != "" and b.uses == uses
          and (b.status != 4 or not b.rows) and (reserved is None or b.bytes <= reserved)
          and b.volume == (None if reserved is None else c.volume))
+def on_log_query(s, e, b, c, d):
+    must(d[3].action == "audit.sql", order=b.permitted == (not b.reasons) and len(b.reasons) == len(b.clauses)
+         and b.entries <= e.index)
+    if b.permitted: s.reads[e.hash] = None, None
 def on_intent(s, e, b, c, d):
     must(d[1].issuer == s.me.id, order=b.request not in s.intents and s.agreements[d[1].agreement].side == "consumer")
     s.intents.add(b.request)

@@ -6,7 +6,7 @@ mod negotiation;
 mod policy;
 
 pub use agreement::{AgreementVerb, CollectionVerb, FactVerb};
-pub use audit::{AuditVerb, ExportArgs, ExportFormat, QuestionArgs};
+pub use audit::{AboutArgs, AuditVerb, ExportArgs, ExportFormat, QuestionArgs};
 pub use negotiation::NegotiationVerb;
 pub use policy::{CheckArgs, EvaluateArgs, EvaluationMode, PolicyVerb, ReportForm};
 
@@ -419,6 +419,13 @@ pub struct QueryArgs {
     /// The purpose (DPV IRI).
     #[arg(long)]
     pub purpose: String,
+    #[command(flatten)]
+    pub asked: AskedArgs,
+}
+
+/// A statement, by whom, and what becomes of the answer.
+#[derive(Clone, Debug, Args)]
+pub struct AskedArgs {
     /// File that holds the user's token; by default the user is the socket's owner.
     #[arg(long)]
     pub token: Option<PathBuf>,

@@ -5,10 +5,11 @@ mod extract;
 mod folder;
 mod records;
 mod replay;
+mod who;
 mod witnesses;
 
 use crate::api::grpc::admin::Command;
-use crate::cli::args::{AuditVerb, QuestionArgs};
+use crate::cli::args::{AboutArgs, AuditVerb, QuestionArgs};
 use crate::cli::output::say;
 use crate::cli::{Output, client};
 use crate::connector::{FolderScope, Question};
@@ -51,6 +52,8 @@ pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
             folder::run(&dir.dir, FolderScope { agreement, since, until }, with_verifier, &out, output)
         }
         AuditVerb::Export { dir, export } => export::run(&dir.dir, *export, output),
+        AuditVerb::Who { dir, about } => who::run(&dir.dir, *about, output),
+        AuditVerb::Sql { dir, asked } => crate::cli::query::ask_log(&dir.dir, asked, output),
         AuditVerb::Witnesses { dir } => witnesses::print(&dir.dir, output),
         AuditVerb::Exchange { dir, with } => client::print(&dir.dir, &Command::AuditExchange { with }, output),
         AuditVerb::Replay { directory, modules } => replay::replay(&directory, modules, output),
@@ -71,6 +74,11 @@ fn page(dir: &std::path::Path, question: &Question, from: u64, count: usize) -> 
 }
 
 fn asked(args: QuestionArgs) -> Question {
+    let refused = if args.refused { Some(true) } else { args.permitted.then_some(false) };
+    Question { kinds: args.kinds, refused, ..about(args.about) }
+}
+
+fn about(args: AboutArgs) -> Question {
     Question {
         organisation: args.organisation,
         user: args.user,
@@ -78,10 +86,11 @@ fn asked(args: QuestionArgs) -> Question {
         purpose: args.purpose,
         legal_basis: args.legal_basis,
         dataset: args.dataset,
-        kinds: args.kinds,
+        column: args.column,
+        place: args.place,
         since: args.since,
         until: args.until,
-        refused: if args.refused { Some(true) } else { args.permitted.then_some(false) },
+        ..Question::default()
     }
 }
 

@@ -1,8 +1,8 @@
 //! `perron query`: a statement over Flight SQL on the local socket.
 
 use crate::api::errors::from_status;
-use crate::api::flight::local::{AGREEMENT_HEADER, PURPOSE_HEADER};
-use crate::cli::args::{QueryArgs, QueryOutput};
+use crate::api::flight::local::{AGREEMENT_HEADER, LOG, PURPOSE_HEADER};
+use crate::cli::args::{AskedArgs, QueryArgs, QueryOutput};
 use crate::cli::output::say;
 use crate::cli::{Output, client};
 use crate::query::arrow::array::RecordBatch;
@@ -13,26 +13,38 @@ use futures::TryStreamExt;
 use perron_model::limits::PRINTED_ROWS_MAX;
 use perron_model::trace::TRACEPARENT;
 use perron_model::{Error, ErrorCode, Result, TraceId};
+use std::path::Path;
 
 pub fn run(args: QueryArgs, output: &Output) -> Result<()> {
-    let batches = client::runtime()?.block_on(fetch(&args))?;
-    let kind = if output.json { QueryOutput::Json } else { args.output };
-    write(&batches, kind, &args)
+    let about = [(AGREEMENT_HEADER, args.agreement.to_string()), (PURPOSE_HEADER, args.purpose)];
+    answer(&args.dir.dir, &about, args.asked, output)
 }
 
-async fn fetch(args: &QueryArgs) -> Result<Vec<RecordBatch>> {
-    let channel = client::connect(&args.dir.dir).await?;
+/// Asks the log instead of a set.
+pub fn ask_log(directory: &Path, asked: AskedArgs, output: &Output) -> Result<()> {
+    answer(directory, &[(AGREEMENT_HEADER, LOG.to_owned())], asked, output)
+}
+
+fn answer(directory: &Path, about: &[(&'static str, String)], asked: AskedArgs, output: &Output) -> Result<()> {
+    let batches = client::runtime()?.block_on(fetch(directory, about, &asked))?;
+    let kind = if output.json { QueryOutput::Json } else { asked.output };
+    write(&batches, kind, asked.to.as_deref())
+}
+
+async fn fetch(directory: &Path, about: &[(&'static str, String)], asked: &AskedArgs) -> Result<Vec<RecordBatch>> {
+    let channel = client::connect(directory).await?;
     let mut flight = FlightSqlServiceClient::new(channel);
-    flight.set_header(AGREEMENT_HEADER, args.agreement.to_string());
-    flight.set_header(PURPOSE_HEADER, args.purpose.clone());
+    for (header, value) in about {
+        flight.set_header(*header, value.clone());
+    }
     // As OpenTelemetry hands a trace to programs that are started.
     if let Some(parent) = std::env::var("TRACEPARENT").ok().filter(|p| TraceId::of_traceparent(p).is_some()) {
         flight.set_header(TRACEPARENT, parent);
     }
-    if let Some(file) = &args.token {
+    if let Some(file) = &asked.token {
         flight.set_token(client::read(file)?.trim().to_owned());
     }
-    let info = flight.execute(args.statement.clone(), None).await.map_err(|e| flight_error(&e))?;
+    let info = flight.execute(asked.statement.clone(), None).await.map_err(|e| flight_error(&e))?;
     let ticket = info
         .endpoint
         .first()
@@ -62,7 +74,7 @@ fn arrow_error(error: &crate::query::arrow::error::ArrowError) -> Error {
     Error::malformed(format!("the answer can't be read: {error}"))
 }
 
-fn write(batches: &[RecordBatch], kind: QueryOutput, args: &QueryArgs) -> Result<()> {
+fn write(batches: &[RecordBatch], kind: QueryOutput, to: Option<&Path>) -> Result<()> {
     use crate::query::arrow::util::pretty::pretty_format_batches;
     let failed = |_| Error::new(ErrorCode::Internal, "the answer can't be written");
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
@@ -90,7 +102,7 @@ fn write(batches: &[RecordBatch], kind: QueryOutput, args: &QueryArgs) -> Result
             batches.iter().try_for_each(|b| writer.write(b)).and_then(|()| writer.finish()).map_err(failed)
         }
         QueryOutput::Parquet => {
-            let file = args.to.as_ref().ok_or_else(|| Error::malformed("--to names the file of the Parquet answer"))?;
+            let file = to.ok_or_else(|| Error::malformed("--to names the file of the Parquet answer"))?;
             let out = std::fs::File::create(file)
                 .map_err(|_| Error::new(ErrorCode::NotFound, format!("`{}` can't be written", file.display())))?;
             write_parquet(out, batches)

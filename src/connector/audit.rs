@@ -7,16 +7,21 @@ mod folder;
 mod question;
 mod receipt;
 mod scan;
+mod sql;
+mod tables;
 mod tiles;
+mod who;
 
 pub use evidence::EvidenceFile;
 pub use export::{AgreementPage, Begun, Page, STREAM};
 pub use extract::{ExtractBegun, ExtractPage};
 pub use folder::{Folder, FolderAnswer, FolderDocument, FolderScope, ProvenLeaf, Witnessed};
 pub use question::Question;
+pub use sql::{LogStatement, Looking};
+pub use who::WhoAnswer;
 
 use crate::connector::node::Node;
-use crate::connector::state::{Negotiation, PublishedOffer};
+use crate::connector::state::{KeptAgreement, Negotiation, PublishedOffer};
 use crate::connector::users::User;
 use perron_log::LogError;
 use perron_model::agreement::Envelope;
@@ -24,7 +29,8 @@ use perron_model::dataset::{Dataset, Snapshot};
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::life::{Standing, Told};
 use perron_model::limits::{AUDIT_ENTRIES_LOOKED_AT_MAX, AUDIT_GIVEN_LIFE_MS};
-use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp, canonical};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp, canonical};
+use question::Agreed;
 use serde_json::{Value as Json, json};
 
 impl Node {
@@ -81,7 +87,7 @@ impl Node {
 
     /// Agreements with their state, in short.
     pub fn agreement_list(&self) -> Result<Json> {
-        let shown = |a: crate::connector::state::KeptAgreement| {
+        let shown = |a: KeptAgreement| {
             let state = self.ledger.state_of(&a.id);
             let life = self.state.life(&a.id);
             let standing = life.as_ref().map(|kept| kept.life.standing_of(&a.id));
@@ -166,6 +172,18 @@ impl Node {
         document.map(|attachment| attachment.bytes).ok_or_else(none)
     }
 
+    /// Does an entry answer a question?
+    fn answers(&self, question: &Question, entry: &Entry, agreement: Option<&KeptAgreement>) -> bool {
+        let commune = |id: &ParticipantId| self.commune(id);
+        let about = agreement.map(|kept| Agreed { payload: &kept.payload, commune: &commune });
+        question.fits(entry, facts(&entry.body).0, about.as_ref())
+    }
+
+    /// NIS code of a participant, if it is a commune.
+    fn commune(&self, id: &ParticipantId) -> Option<String> {
+        self.register.load().participant(id)?.nis.as_ref().map(|nis| nis.as_str().to_owned())
+    }
+
     /// As [`Self::audit_list`]: the entries, where to go on, and the log's end.
     fn entries_that_fit(&self, question: &Question, from: u64, count: usize) -> Result<(Vec<Json>, u64, u64)> {
         let end = self.ledger.reader().size();
@@ -175,7 +193,7 @@ impl Node {
             let leaf = self.leaf(next)?;
             let entry = Entry::from_bytes(&leaf)?;
             let agreement = question::agreement_of(&entry).and_then(|id| self.state.agreement(&id));
-            if question.fits(&entry, facts(&entry.body).0, agreement.as_ref().map(|a| &a.payload)) {
+            if self.answers(question, &entry, agreement.as_deref()) {
                 entries.push(describe(&leaf)?);
             }
             next = next.saturating_add(1);
@@ -185,7 +203,7 @@ impl Node {
 }
 
 /// What entries are called when they are told of.
-pub const KINDS: [&str; 21] = [
+pub const KINDS: [&str; 22] = [
     "start",
     "stop",
     "recovery",
@@ -205,6 +223,7 @@ pub const KINDS: [&str; 21] = [
     "checkpoint-kept",
     "staff-refusal",
     "extract",
+    "log-query",
     "administration",
     "register-seen",
 ];
@@ -271,6 +290,10 @@ fn facts(body: &Body) -> (&'static str, Json) {
             ("staff-refusal", json!({"user": b.user, "action": b.action, "reason": b.reason, "purpose": b.purpose}))
         }
         Body::Extract(b) => ("extract", json!({"to": b.to, "by": b.by})),
+        Body::LogQuery(b) => (
+            "log-query",
+            json!({"user": b.user, "permitted": b.permitted, "reasons": b.reasons, "clauses": b.clauses, "entries": b.entries, "statement": b.statement, "module": b.module}),
+        ),
         Body::Administration(b) => {
             ("administration", json!({"action": b.action, "actor": b.actor, "document": b.document}))
         }

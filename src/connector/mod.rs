@@ -28,6 +28,6 @@ pub mod witnessing;
 
 pub use audit::{
     AgreementPage, Begun, EvidenceFile, ExtractBegun, ExtractPage, Folder, FolderAnswer, FolderDocument, FolderScope,
-    KINDS, Page, ProvenLeaf, Question, Witnessed, describe,
+    KINDS, LogStatement, Looking, Page, ProvenLeaf, Question, WhoAnswer, Witnessed, describe,
 };
 pub use node::{MODULES, Node};

@@ -213,7 +213,8 @@ fn sent_since(log: &LogReader, from: i64) -> Result<HashMap<ParticipantId, u64>>
             break;
         }
         match entry.body {
-            Body::Outcome(outcome) if before <= 0 && outcome.bytes > 0 => {
+            // Outside of a chain it ends a statement over this log.
+            Body::Outcome(outcome) if before <= 0 && outcome.bytes > 0 && entry.chain.is_some() => {
                 open.insert(outcome.decision, outcome.bytes);
             }
             Body::Decision(decision) => {

@@ -6,7 +6,7 @@ use crate::source::Sets;
 use crate::trust::register::RegisterHandle;
 use perron_gate::{AgreementInForce, Clock, Evaluated, Known, Standing};
 use perron_model::dataset::{Dataset, Snapshot};
-use perron_model::decision::{AccessInput, DutyState};
+use perron_model::decision::{AccessInput, DutyState, StaffInput};
 use perron_model::id::DatasetId;
 use perron_model::life::{FactValue, Standing as Life};
 use perron_model::limits::TERMS_AT_HAND_MAX;
@@ -175,6 +175,9 @@ pub struct PolicyPort(pub Arc<Policies>);
 impl perron_gate::Policy for PolicyPort {
     async fn access(&self, input: &AccessInput) -> Result<Evaluated> {
         perron_gate::Policy::access(self.0.as_ref(), input).await
+    }
+    async fn staff(&self, input: &StaffInput) -> Result<Evaluated> {
+        perron_gate::Policy::staff(self.0.as_ref(), input).await
     }
 }
 

@@ -254,11 +254,9 @@ impl Node {
         self.running.remove(serving.grant.stop());
         serving.place.settle(tally.bytes);
         let salt = self.stream_salt(&serving.request);
-        let status =
-            if tally.rows == 0 && status != OutcomeStatus::Complete { OutcomeStatus::NothingLeft } else { status };
         let outcome = Outcome {
             decision: serving.grant.decision(),
-            status,
+            status: status.with(tally.rows),
             reason: reason.map(|r| r.as_str().to_owned()),
             batches: tally.batches,
             rows: tally.rows,

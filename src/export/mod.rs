@@ -1,4 +1,4 @@
-//! The log for other programs: lines of JSON, Parquet, events of the Open Cybersecurity Schema
+//! The log for other programs: lines of JSON, columns, events of the Open Cybersecurity Schema
 //! Framework, messages of syslog, and the two records that the law asks for.
 //!
 //! What is exported is an entry as it was told ([`Record`]); this room puts it into the other
@@ -6,11 +6,14 @@
 
 pub mod agreements;
 pub mod art30;
+pub mod columns;
 pub mod dga_log;
 pub mod jsonl;
 pub mod ocsf;
 pub mod parquet;
+pub mod reads;
 pub mod syslog;
+pub mod who;
 
 use perron_model::{AgreementId, Digest, Timestamp};
 use serde::{Deserialize, Serialize};

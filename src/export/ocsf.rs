@@ -26,6 +26,9 @@ enum Status {
     Failure,
 }
 
+/// What a statement over the log is to the policy.
+const ASK_LOG: &str = "audit.sql";
+
 /// `activity_id` and `activity_name` of the classes; 99 is the schema's *Other*, with a name of ours.
 type Activity = (u64, &'static str);
 const CREATE: Activity = (1, "Create");
@@ -119,7 +122,7 @@ fn activity_of(record: &Record, class: Class) -> Activity {
         ("recovery", _) => (99, "Recovery"),
         ("clock-jump", _) => (99, "Clock Jump"),
         ("agreement" | "checkpoint-kept", _) => CREATE,
-        ("register-seen" | "extract", _) => READ_API,
+        ("register-seen" | "extract" | "log-query", _) => READ_API,
         ("notice", _) if said("act") == "revoke" => DELETE,
         ("negotiation", _) if said("message") == "request" => CREATE,
         ("administration" | "staff-refusal", _) => match said("action").rsplit('.').next().unwrap_or_default() {
@@ -179,7 +182,8 @@ fn actor(record: &Record, about: &About, asks: &str) -> Json {
         (record.facts.get("module"), record.permitted, actor.as_object_mut())
     {
         let decision = if permitted { "permit" } else { "refuse" };
-        let policy = json!({"name": "access", "uid": module, "is_applied": true, "group": {"uid": about.participant}});
+        let name = if record.kind == "log-query" { "staff" } else { "access" };
+        let policy = json!({"name": name, "uid": module, "is_applied": true, "group": {"uid": about.participant}});
         fields.insert("authorizations".to_owned(), json!([{"decision": decision, "policy": policy}]));
     }
     actor
@@ -202,8 +206,9 @@ fn metadata(record: &Record, about: &About) -> Json {
             fields.insert("profiles".to_owned(), json!(["security_control"]));
         }
         // All entries of one read: a decision by its own leaf, what follows from it by the same.
-        let correlated =
-            record.decision.or_else(|| matches!(record.kind.as_str(), "permit" | "refusal").then_some(record.leaf));
+        let correlated = record
+            .decision
+            .or_else(|| matches!(record.kind.as_str(), "permit" | "refusal" | "log-query").then_some(record.leaf));
         if let Some(correlated) = correlated {
             fields.insert("correlation_uid".to_owned(), json!(correlated));
         }
@@ -236,6 +241,7 @@ fn api(record: &Record, about: &About, fields: &mut Map<String, Json>) {
     let said = |name: &str| record.facts.get(name).and_then(Json::as_str);
     let operation = match record.kind.as_str() {
         "administration" | "staff-refusal" => said("action").unwrap_or(&record.kind).to_owned(),
+        "log-query" => ASK_LOG.to_owned(),
         "negotiation" => format!("negotiation.{}", said("message").unwrap_or("message")),
         "notice" => format!("agreement.{}", said("act").unwrap_or("notice")),
         kind => kind.to_owned(),

@@ -4,9 +4,10 @@ use crate::ledger::recent::Recent;
 use crate::ledger::stream_root::stream_root;
 use perron_model::decision::StateFacts;
 use perron_model::entry::{Body, ChainPosition, Entry, Outcome, OutcomeStatus};
+use perron_model::limits::CLOCK_JUMPS_FOLLOWED_MAX;
 use perron_model::request::Acknowledgement;
 use perron_model::{AgreementId, Digest, Timestamp};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// What is known of one agreement's chain.
 #[derive(Clone, Debug, Default)]
@@ -52,19 +53,24 @@ impl Chain {
     }
 }
 
-/// The chains of all agreements.
+/// The chains of all agreements, and what runs outside of them.
 #[derive(Debug, Default)]
-pub struct Chains(HashMap<AgreementId, Chain>);
+pub struct Chains {
+    chains: HashMap<AgreementId, Chain>,
+    // Permitted statements over the log without an outcome, by decision.
+    log_queries: BTreeSet<Digest>,
+    clock_jumps: Vec<u64>,
+}
 
 impl Chains {
     /// The chain of an agreement, from its beginning where there is none.
     pub fn chain(&mut self, agreement: AgreementId) -> &mut Chain {
-        self.0.entry(agreement).or_default()
+        self.chains.entry(agreement).or_default()
     }
 
     /// Counters as a policy sees them, for a request that brings these acknowledgements.
     pub fn state(&self, agreement: &AgreementId, now: Timestamp, brought: &[Acknowledgement]) -> StateFacts {
-        let Some(chain) = self.0.get(agreement) else {
+        let Some(chain) = self.chains.get(agreement) else {
             return StateFacts { uses_last_hour: Some(0), volume_bytes: Some(0), ..StateFacts::default() };
         };
         let brought: HashSet<&Digest> = brought.iter().map(|a| &a.decision).collect();
@@ -83,7 +89,7 @@ impl Chains {
     /// The next position of a chain, for an entry that is about to be written. It is taken once
     /// the entry is durable (`follow`).
     pub fn position(&self, agreement: AgreementId) -> ChainPosition {
-        let (number, previous) = self.0.get(&agreement).map_or((0, None), |c| (c.next, c.last));
+        let (number, previous) = self.chains.get(&agreement).map_or((0, None), |c| (c.next, c.last));
         ChainPosition { agreement, number, previous }
     }
 
@@ -91,10 +97,10 @@ impl Chains {
     /// totals that entries carry are taken too; later they were set when the entry was enqueued,
     /// and an older entry that becomes durable must not set them back.
     pub fn follow(&mut self, entry: &Entry, leaf: Digest, at_start: bool) {
-        let Some(position) = &entry.chain else { return };
+        let Some(position) = &entry.chain else { return self.follow_unchained(entry, leaf) };
         // What an amended agreement was charged counts on.
         if let Body::Agreement(agreement) = &entry.body {
-            let before = agreement.amends.and_then(|amends| self.0.get(&amends));
+            let before = agreement.amends.and_then(|amends| self.chains.get(&amends));
             let recent = before.map(|before| before.recent.clone()).unwrap_or_default();
             let chain = self.chain(position.agreement);
             (chain.uses, chain.volume) = (agreement.uses.unwrap_or(0), agreement.volume.unwrap_or(0));
@@ -126,6 +132,27 @@ impl Chains {
         }
     }
 
+    fn follow_unchained(&mut self, entry: &Entry, leaf: Digest) {
+        match &entry.body {
+            // One more than is followed says that there are more.
+            Body::ClockJump(_) if self.clock_jumps.len() <= CLOCK_JUMPS_FOLLOWED_MAX => {
+                self.clock_jumps.push(entry.index);
+            }
+            Body::LogQuery(query) if query.permitted => {
+                self.log_queries.insert(leaf);
+            }
+            Body::Outcome(outcome) => {
+                self.log_queries.remove(&outcome.decision);
+            }
+            _ => {}
+        }
+    }
+
+    /// Entries at which the clock went back, in their order; none where they are too many to follow.
+    pub fn clock_jumps(&self) -> Option<Vec<u64>> {
+        (self.clock_jumps.len() <= CLOCK_JUMPS_FOLLOWED_MAX).then(|| self.clock_jumps.clone())
+    }
+
     /// Takes the consumer's acknowledgement of reads.
     pub fn acknowledge(&mut self, agreement: AgreementId, decisions: impl Iterator<Item = Digest>) {
         let chain = self.chain(agreement);
@@ -134,13 +161,18 @@ impl Chains {
         }
     }
 
-    /// Reads that a crash left without an outcome.
-    pub fn unfinished(&self) -> Vec<(AgreementId, Digest)> {
-        self.0.iter().flat_map(|(agreement, chain)| chain.running.keys().map(|d| (*agreement, *d))).collect()
+    /// Reads that a crash left without an outcome, with the agreement that they are under; a
+    /// statement over the log is under none.
+    pub fn unfinished(&self) -> Vec<(Option<AgreementId>, Digest)> {
+        let reads = |(agreement, chain): (&AgreementId, &Chain)| {
+            chain.running.keys().map(|decision| (Some(*agreement), *decision)).collect::<Vec<_>>()
+        };
+        let log_queries = self.log_queries.iter().map(|decision| (None, *decision));
+        self.chains.iter().flat_map(reads).chain(log_queries).collect()
     }
 
     /// The outcome of a read that a crash left without one.
-    pub fn unknown_outcome(&mut self, agreement: AgreementId, decision: Digest) -> Outcome {
+    pub fn unknown_outcome(&mut self, agreement: Option<AgreementId>, decision: Digest) -> Outcome {
         let mut outcome = Outcome {
             decision,
             status: OutcomeStatus::UnknownAfterCrash,
@@ -153,7 +185,9 @@ impl Chains {
             uses: 0,
             volume: None,
         };
-        self.chain(agreement).settle(&mut outcome);
+        if let Some(agreement) = agreement {
+            self.chain(agreement).settle(&mut outcome);
+        }
         outcome
     }
 }

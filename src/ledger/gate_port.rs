@@ -2,9 +2,9 @@
 
 use crate::ledger::handle::Ledger;
 use crate::ledger::writer::{Draft, Job, random_16};
-use perron_gate::{DecisionRecord, Recorded};
+use perron_gate::{DecisionRecord, LogQueryRecord, Recorded};
 use perron_model::decision::{StateFacts, Verdict};
-use perron_model::entry::{AttachmentKind, Body, Decision};
+use perron_model::entry::{AttachmentKind, Body, Decision, LogQuery};
 use perron_model::request::Acknowledgement;
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 use std::sync::PoisonError;
@@ -51,6 +51,14 @@ impl perron_gate::Ledger for Ledger {
         answer.await.map_err(|_| unavailable())?
     }
 
+    fn durable(&self) -> u64 {
+        self.reader().size()
+    }
+
+    async fn record_log_query(&self, record: LogQueryRecord) -> Result<Recorded> {
+        self.append(log_query(record)?).await
+    }
+
     fn refusal_rate_ok(&self, peer: &ParticipantId, user: &str, now: Timestamp) -> bool {
         self.0.refusals.rate_ok(peer, user, now)
     }
@@ -60,6 +68,36 @@ impl perron_gate::Ledger for Ledger {
     }
 }
 
+/// As an entry has it: was it permitted, the reasons if not, and what refused.
+fn told(verdict: Verdict) -> (bool, Vec<String>, Vec<String>) {
+    match verdict {
+        Verdict::Permit => (true, Vec::new(), Vec::new()),
+        Verdict::Refuse(refused) => {
+            let (reasons, clauses) = refused.into_iter().map(|r| (r.code, r.clause)).unzip();
+            (false, reasons, clauses)
+        }
+    }
+}
+
+/// The statement is committed to by the salt of the input, which is attached: whoever holds both can
+/// check it, and who holds the leaf alone can't guess it.
+fn log_query(record: LogQueryRecord) -> Result<Draft> {
+    let salt = random_16()?;
+    let (permitted, reasons, clauses) = told(record.verdict);
+    let body = Body::LogQuery(LogQuery {
+        user: record.request.user,
+        permitted,
+        reasons,
+        clauses,
+        module: record.module,
+        input: Digest::salted(&salt, &record.input),
+        statement: Digest::salted(&salt, record.request.statement.as_bytes()),
+        entries: record.entries,
+    });
+    let attachments = vec![(AttachmentKind::EvaluationInput, [salt.as_slice(), &record.input].concat())];
+    Ok(Draft { body, chain: None, trace: record.request.trace, attachments })
+}
+
 fn draft(record: DecisionRecord) -> Result<Draft> {
     let salt = random_16()?;
     let commitment = Digest::salted(&salt, &record.input);
@@ -67,14 +105,7 @@ fn draft(record: DecisionRecord) -> Result<Draft> {
     input.extend_from_slice(&record.input);
     let request = record.request.digest();
     let claims = record.request.request;
-    let (permitted, reasons, clauses) = match record.verdict {
-        Verdict::Permit => (true, Vec::new(), Vec::new()),
-        Verdict::Refuse(refused) => (
-            false,
-            refused.iter().map(|r| r.code.clone()).collect(),
-            refused.iter().map(|r| r.clause.clone()).collect(),
-        ),
-    };
+    let (permitted, reasons, clauses) = told(record.verdict);
     let body = Body::Decision(Decision {
         request,
         permitted,

@@ -126,7 +126,7 @@ impl Ledger {
         for (agreement, decision) in &unfinished {
             drafts.push(Draft {
                 body: Body::Outcome(chains.unknown_outcome(*agreement, *decision)),
-                chain: Some(*agreement),
+                chain: *agreement,
                 trace: None,
                 attachments: Vec::new(),
             });
@@ -201,6 +201,11 @@ impl Ledger {
         answer.await.map_err(|_| gone())?
     }
 
+    /// Writes how a statement over the log itself ended.
+    pub async fn outcome_of_log_query(&self, outcome: Outcome) -> Result<perron_gate::Recorded> {
+        self.append(Draft::plain(Body::Outcome(outcome))).await
+    }
+
     /// Takes a nonce of this peer out of use without a read, then waits until every decision that
     /// was ordered before is durable. From here on the request that names the nonce has its
     /// decision in the log, or will never have one.
@@ -255,6 +260,12 @@ impl Ledger {
     /// Writes nothing more: what was found says that this log isn't the one to go on with.
     pub fn give_up(&self, why: Error) {
         self.0.give_up(why);
+    }
+
+    /// Entries at which the clock went back, in their order: between two of them time never decreases.
+    /// None where there are too many to follow.
+    pub fn clock_jumps(&self) -> Option<Vec<u64>> {
+        self.0.chains.lock().unwrap_or_else(PoisonError::into_inner).clock_jumps()
     }
 
     /// Counters of an agreement.

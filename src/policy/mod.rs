@@ -11,7 +11,7 @@ mod instance;
 mod pool;
 mod replay;
 
-pub use crate::policy::replay::{Replayed, Replayer};
+pub use crate::policy::replay::{Recorded, Replayed, Replayer};
 
 use crate::files::write_atomically;
 use crate::policy::answer::report;
@@ -37,6 +37,8 @@ const ACCESS: &[u8] = include_bytes!("../../policies/compiled/access.wasm");
 /// Where it is entered: to decide, and to report.
 const ACCESS_ENTRYPOINTS: &[&str] = &["perron/access/decision", REPORT];
 const REPORT: &str = "perron/odrl/report";
+/// Where `policies/staff.rego` is entered.
+const STAFF_ENTRYPOINTS: &[&str] = &["perron/staff/decision"];
 /// `policies/staff.rego`, compiled.
 const STAFF: &[u8] = include_bytes!("../../policies/compiled/staff.wasm");
 
@@ -66,7 +68,7 @@ impl Policies {
         let engine = engine(cache)?;
         Ok(Policies(Arc::new(Modules {
             access: Pool::new(&engine, "access", ACCESS_ENTRYPOINTS, ACCESS, bounds)?,
-            staff: Pool::new(&engine, "staff", &["perron/staff/decision"], STAFF, bounds)?,
+            staff: Pool::new(&engine, "staff", STAFF_ENTRYPOINTS, STAFF, bounds)?,
         })))
     }
 
@@ -113,6 +115,10 @@ impl perron_gate::Policy for Policies {
     async fn access(&self, input: &AccessInput) -> Result<Evaluated> {
         let verdict = self.0.access.decide(input).await?;
         Ok(Evaluated { verdict, module: self.0.access.digest() })
+    }
+    async fn staff(&self, input: &StaffInput) -> Result<Evaluated> {
+        let verdict = self.0.staff.decide(input).await?;
+        Ok(Evaluated { verdict, module: self.0.staff.digest() })
     }
 }
 

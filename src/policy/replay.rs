@@ -2,9 +2,9 @@
 
 use crate::policy::instance::Bounds;
 use crate::policy::pool::Pool;
-use crate::policy::{ACCESS, ACCESS_ENTRYPOINTS, engine};
+use crate::policy::{ACCESS, ACCESS_ENTRYPOINTS, STAFF, STAFF_ENTRYPOINTS, engine};
 use perron_model::decision::Verdict;
-use perron_model::entry::Decision;
+use perron_model::entry::{Decision, LogQuery};
 use perron_model::limits::{MESSAGE_BYTES_MAX, MODULE_BYTES_MAX, MODULES_MAX};
 use perron_model::{Digest, Error, ErrorCode, Result, canonical};
 use serde_json::Value as Json;
@@ -30,6 +30,57 @@ pub enum Replayed {
     FailsNow(ErrorCode),
 }
 
+/// What is recorded of a decision, and by which policy it was made.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    entrypoints: &'static [&'static str],
+    permitted: bool,
+    reasons: Vec<String>,
+    clauses: Vec<String>,
+    module: Digest,
+    // What the gate refuses although its policy permits it.
+    beyond_policy: fn(&Recorded) -> bool,
+}
+
+impl From<&Decision> for Recorded {
+    fn from(decision: &Decision) -> Recorded {
+        Recorded {
+            entrypoints: DECISION_ALONE,
+            permitted: decision.permitted,
+            reasons: decision.reasons.clone(),
+            clauses: decision.clauses.clone(),
+            module: decision.module,
+            // The set had no snapshot any more.
+            beyond_policy: |recorded| told(recorded).eq([(ErrorCode::NotFound.as_str(), "dataset")]),
+        }
+    }
+}
+
+impl From<&LogQuery> for Recorded {
+    fn from(query: &LogQuery) -> Recorded {
+        Recorded {
+            entrypoints: STAFF_ENTRYPOINTS,
+            permitted: query.permitted,
+            reasons: query.reasons.clone(),
+            clauses: query.clauses.clone(),
+            module: query.module,
+            // The statement asked for more than the log.
+            beyond_policy: |recorded| recorded.clauses.iter().eq(["statement"]),
+        }
+    }
+}
+
+impl Recorded {
+    /// Was it permitted?
+    pub fn is_permit(&self) -> bool {
+        self.permitted
+    }
+    /// The reasons of a refusal, each with its clause.
+    pub fn told(&self) -> impl Iterator<Item = (&str, &str)> {
+        told(self)
+    }
+}
+
 /// Evaluates recorded inputs by the modules that their decisions name: the program's own, or those
 /// of a folder, whose files are named by their digest and checked against it.
 pub struct Replayer {
@@ -43,12 +94,14 @@ impl Replayer {
     pub fn new(folder: &Path) -> Result<Replayer> {
         let engine = engine(None)?;
         let own = Pool::new(&engine, "access", ACCESS_ENTRYPOINTS, ACCESS, Bounds::default())?;
-        let known = BTreeMap::from([(own.digest(), Some(own))]);
+        let staff = Pool::new(&engine, "staff", STAFF_ENTRYPOINTS, STAFF, Bounds::default())?;
+        let known = BTreeMap::from([(own.digest(), Some(own)), (staff.digest(), Some(staff))]);
         Ok(Replayer { engine, folder: folder.to_owned(), known })
     }
 
     /// Decides anew from what is attached to a decision: 16 bytes of salt, then the input.
-    pub async fn decide(&mut self, recorded: &Decision, attached: &[u8]) -> Result<Replayed> {
+    pub async fn decide(&mut self, recorded: impl Into<Recorded>, attached: &[u8]) -> Result<Replayed> {
+        let recorded = &recorded.into();
         let Some((_, input)) = attached.split_first_chunk::<16>() else {
             return Err(Error::malformed("the evaluation's input has no salt"));
         };
@@ -62,7 +115,7 @@ impl Replayer {
         }
         // Not as a type of this program: an input of an earlier version stays an input.
         let input: Json = canonical::from_bytes(input, MESSAGE_BYTES_MAX)?;
-        let Some(pool) = self.module(&recorded.module)? else { return Ok(Replayed::NoModule(recorded.module)) };
+        let Some(pool) = self.module(recorded)? else { return Ok(Replayed::NoModule(recorded.module)) };
         Ok(match pool.decide(&input).await {
             Ok(verdict) if is_same(recorded, &verdict) => Replayed::Same,
             Ok(verdict) => Replayed::Otherwise(verdict),
@@ -70,13 +123,15 @@ impl Replayer {
         })
     }
 
-    fn module(&mut self, digest: &Digest) -> Result<Option<&Pool>> {
+    fn module(&mut self, recorded: &Recorded) -> Result<Option<&Pool>> {
+        let digest = &recorded.module;
         if !self.known.contains_key(digest) {
             if self.known.len() >= MODULES_MAX {
                 return Err(Error::new(ErrorCode::TooLarge, format!("over {MODULES_MAX} policy modules")));
             }
             let wasm = read(&self.folder, digest)?;
-            let pool = wasm.map(|wasm| Pool::new(&self.engine, "recorded", DECISION_ALONE, &wasm, Bounds::default()));
+            let pool =
+                wasm.map(|wasm| Pool::new(&self.engine, "recorded", recorded.entrypoints, &wasm, Bounds::default()));
             self.known.insert(*digest, pool.transpose()?);
         }
         Ok(self.known.get(digest).and_then(Option::as_ref))
@@ -115,15 +170,15 @@ fn read(folder: &Path, digest: &Digest) -> Result<Option<Vec<u8>>> {
 }
 
 /// The reasons of a refusal, each with its clause.
-fn told(recorded: &Decision) -> impl Iterator<Item = (&str, &str)> {
+fn told(recorded: &Recorded) -> impl Iterator<Item = (&str, &str)> {
     recorded.reasons.iter().map(String::as_str).zip(recorded.clauses.iter().map(String::as_str))
 }
 
-/// Does the log tell of this verdict? Of a permit that the gate couldn't give, for the set had no
-/// snapshot any more, it tells as a refusal of its own.
-fn is_same(recorded: &Decision, verdict: &Verdict) -> bool {
+/// Does the log tell of this verdict? Of a permit that the gate couldn't give it tells as a refusal of
+/// its own.
+fn is_same(recorded: &Recorded, verdict: &Verdict) -> bool {
     match verdict {
-        Verdict::Permit => recorded.permitted || told(recorded).eq([(ErrorCode::NotFound.as_str(), "dataset")]),
+        Verdict::Permit => recorded.permitted || (recorded.beyond_policy)(recorded),
         Verdict::Refuse(refused) => {
             let again = refused.iter().map(|r| (r.code.as_str(), r.clause.as_str()));
             !recorded.permitted && recorded.reasons.len() == recorded.clauses.len() && told(recorded).eq(again)

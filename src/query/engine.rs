@@ -5,6 +5,7 @@ use super::errors;
 use super::functions;
 use super::guard::Guard;
 use super::lanes::SlowLane;
+use super::log::{LogTable, LogTables};
 use super::memory::QueryPool;
 use super::release::{Released, Releases, Wanted, released_schema};
 use super::run::{BATCHES_AHEAD, Cut, Message, RowStream, contained, feed, stopped, until};
@@ -24,7 +25,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as SqlStatement;
-use perron_gate::{AccessGrant, ReleaseGrant, SchemaGrant, Stop};
+use perron_gate::{AccessGrant, LogGrant, LogSchemaGrant, ReleaseGrant, SchemaGrant, Stop};
 use perron_model::dataset::Dataset;
 use perron_model::limits::{
     BATCH_ROWS, QUERIES_MAX, QUERY_MEMORY_BYTES_MAX, QUERY_MEMORY_EACH_BYTES_MAX, QUERY_MS_MAX, QUERY_STACK_BYTES,
@@ -156,17 +157,54 @@ impl QueryEngine {
             keys,
             sql: sql.to_owned(),
         };
+        let environment = self.environment();
+        let planning = async move {
+            let table = work.table().await?;
+            let session = session(environment, table.partitions())?;
+            let plan = plan(&session, &work.dataset.id, &work.sql, Arc::new(table)).await?;
+            Ok((session, plan))
+        };
+        self.begin(permit, grant.stop(), rows_max, planning).await
+    }
+
+    /// Schema of what `sql` gives over the tables of the log. Plans only; no entry is read.
+    pub async fn log_schema(&self, grant: &LogSchemaGrant, tables: Arc<dyn LogTables>) -> Result<SchemaRef> {
+        let permit = self.permit()?;
+        let (session, sql) = (self.session(1)?, grant.statement().to_owned());
+        self.on_threads(permit, async move { Ok(plan_log(&session, &sql, &tables, 0).await?.schema()) }).await
+    }
+
+    /// Runs `sql` over the entries of the log that `grant` shows. What planning refuses comes back at
+    /// once; the rest comes as the stream's last item.
+    pub async fn run_log(&self, grant: &LogGrant, sql: &str, tables: Arc<dyn LogTables>) -> Result<RowStream> {
+        if let Some(reason) = grant.stop().reason() {
+            return Err(stopped(reason));
+        }
+        let permit = self.permit()?;
+        let (session, sql, entries) = (self.session(1)?, sql.to_owned(), grant.entries());
+        let planning = async move {
+            let plan = plan_log(&session, &sql, &tables, entries).await?;
+            Ok((session, plan))
+        };
+        self.begin(permit, grant.stop(), None, planning).await
+    }
+
+    /// Runs what `planning` gives, on threads of its own.
+    async fn begin(
+        &self,
+        permit: OwnedSemaphorePermit,
+        stop: &Stop,
+        rows_max: Option<u64>,
+        planning: impl Future<Output = Result<(SessionContext, Arc<dyn ExecutionPlan>)>> + Send + 'static,
+    ) -> Result<RowStream> {
         let (planned, schema) = oneshot::channel();
         let (messages, received) = mpsc::channel(BATCHES_AHEAD);
-        let guard = self.guard(grant.stop().clone());
+        let guard = self.guard(stop.clone());
         let gone = Arc::clone(&guard.gone);
-        let environment = self.environment();
         let task = self.spawn(async move {
             let mut planned = Some(planned);
             let result = contained(until(guard.deadline, async {
-                let table = work.table().await?;
-                let session = session(environment, table.partitions())?;
-                let plan = plan(&session, &work.dataset.id, &work.sql, Arc::new(table)).await?;
+                let (session, plan) = planning.await?;
                 if let Some(planned) = planned.take() {
                     let _ = planned.send(Ok(plan.schema()));
                 }
@@ -184,7 +222,7 @@ impl QueryEngine {
         })?;
         let cut = Cut { task, gone };
         let schema = schema.await.map_err(|_| errors::internal("ended"))??;
-        Ok(RowStream::new(schema, received, grant.stop().clone(), rows_max, cut))
+        Ok(RowStream::new(schema, received, stop.clone(), rows_max, cut))
     }
 
     /// Computes the released table of `agreement` from the grant's snapshot and keeps it. Periods
@@ -352,10 +390,35 @@ async fn plan(
     table: Arc<ViewTable>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let statement = Statement::parse(sql, dataset)?;
-    let names = table_names(dataset);
-    for name in &names {
-        let table = Arc::clone(&table) as Arc<dyn TableProvider>;
-        session.register_table(TableReference::bare(name.as_str()), table).map_err(|_| errors::internal("table"))?;
+    let tables = table_names(dataset).into_iter().map(|name| (name, Arc::clone(&table) as Arc<dyn TableProvider>));
+    plan_over(session, statement, tables.collect()).await
+}
+
+/// Plans `sql` over the tables of the log alone, of which it sees the first `entries` entries.
+async fn plan_log(
+    session: &SessionContext,
+    sql: &str,
+    tables: &Arc<dyn LogTables>,
+    entries: u64,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let tables: Vec<(String, Arc<dyn TableProvider>)> = LogTable::all(tables, entries)
+        .into_iter()
+        .map(|(name, table)| (name.to_owned(), Arc::new(table) as Arc<dyn TableProvider>))
+        .collect();
+    let names = tables.iter().map(|(name, _)| name.clone()).collect();
+    let planned = async { plan_over(session, Statement::parse_of_log(sql, names)?, tables).await };
+    planned.await.map_err(errors::of_log)
+}
+
+/// Plans a statement over these tables alone.
+async fn plan_over(
+    session: &SessionContext,
+    statement: Statement,
+    tables: Vec<(String, Arc<dyn TableProvider>)>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let names: Vec<String> = tables.iter().map(|(name, _)| name.clone()).collect();
+    for (name, table) in tables {
+        session.register_table(TableReference::bare(name), table).map_err(|_| errors::internal("table"))?;
     }
     let state = session.state();
     let logical = state
@@ -366,7 +429,7 @@ async fn plan(
     state.create_physical_plan(&logical).await.map_err(|e| errors::planning(&e))
 }
 
-/// The second net: a plan reads the grant's table and nothing else, and changes nothing.
+/// The second net: a plan reads the grant's tables and nothing else, and changes nothing.
 fn check_plan(plan: &LogicalPlan, names: &[String]) -> Result<()> {
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     options

@@ -67,6 +67,16 @@ pub(crate) fn column_not_granted(name: &str) -> Error {
     Error::new(ErrorCode::ColumnNotGranted, format!("column `{name}` isn't one that the agreement gives"))
 }
 
+/// The same error about a statement over one's own log, for which no agreement stands.
+pub(crate) fn of_log(error: Error) -> Error {
+    match error.code {
+        ErrorCode::TableNotGranted | ErrorCode::ColumnNotGranted => {
+            Error::new(error.code, error.detail.replace("that the agreement gives", "of the log"))
+        }
+        _ => error,
+    }
+}
+
 fn schema_error(error: &SchemaError) -> Error {
     match error {
         SchemaError::FieldNotFound { field, .. } => column_not_granted(&field.name),

@@ -6,7 +6,10 @@
 //! is, too.
 
 use super::walk::Walk;
-use datafusion::sql::sqlparser::ast::{Ident, Statement as Syntax, TableAlias, TableFactor, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArguments, Ident, ObjectNamePart, Statement as Syntax, TableAlias, TableFactor, VisitMut,
+    VisitorMut,
+};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -38,6 +41,17 @@ pub(crate) fn table_names(dataset: &DatasetId) -> Vec<String> {
 impl Statement {
     /// Reads `sql` for a grant of `dataset`.
     pub(crate) fn parse(sql: &str, dataset: &DatasetId) -> Result<Statement> {
+        Statement::judged(sql, table_names(dataset), |_| {})
+    }
+
+    /// Reads `sql` for a grant of the log, whose tables have these names.
+    pub(crate) fn parse_of_log(sql: &str, tables: Vec<String>) -> Result<Statement> {
+        Statement::judged(sql, tables, |syntax| {
+            let _ = VisitMut::visit(syntax, &mut UserColumn);
+        })
+    }
+
+    fn judged(sql: &str, tables: Vec<String>, written: impl Fn(&mut Syntax)) -> Result<Statement> {
         if sql.len() > STATEMENT_BYTES_MAX {
             return Err(Error::new(
                 ErrorCode::TooLarge,
@@ -58,12 +72,31 @@ impl Statement {
         let (Some(mut syntax), None) = (statements.next(), statements.next()) else {
             return Err(Error::new(ErrorCode::StatementInvalid, "exactly one statement is expected"));
         };
+        written(&mut syntax);
         let Syntax::Query(query) = &syntax else {
             return Err(Error::new(ErrorCode::StatementNotAllowed, "only SELECT statements are served"));
         };
-        Walk::new(table_names(dataset)).statement(query)?;
+        Walk::new(tables).statement(query)?;
         let _ = VisitMut::visit(&mut syntax, &mut NameSubqueries(0));
         Ok(Statement { syntax })
+    }
+}
+
+/// Takes `user` for the column of this name: the parser takes it for who is signed in.
+struct UserColumn;
+
+impl VisitorMut for UserColumn {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(Function { name, args: FunctionArguments::None, .. }) = expr
+            && let [ObjectNamePart::Identifier(ident)] = name.0.as_slice()
+            && ident.quote_style.is_none()
+            && ident.value.eq_ignore_ascii_case("user")
+        {
+            *expr = Expr::Identifier(ident.clone());
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -6,11 +6,12 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::util::display::array_value_to_string;
 use futures::StreamExt;
 use perron_gate::{
-    AccessGrant, AgreementInForce, Agreements, Clock, DecisionRecord, Evaluated, Gate, Ledger, Policy, Recorded,
-    Register, ReleaseGrant, SchemaGrant, Standing, VerifiedRequest,
+    AccessGrant, AgreementInForce, Agreements, Clock, DecisionRecord, Evaluated, Gate, Ledger, LogGrant,
+    LogQueryRecord, LogRequest, LogSchemaGrant, Policy, Recorded, Register, ReleaseGrant, SchemaGrant, Standing,
+    VerifiedRequest,
 };
 use perron_model::dataset::{Column, ColumnType, Dataset, ProtectionClass, Regime, Snapshot, SubjectKey, Visibility};
-use perron_model::decision::{AccessInput, StateFacts, Verdict};
+use perron_model::decision::{AccessInput, StaffInput, StateFacts, Verdict};
 use perron_model::participant::Status;
 use perron_model::policy::{Mask, Predicate, RowView, Terms, View, ViewColumn};
 use perron_model::request::ReadRequest;
@@ -25,6 +26,9 @@ pub(crate) fn now() -> Timestamp {
 pub(crate) fn agreement() -> AgreementId {
     Digest::of(b"agreement")
 }
+
+/// Entries that a grant of the log sees here.
+pub(crate) const DURABLE: u64 = 1_000;
 
 struct Ports(AgreementInForce);
 struct Yes;
@@ -46,6 +50,9 @@ impl Policy for Yes {
     async fn access(&self, _: &AccessInput) -> Result<Evaluated> {
         Ok(Evaluated { verdict: Verdict::Permit, module: Digest::of(b"module") })
     }
+    async fn staff(&self, _: &StaffInput) -> Result<Evaluated> {
+        Ok(Evaluated { verdict: Verdict::Permit, module: Digest::of(b"module") })
+    }
 }
 impl Ledger for Yes {
     type Turn = ();
@@ -55,6 +62,12 @@ impl Ledger for Yes {
     }
     async fn record(&self, (): (), _: DecisionRecord) -> Result<Recorded> {
         Ok(Recorded { index: 0, leaf: Digest::of(b"leaf") })
+    }
+    fn durable(&self) -> u64 {
+        DURABLE
+    }
+    async fn record_log_query(&self, _: LogQueryRecord) -> Result<Recorded> {
+        Ok(Recorded { index: DURABLE, leaf: Digest::of(b"leaf") })
     }
     fn refusal_rate_ok(&self, _: &ParticipantId, _: &str, _: Timestamp) -> bool {
         true
@@ -116,6 +129,21 @@ impl Grants {
         self.gate.admit(VerifiedRequest { request, jws: String::new(), beside: None }).await.unwrap()
     }
 
+    /// Of the log, under whatever agreement.
+    pub(crate) fn of_log() -> Grants {
+        let set = dataset("numbers", None, &[("a", ColumnType::Integer)]);
+        let snapshot = Snapshot::of(set.id.clone(), Vec::new(), 0, now());
+        Grants::of(&set, &snapshot, rows_view(Vec::new(), &[("a", None)], None))
+    }
+
+    pub(crate) async fn log(&self, sql: &str) -> LogGrant {
+        self.gate.admit_log(log_request(sql)).await.unwrap()
+    }
+
+    pub(crate) async fn log_schema(&self, sql: &str) -> LogSchemaGrant {
+        self.gate.admit_log_schema(log_request(sql)).await.unwrap()
+    }
+
     pub(crate) fn schema(&self) -> SchemaGrant {
         self.gate.admit_schema(&parties().1, &agreement()).unwrap()
     }
@@ -123,6 +151,10 @@ impl Grants {
     pub(crate) fn release(&self) -> ReleaseGrant {
         self.gate.admit_release(&agreement()).unwrap()
     }
+}
+
+fn log_request(sql: &str) -> LogRequest {
+    LogRequest { user: String::new(), roles: Vec::new(), statement: sql.to_owned(), trace: None }
 }
 
 fn parties() -> (ParticipantId, ParticipantId) {

@@ -248,6 +248,50 @@ def prepared_twice(commune, _inter):
             assert found[0]["n"] > 1000, found
 
 
+def an_auditor_asks_the_log(commune, _inter):
+    """ADBC and pyarrow ask the log, as an auditor, and count what `audit list` lists; nobody else does."""
+    (made,) = answer("user", "add", "denise", "--role", "auditor", "--token", "--dir", str(commune.directory))
+    listed = answer("audit", "list", "--dir", str(commune.directory), "--count", "100000")
+    counted = {}
+    for entry in listed:
+        counted[entry["kind"]] = counted.get(entry["kind"], 0) + 1
+    last = listed[-1]["index"]
+    by_kind = f"SELECT kind, count(*) AS n FROM log WHERE index <= {last} GROUP BY kind"
+    for client in (Adbc(), PyArrow()):
+        found = client.run(commune, by_kind, made["token"], "log", None)
+        assert {row["kind"]: row["n"] for row in found} == counted, (client.name, found, counted)
+        typed = client.run(commune, "SELECT index, time, user, permitted, reasons FROM log ORDER BY index LIMIT 3", made["token"], "log", None)
+        assert [row["index"] for row in typed] == [0, 1, 2] and typed[0]["time"].tzinfo is not None, typed
+        refused = [
+            ("role_missing", {"token": commune.token}),
+            ("unauthenticated", {"token": None}),
+            ("table_not_granted", {"sql": "SELECT * FROM building_water"}),
+            ("table_not_granted", {"sql": "SELECT * FROM information_schema.tables"}),
+            ("statement_not_allowed", {"sql": "COPY log TO '/tmp/log.csv'"}),
+            ("statement_not_allowed", {"sql": "DELETE FROM log"}),
+            ("function_not_allowed", {"sql": "SELECT * FROM read_csv('/etc/passwd')"}),
+        ]
+        for code, changed in refused:
+            asked = {"sql": by_kind, "token": made["token"], "agreement": "log", "purpose": None} | changed
+            try:
+                client.run(commune, **asked)
+            except Refused as error:
+                assert error.code() == code, f"`{error.code()}` instead of `{code}`: {error}"
+            else:
+                raise AssertionError(f"{client.name}: should be refused with `{code}`")
+    looks = [e for e in answer("audit", "list", "--dir", str(commune.directory), "--count", "100000") if e["kind"] == "log-query"]
+    permitted = [e for e in looks if e["facts"]["permitted"]]
+    assert (len(permitted), len(looks)) == (4, 4 + 2 * 6), (len(permitted), len(looks))
+
+
+def an_auditor_asks_the_log_by_jdbc(commune, _inter):
+    (made,) = answer("user", "add", "edith", "--role", "auditor", "--token", "--dir", str(commune.directory))
+    permits = len(answer("audit", "list", "--dir", str(commune.directory), "--count", "100000", "--kind", "permit"))
+    for mode in ("plain", "prepared"):
+        ((found,),) = Jdbc(mode).run(commune, "SELECT count(*) AS n FROM log WHERE kind = 'permit'", made["token"], "log", None)
+        assert int(found) == permits, (mode, found, permits)
+
+
 def ticket_serves_once(commune, _inter):
     options = flight.FlightCallOptions(headers=headers(commune, commune.token, commune.agreement, commune.purpose), timeout=30)
     with flight.connect(f"grpc://127.0.0.1:{commune.port}") as client:
@@ -322,7 +366,8 @@ def cases(commune, inter):
             wanted = [w for w in wanted if w.__name__ in few]
         for test in wanted:
             yield f"{client.name}::{test.__name__}", test
-    for test in [prepared_twice, ticket_serves_once, a_certificate_shows_who_asks]:
+    own = [prepared_twice, an_auditor_asks_the_log, an_auditor_asks_the_log_by_jdbc, ticket_serves_once, a_certificate_shows_who_asks]
+    for test in own:
         yield test.__name__, lambda test=test: test(commune, inter)
 
 

@@ -4,6 +4,7 @@
 mod architecture;
 mod arguments;
 mod audit;
+mod auditsql;
 mod bad_input;
 mod configuration;
 mod counters;

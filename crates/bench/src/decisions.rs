@@ -17,8 +17,8 @@ use perron::ledger::{Ledger, SystemClock};
 use perron::policy::Policies;
 use perron::source::Sets;
 use perron::store::Store;
-use perron_gate::{Clock, DecisionRecord, Evaluated, Gate, Policy, Recorded, VerifiedRequest};
-use perron_model::decision::{AccessInput, StateFacts};
+use perron_gate::{Clock, DecisionRecord, Evaluated, Gate, LogQueryRecord, Policy, Recorded, VerifiedRequest};
+use perron_model::decision::{AccessInput, StaffInput, StateFacts};
 use perron_model::request::Acknowledgement;
 use perron_model::{AgreementId, Digest, ErrorCode, ParticipantId, Result, Timestamp};
 use std::path::Path;
@@ -43,6 +43,12 @@ impl perron_gate::Ledger for Unwritten {
     async fn record(&self, turn: Self::Turn, record: DecisionRecord) -> Result<Recorded> {
         drop(turn);
         Ok(Recorded { index: 0, leaf: record.request.digest() })
+    }
+    fn durable(&self) -> u64 {
+        perron_gate::Ledger::durable(&self.0)
+    }
+    async fn record_log_query(&self, record: LogQueryRecord) -> Result<Recorded> {
+        perron_gate::Ledger::record_log_query(&self.0, record).await
     }
     fn refusal_rate_ok(&self, peer: &ParticipantId, user: &str, now: Timestamp) -> bool {
         perron_gate::Ledger::refusal_rate_ok(&self.0, peer, user, now)
@@ -116,6 +122,9 @@ impl Policy for &Told {
     async fn access(&self, input: &AccessInput) -> Result<Evaluated> {
         *self.1.lock().unwrap_or_else(PoisonError::into_inner) = Some(input.clone());
         self.0.access(input).await
+    }
+    async fn staff(&self, input: &StaffInput) -> Result<Evaluated> {
+        self.0.staff(input).await
     }
 }
 

@@ -3,11 +3,11 @@
 
 use perron::ledger::SystemClock;
 use perron_gate::{
-    AgreementInForce, Agreements, Clock, DecisionRecord, Evaluated, Gate, Known, Ledger, Policy, Recorded, Register,
-    Standing, VerifiedRequest,
+    AgreementInForce, Agreements, Clock, DecisionRecord, Evaluated, Gate, Known, Ledger, LogQueryRecord, Policy,
+    Recorded, Register, Standing, VerifiedRequest,
 };
 use perron_model::dataset::{Dataset, Snapshot};
-use perron_model::decision::{AccessInput, StateFacts, Verdict};
+use perron_model::decision::{AccessInput, StaffInput, StateFacts, Verdict};
 use perron_model::participant::Status;
 use perron_model::policy::odrl;
 use perron_model::request::{Acknowledgement, ReadRequest};
@@ -91,6 +91,9 @@ impl Policy for &Open {
     async fn access(&self, _: &AccessInput) -> Result<Evaluated> {
         Ok(Evaluated { verdict: Verdict::Permit, module: Digest::of(b"") })
     }
+    async fn staff(&self, _: &StaffInput) -> Result<Evaluated> {
+        Ok(Evaluated { verdict: Verdict::Permit, module: Digest::of(b"") })
+    }
 }
 impl Ledger for &Open {
     type Turn = ();
@@ -99,6 +102,12 @@ impl Ledger for &Open {
         StateFacts::default()
     }
     async fn record(&self, (): (), _: DecisionRecord) -> Result<Recorded> {
+        Ok(Recorded { index: 0, leaf: Digest::of(b"leaf") })
+    }
+    fn durable(&self) -> u64 {
+        0
+    }
+    async fn record_log_query(&self, _: LogQueryRecord) -> Result<Recorded> {
         Ok(Recorded { index: 0, leaf: Digest::of(b"leaf") })
     }
     fn refusal_rate_ok(&self, _: &ParticipantId, _: &str, _: Timestamp) -> bool {

@@ -1,5 +1,7 @@
 //! The gate itself.
 
+mod log;
+
 use crate::grant::{AccessGrant, Ground, ReleaseGrant, SchemaGrant, Stop};
 use crate::ports::{
     AgreementInForce, Agreements, Clock, DecisionRecord, Ledger, Policy, Recorded, Register, Standing, VerifiedRequest,
@@ -8,6 +10,8 @@ use perron_model::dataset::Snapshot;
 use perron_model::decision::{AccessInput, AgreementFacts, PartyFacts, Refused, RequestFacts, StateFacts, Verdict};
 use perron_model::policy::View;
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp, canonical};
+
+pub use log::ASK_LOG;
 
 /// A refusal: its reasons, and its entry where it has one of its own.
 #[derive(Clone, Debug)]

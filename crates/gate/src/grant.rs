@@ -1,5 +1,6 @@
 //! Grants: the only keys to data. None has a public constructor.
 
+use crate::ports::LogRequest;
 use perron_model::dataset::{Dataset, Snapshot};
 use perron_model::decision::{RequestFacts, StateFacts};
 use perron_model::policy::{ReleaseSpec, RowView, View};
@@ -156,6 +157,67 @@ impl SchemaGrant {
     /// What may be seen of it.
     pub fn view(&self) -> &Arc<View> {
         &self.view
+    }
+}
+
+/// Leave to run one statement over the entries of one's own log that were durable when it was given.
+/// Its log entry is durable.
+///
+/// Only [`Gate::admit_log`](crate::Gate::admit_log) makes one (invariant 1).
+///
+/// ```compile_fail,E0451
+/// fn forge(real: perron_gate::LogGrant) -> perron_gate::LogGrant {
+///     perron_gate::LogGrant { entries: u64::MAX, ..real }
+/// }
+/// ```
+/// ```compile_fail,E0277
+/// fn is_clone<T: Clone>() {}
+/// is_clone::<perron_gate::LogGrant>();
+/// ```
+/// ```compile_fail,E0277
+/// fn is_default<T: Default>() {}
+/// is_default::<perron_gate::LogGrant>();
+/// ```
+#[derive(Debug)]
+pub struct LogGrant {
+    pub(crate) decision: Digest,
+    pub(crate) entries: u64,
+    pub(crate) stop: Stop,
+}
+
+impl LogGrant {
+    /// Leaf hash of the durable decision.
+    pub fn decision(&self) -> Digest {
+        self.decision
+    }
+    /// How many entries, from the first on, may be seen.
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+    /// The signal that ends it.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+}
+
+/// Leave to plan a statement over one's own log: no entry.
+///
+/// ```compile_fail,E0451
+/// fn forge(real: perron_gate::LogSchemaGrant, input: Vec<u8>) -> perron_gate::LogSchemaGrant {
+///     perron_gate::LogSchemaGrant { input, ..real }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct LogSchemaGrant {
+    pub(crate) request: LogRequest,
+    pub(crate) input: Vec<u8>,
+    pub(crate) module: Digest,
+}
+
+impl LogSchemaGrant {
+    /// The statement.
+    pub fn statement(&self) -> &str {
+        &self.request.statement
     }
 }
 

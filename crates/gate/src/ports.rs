@@ -1,11 +1,11 @@
 //! What the gate needs of the world.
 
 use perron_model::dataset::{Dataset, Snapshot};
-use perron_model::decision::{AccessInput, DutyState, Verdict};
+use perron_model::decision::{AccessInput, DutyState, StaffInput, Verdict};
 use perron_model::participant::Status;
 use perron_model::policy::{Scalar, Terms};
 use perron_model::request::{Acknowledgement, ReadRequest};
-use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp, TraceId};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -33,6 +33,19 @@ impl VerifiedRequest {
     pub fn digest(&self) -> Digest {
         Digest::of(self.jws.as_bytes())
     }
+}
+
+/// What a user of one's own organisation, who has shown who they are, asks of its log.
+#[derive(Clone, Debug)]
+pub struct LogRequest {
+    /// Pseudonym of the user for one's own log.
+    pub user: String,
+    /// Roles of the user.
+    pub roles: Vec<String>,
+    /// SQL.
+    pub statement: String,
+    /// The trace that the user's tool began.
+    pub trace: Option<TraceId>,
 }
 
 /// How a participant stands in the register in use.
@@ -137,6 +150,8 @@ pub struct Evaluated {
 pub trait Policy: Send + Sync {
     /// Evaluates the module `access`. An error is a refusal (invariant 4).
     fn access(&self, input: &AccessInput) -> impl Future<Output = Result<Evaluated>> + Send;
+    /// Evaluates the module `staff`. An error is a refusal (invariant 4).
+    fn staff(&self, input: &StaffInput) -> impl Future<Output = Result<Evaluated>> + Send;
 }
 
 /// What is to be made durable of a decision.
@@ -166,6 +181,21 @@ pub struct DecisionRecord {
     pub chained: bool,
 }
 
+/// What is to be made durable of a decision about a statement over one's own log.
+#[derive(Clone, Debug)]
+pub struct LogQueryRecord {
+    /// What was asked, and by whom.
+    pub request: LogRequest,
+    /// Canonical JSON of the evaluation's input.
+    pub input: Vec<u8>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Digest of the module that gave it.
+    pub module: Digest,
+    /// Entries that the statement may see.
+    pub entries: u64,
+}
+
 /// Proof that a decision is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
@@ -193,6 +223,10 @@ pub trait Ledger: Send + Sync {
     /// when the decision has its place in the order. A repeated request digest or nonce is refused
     /// here, where order is made.
     fn record(&self, turn: Self::Turn, record: DecisionRecord) -> impl Future<Output = Result<Recorded>> + Send;
+    /// Entries of the log that are durable now.
+    fn durable(&self) -> u64;
+    /// Enqueues a decision about a statement over the log, then waits until it is durable.
+    fn record_log_query(&self, record: LogQueryRecord) -> impl Future<Output = Result<Recorded>> + Send;
     /// May a single refusal entry be written for this peer and user now, or is it over the rate?
     fn refusal_rate_ok(&self, peer: &ParticipantId, user: &str, now: Timestamp) -> bool;
     /// Counts a refusal into the summary of its peer, reason and minute.

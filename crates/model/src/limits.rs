@@ -258,6 +258,18 @@ pub const DIFFERENCES_TOLD_MAX: usize = 1_000;
 pub const AUDIT_ENTRIES_LOOKED_AT_MAX: u64 = 10_000;
 /// Entries that one page of an auditor's listing has at the most.
 pub const AUDIT_ENTRIES_MAX: usize = 1_000;
+/// Entries that a statement over the log takes in one step.
+pub const LOG_ROWS_STEP: u64 = 1_024;
+/// Reads without an end that are followed while reads are told out of the log.
+pub const LOG_READS_OPEN_MAX: usize = 100_000;
+/// Readers, each with a purpose, a ground and a set, that one answer to who read tells of.
+pub const WHO_GROUPS_MAX: usize = 10_000;
+/// Entries that such an answer names of each; others are counted.
+pub const WHO_ENTRIES_MAX: usize = 100;
+/// Entries that are looked at for such an answer at the most.
+pub const WHO_LOOKED_AT_MAX: u64 = 10_000_000;
+/// Places at which the clock went back that are followed; past it no time narrows a look at the log.
+pub const CLOCK_JUMPS_FOLLOWED_MAX: usize = 1_000;
 /// Entries of an agreement that the page of an auditor's folder has at the most.
 pub const AUDIT_FOLDER_ENTRIES_MAX: usize = 2_000;
 /// What these entries, their proofs and attachments have together at the most, in bytes.

@@ -5,11 +5,12 @@
 
 use crate::api::errors::{from_status, to_status};
 use crate::api::grpc::convert;
-use crate::connector::Node;
 use crate::connector::partners::Place;
 use crate::connector::reads::Serving;
 use crate::connector::tally::{Tally, Weighed};
+use crate::connector::{Looking, Node};
 use crate::query::RowStream;
+use crate::query::arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
 use arrow_flight::encode::{FlightDataEncoder, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
@@ -72,21 +73,72 @@ impl Stream for Leaving {
     }
 }
 
-/// Streams an answer from a task of its own, which outlives a consumer that goes away: the
-/// outcome is always written.
-pub(super) fn answer(
-    node: Arc<Node>,
-    peer: ParticipantId,
-    mut serving: Serving,
-) -> BoxStream<'static, Result<FlightData, Status>> {
+/// What is answered: a partner's read, or a statement over one's own log.
+pub(super) enum Answering {
+    /// A read, and who reads.
+    Read(Serving, ParticipantId),
+    /// A statement over the log.
+    Look(Looking),
+}
+
+impl Answering {
+    fn stop(&self) -> &Stop {
+        match self {
+            Answering::Read(serving, _) => serving.stop(),
+            Answering::Look(looking) => looking.stop(),
+        }
+    }
+    fn reserved(&self) -> Option<u64> {
+        match self {
+            Answering::Read(serving, _) => serving.reserved(),
+            Answering::Look(_) => None,
+        }
+    }
+    fn place(&self) -> Option<&Place> {
+        match self {
+            Answering::Read(serving, _) => Some(&serving.place),
+            Answering::Look(_) => None,
+        }
+    }
+    /// The rows, once, with their schema.
+    fn take(&mut self) -> Option<(SchemaRef, RowStream)> {
+        let (schema, rows) = match self {
+            Answering::Read(serving, _) => (&serving.schema, &mut serving.rows),
+            Answering::Look(looking) => (&looking.schema, &mut looking.rows),
+        };
+        rows.take().map(|rows| (SchemaRef::clone(schema), rows))
+    }
+    /// Writes the outcome; gives the message that follows a whole answer, where one does.
+    async fn finish(
+        &self,
+        node: &Node,
+        tally: &Tally,
+        status: OutcomeStatus,
+        reason: Option<ErrorCode>,
+    ) -> Result<Option<FlightData>, Error> {
+        match self {
+            Answering::Read(serving, _) => {
+                let receipt = node.finish(serving, tally, status, reason).await?;
+                let receipt = convert::receipt_to_wire(receipt).encode_to_vec();
+                Ok(Some(FlightData { app_metadata: receipt.into(), ..FlightData::default() }))
+            }
+            Answering::Look(looking) => node.looked(looking, tally, status, reason).await.map(|()| None),
+        }
+    }
+}
+
+/// Streams an answer from a task of its own, which outlives who goes away: the outcome is always
+/// written.
+pub(super) fn answer(node: Arc<Node>, mut answering: Answering) -> BoxStream<'static, Result<FlightData, Status>> {
     let (sender, waiting) = mpsc::channel(WAITING_MAX);
     let left = Arc::new(Mutex::new(Left::default()));
     let leaving = Leaving { waiting, left: left.clone() };
     tokio::spawn(async move {
         let _phase = crate::phases::open(crate::phases::Phase::Stream);
-        let Some(rows) = serving.rows.take() else { return };
-        let pump = Pump { sender, stop: serving.stop().clone(), reserved: serving.reserved(), node: node.clone() };
-        let (status, error) = match pump.all(encoded(&serving, rows), &serving.place).await {
+        let Some((schema, rows)) = answering.take() else { return };
+        let pump = Pump { sender, stop: answering.stop().clone(), reserved: answering.reserved(), node: node.clone() };
+        let place = answering.place();
+        let (status, error) = match pump.all(encoded(schema, rows, place), place).await {
             Ok(()) => (OutcomeStatus::Complete, None),
             Err(ended) => ended,
         };
@@ -95,28 +147,29 @@ pub(super) fn answer(
             left.closed = true;
             std::mem::take(&mut left.tally)
         };
-        let finished = node.finish(&serving, &tally, status, error.as_ref().map(|e| e.code)).await;
+        let finished = answering.finish(&node, &tally, status, error.as_ref().map(|e| e.code)).await;
         let last = match (finished, error) {
-            (Err(failure), _) => Err(to_status(&failure)),
-            (Ok(_), Some(error)) => Err(to_status(&error)),
-            (Ok(receipt), None) => Ok(FlightData {
-                app_metadata: convert::receipt_to_wire(receipt).encode_to_vec().into(),
-                ..FlightData::default()
-            }),
+            (Err(failure), _) => Some(Err(to_status(&failure))),
+            (Ok(_), Some(error)) => Some(Err(to_status(&error))),
+            (Ok(last), None) => last.map(Ok),
         };
-        // Whoever went away can ask for the receipt by its request.
-        let _ = pump.sender.send_timeout((last, None), STALL).await;
-        node.heads_wanted(&peer);
+        if let Some(last) = last {
+            // Whoever went away can ask for the receipt by its request.
+            let _ = pump.sender.send_timeout((last, None), STALL).await;
+        }
+        if let Answering::Read(_, peer) = &answering {
+            node.heads_wanted(peer);
+        }
     });
     leaving.boxed()
 }
 
-fn encoded(serving: &Serving, rows: RowStream) -> FlightDataEncoder {
+fn encoded(schema: SchemaRef, rows: RowStream, place: Option<&Place>) -> FlightDataEncoder {
     let batches = rows.map(|batch| batch.map_err(|error| FlightError::Tonic(Box::new(to_status(&error)))));
     // A narrow line gets messages that take it for a quarter of a second.
-    let narrow = serving.place.bandwidth().and_then(|rate| usize::try_from(rate / 4).ok());
+    let narrow = place.and_then(Place::bandwidth).and_then(|rate| usize::try_from(rate / 4).ok());
     FlightDataEncoderBuilder::new()
-        .with_schema(serving.schema.clone())
+        .with_schema(schema)
         .with_max_flight_data_size(narrow.map_or(MESSAGE_BYTES, |bytes| bytes.min(MESSAGE_BYTES)))
         .build(batches)
 }
@@ -132,7 +185,7 @@ struct Pump {
 
 impl Pump {
     /// Offers all messages; returns once the transport has taken the last.
-    async fn all(&self, mut messages: FlightDataEncoder, place: &Place) -> Result<(), Ended> {
+    async fn all(&self, mut messages: FlightDataEncoder, place: Option<&Place>) -> Result<(), Ended> {
         let mut offered: u64 = 0;
         while let Some(message) = self.next(&mut messages).await? {
             let weight = Weighed::new(&message.data_header, &message.data_body);
@@ -141,8 +194,10 @@ impl Pump {
                 let detail = format!("the rest is past the {reserved} bytes that were reserved for this read");
                 return Err(ended_with(Error::new(ErrorCode::VolumeExhausted, detail)));
             }
-            let wait = place.take(weight.bytes(), self.node.now()).map_err(ended_with)?;
-            self.line_free(wait).await?;
+            if let Some(place) = place {
+                let wait = place.take(weight.bytes(), self.node.now()).map_err(ended_with)?;
+                self.line_free(wait).await?;
+            }
             if let Some(place) = self.places(1).await?.next() {
                 place.send((Ok(message), Some(weight)));
             }

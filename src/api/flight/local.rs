@@ -1,14 +1,16 @@
 //! Flight SQL for an organisation's own tools: pyarrow, ADBC, JDBC, and `perron query`.
 //!
 //! Agreement and purpose come as connection properties (headers `perron-agreement` and
-//! `perron-purpose`); who asks, by the socket's owner or a bearer token. Anonymous is refused.
+//! `perron-purpose`); with `log` in an agreement's place statements are about the organisation's own
+//! log. Who asks is known by the socket's owner or a bearer token. Anonymous is refused.
 
-use crate::api::errors::to_tool_status as to_status;
+use crate::api::errors::{from_status, to_tool_status as to_status};
+use crate::api::flight::answer::{Answering, answer};
 use crate::api::flight::taken::while_taken;
 use crate::api::grpc::channels::UserCertificate;
-use crate::connector::Node;
 use crate::connector::consumption::{PlannedRead, Wanted};
 use crate::connector::users::{Credential, User};
+use crate::connector::{LogStatement, Node};
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder};
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
@@ -20,6 +22,7 @@ use arrow_flight::sql::{
 use arrow_flight::{
     Action, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, Ticket,
 };
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use perron_model::limits::{TICKET_LIFE_MS, TICKETS_PER_CALLER_MAX};
@@ -36,14 +39,32 @@ pub const AGREEMENT_HEADER: &str = "perron-agreement";
 /// Header of the purpose.
 pub const PURPOSE_HEADER: &str = "perron-purpose";
 
+/// In place of an agreement: the organisation's own log.
+pub const LOG: &str = "log";
+
+/// What a statement is about.
+#[derive(Clone)]
+enum Asked {
+    /// A set of another organisation, under an agreement.
+    Set(Wanted),
+    /// One's own log.
+    Log(LogStatement),
+}
+
+/// What was planned.
+enum Planned {
+    Set(PlannedRead),
+    Log(LogStatement),
+}
+
 struct Waiting {
     user: User,
-    planned: PlannedRead,
+    planned: Planned,
     expires: Timestamp,
 }
 
 /// Statements that were prepared, by handle.
-type Prepared = HashMap<Vec<u8>, (User, Wanted)>;
+type Prepared = HashMap<Vec<u8>, (User, Asked)>;
 
 /// Flight SQL over one organisation's grants.
 #[derive(Clone)]
@@ -78,13 +99,36 @@ pub fn uid_of<T>(request: &Request<T>) -> Option<u32> {
     request.extensions().get::<UdsConnectInfo>().and_then(|i| i.peer_cred).map(|c| c.uid())
 }
 
-fn wanted<T>(request: &Request<T>, statement: String) -> Result<Wanted, Status> {
+fn asked<T>(request: &Request<T>, statement: String) -> Result<Asked, Status> {
     let header = |name: &str| {
         let missing = || to_status(&Error::malformed(format!("the connection lacks the property `{name}`")));
         request.metadata().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned).ok_or_else(missing)
     };
-    let agreement = AgreementId::parse(&header(AGREEMENT_HEADER)?).map_err(|e| to_status(&e))?;
-    Ok(Wanted { agreement, purpose: header(PURPOSE_HEADER)?, statement, trace: trace_of(request) })
+    let (agreement, trace) = (header(AGREEMENT_HEADER)?, trace_of(request));
+    if agreement == LOG {
+        return Ok(Asked::Log(LogStatement { statement, trace }));
+    }
+    let agreement = AgreementId::parse(&agreement).map_err(|e| to_status(&e))?;
+    Ok(Asked::Set(Wanted { agreement, purpose: header(PURPOSE_HEADER)?, statement, trace }))
+}
+
+impl Asked {
+    fn set_trace(&mut self, trace: Option<TraceId>) {
+        match self {
+            Asked::Set(wanted) => wanted.trace = trace,
+            Asked::Log(asked) => asked.trace = trace,
+        }
+    }
+}
+
+impl Planned {
+    /// A trace of the execution goes before that of the plan.
+    fn traced(&mut self, trace: Option<TraceId>) {
+        match self {
+            Planned::Set(planned) => planned.wanted.trace = trace.or(planned.wanted.trace),
+            Planned::Log(asked) => asked.trace = trace.or(asked.trace),
+        }
+    }
 }
 
 /// The trace that the tool's call belongs to, where it says so in a form that holds.
@@ -102,14 +146,29 @@ impl LocalFlight {
         LocalFlight { node, waiting: Arc::default(), prepared: Arc::default() }
     }
 
+    /// Plans; gives the schema of the answer as an IPC message.
+    async fn plan(&self, user: &User, asked: Asked) -> Result<(Planned, Bytes), Status> {
+        match asked {
+            Asked::Set(wanted) => {
+                let planned = self.node.plan_for(user, wanted).await.map_err(|e| to_status(&e))?;
+                let schema = planned.schema.clone();
+                Ok((Planned::Set(planned), schema))
+            }
+            Asked::Log(asked) => {
+                let schema = self.node.plan_look(user, &asked).await.map_err(|e| to_status(&e))?;
+                let info = FlightInfo::new().try_with_schema(&schema).map_err(|_| internal())?;
+                Ok((Planned::Log(asked), info.schema))
+            }
+        }
+    }
+
     async fn info(
         &self,
         user: User,
-        wanted: Wanted,
+        asked: Asked,
         descriptor: FlightDescriptor,
     ) -> Result<Response<FlightInfo>, Status> {
-        let planned = self.node.plan_for(&user, wanted).await.map_err(|e| to_status(&e))?;
-        let schema = planned.schema.clone();
+        let (planned, schema) = self.plan(&user, asked).await?;
         let id = handle()?;
         let now = self.node.now();
         {
@@ -140,16 +199,35 @@ impl LocalFlight {
         let now = self.node.now();
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         let mut waiting = waiting.filter(|w| w.user.name == user.name && w.expires > now).ok_or_else(invalid)?;
-        let asked = &mut waiting.planned.wanted;
-        asked.trace = trace.or(asked.trace);
+        waiting.planned.traced(trace);
+        let planned = match waiting.planned {
+            Planned::Set(planned) => planned,
+            Planned::Log(asked) => return self.look(user, asked).await,
+        };
         let phase = crate::phases::open(crate::phases::Phase::Stream);
-        let messages = self.node.execute_for(&user, waiting.planned).await.map_err(|e| to_status(&e))?;
+        let messages = self.node.execute_for(&user, planned).await.map_err(|e| to_status(&e))?;
         let stream = messages.map(move |m| {
             let _open = &phase;
             m.map(|m| FlightData { data_header: m.header, data_body: m.body, ..FlightData::default() })
                 .map_err(|e| to_status(&e))
         });
         Ok(Response::new(while_taken(stream.boxed())))
+    }
+
+    async fn look(
+        &self,
+        user: User,
+        asked: LogStatement,
+    ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
+        // In a task of its own: who goes away between decision and outcome must not leave a permit
+        // without an outcome.
+        let node = self.node.clone();
+        let begun = tokio::spawn(async move {
+            let looking = node.look(&user, &asked).await?;
+            Ok::<_, Error>(answer(node, Answering::Look(looking)))
+        });
+        let messages = begun.await.map_err(|_| internal())?.map_err(|e| to_status(&e))?;
+        Ok(Response::new(messages.map(|m| m.map_err(|status| to_status(&from_status(&status)))).boxed()))
     }
 }
 
@@ -184,8 +262,8 @@ impl FlightSqlService for LocalFlight {
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         let user = user_of(&self.node, &request)?;
-        let wanted = wanted(&request, query.query)?;
-        self.info(user, wanted, request.into_inner()).await
+        let asked = asked(&request, query.query)?;
+        self.info(user, asked, request.into_inner()).await
     }
 
     async fn do_get_statement(
@@ -203,8 +281,8 @@ impl FlightSqlService for LocalFlight {
         request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let user = user_of(&self.node, &request)?;
-        let wanted = wanted(&request, query.query)?;
-        let planned = self.node.plan_for(&user, wanted.clone()).await.map_err(|e| to_status(&e))?;
+        let asked = asked(&request, query.query)?;
+        let (_, schema) = self.plan(&user, asked.clone()).await?;
         let id = handle()?;
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         if prepared.values().filter(|(u, _)| u.name == user.name).count() >= TICKETS_PER_CALLER_MAX {
@@ -213,11 +291,11 @@ impl FlightSqlService for LocalFlight {
                 format!("more than {TICKETS_PER_CALLER_MAX} statements are prepared"),
             )));
         }
-        prepared.insert(id.clone(), (user, wanted));
+        prepared.insert(id.clone(), (user, asked));
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: id.into(),
-            dataset_schema: planned.schema,
-            parameter_schema: bytes::Bytes::new(),
+            dataset_schema: schema,
+            parameter_schema: Bytes::new(),
         })
     }
 
@@ -246,12 +324,12 @@ impl FlightSqlService for LocalFlight {
             .unwrap_or_else(PoisonError::into_inner)
             .get(query.prepared_statement_handle.as_ref())
             .cloned();
-        let (_, mut wanted) = found
+        let (_, mut asked) = found
             .filter(|(u, _)| u.name == user.name)
             .ok_or_else(|| to_status(&Error::new(ErrorCode::TicketInvalid, "no such prepared statement")))?;
         // Each run belongs to a trace of its own.
-        wanted.trace = trace_of(&request);
-        self.info(user, wanted, request.into_inner()).await
+        asked.set_trace(trace_of(&request));
+        self.info(user, asked, request.into_inner()).await
     }
 
     async fn do_put_prepared_statement_query(

@@ -2,7 +2,7 @@
 //! request. The last message of an answer has no data: it carries the receipt.
 
 use crate::api::errors::{denied_to_status, to_status};
-use crate::api::flight::answer::answer;
+use crate::api::flight::answer::{Answering, answer};
 use crate::api::grpc::services::{Services, peer_of};
 use crate::api::pb;
 use crate::connector::reads::IncomingRead;
@@ -70,7 +70,7 @@ impl FlightService for PeerFlight {
         let node = self.0.node.clone();
         let admitted = tokio::spawn(async move {
             let serving = node.serve(&peer, incoming).await?;
-            Ok::<_, perron_gate::Denied>(answer(node, peer, serving))
+            Ok::<_, perron_gate::Denied>(answer(node, Answering::Read(serving, peer)))
         });
         let admitted =
             admitted.await.map_err(|_| to_status(&Error::new(ErrorCode::Internal, "a read ended unexpectedly")))?;

@@ -122,6 +122,8 @@ pub enum Command {
     CollectionList {},
     /// Entries of the log that answer a question.
     AuditList { question: Box<Question>, from: u64, count: usize },
+    /// Who read here, for what, on what ground.
+    AuditWho { question: Box<Question> },
     /// One read as one file.
     AuditReceipt { index: u64 },
     /// Gives the other party of an agreement its chain.
@@ -187,6 +189,7 @@ impl Command {
             Command::AgreementRevoke { .. } => "agreement.revoke",
             Command::AgreementAmend { .. } => "agreement.amend",
             Command::AuditList { .. }
+            | Command::AuditWho { .. }
             | Command::AuditReceipt { .. }
             | Command::AuditExtract { .. }
             | Command::AuditExtractPage { .. }
@@ -297,6 +300,7 @@ impl Admin {
             Command::AuditList { question, from, count } => {
                 node.audit_list(actor, &question, from, count.min(AUDIT_ENTRIES_MAX)).await
             }
+            Command::AuditWho { question } => node.audit_who(actor, *question).await.and_then(to_json),
             Command::AuditReceipt { index } => node.audit_receipt(actor, index).await,
             Command::AuditExtract { agreement } => node.begin_extract(actor, &agreement).await.and_then(to_json),
             Command::AuditExtractPage { agreement, end, size, from } => {

@@ -1,6 +1,6 @@
 //! Arguments of `perron audit …`.
 
-use crate::cli::args::Dir;
+use crate::cli::args::{AskedArgs, Dir};
 use crate::connector::KINDS;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
@@ -29,6 +29,15 @@ pub enum AuditVerb {
         dir: Dir,
         /// Its number.
         index: u64,
+    },
+    /// Who read what about us, in words: by organisation, purpose, legal basis and agreement, how
+    /// often, when, how many rows, what was refused, and the entries that prove it.
+    #[command(after_help = "Example: perron audit who --place 63049 --since 2026-01-01T00:00:00Z --lang fr")]
+    Who {
+        #[command(flatten)]
+        dir: Dir,
+        #[command(flatten)]
+        about: Box<AboutArgs>,
     },
     /// A read as one file, for `perron-verify --receipt`: agreement, signed request, decision and
     /// outcome with their proofs.
@@ -87,6 +96,17 @@ pub enum AuditVerb {
         dir: Dir,
         #[command(flatten)]
         export: Box<ExportArgs>,
+    },
+    /// Asks the log by SQL, for a user with the role auditor: its tables are `log`, `reads` and
+    /// `refusals`.
+    #[command(
+        after_help = "Example: perron audit sql \"SELECT reason, sum(count) FROM refusals GROUP BY reason ORDER BY 2 DESC\""
+    )]
+    Sql {
+        #[command(flatten)]
+        dir: Dir,
+        #[command(flatten)]
+        asked: AskedArgs,
     },
     /// Who cosigned this log: how far, when, how far that is behind; and whether it is final by the
     /// policy of the configuration.
@@ -155,6 +175,22 @@ pub enum ExportFormat {
 #[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("answer").multiple(false))]
 pub struct QuestionArgs {
+    #[command(flatten)]
+    pub about: AboutArgs,
+    /// A kind of entry, as the guide names it: permit, refusal, outcome… May be repeated.
+    #[arg(long = "kind", value_parser = PossibleValuesParser::new(KINDS))]
+    pub kinds: Vec<String>,
+    /// Refusals alone.
+    #[arg(long, group = "answer")]
+    pub refused: bool,
+    /// All but refusals.
+    #[arg(long, group = "answer")]
+    pub permitted: bool,
+}
+
+/// By whom, about what, when.
+#[derive(Clone, Debug, Args)]
+pub struct AboutArgs {
     /// Who asked or was asked: another organisation.
     #[arg(long)]
     pub organisation: Option<ParticipantId>,
@@ -173,19 +209,20 @@ pub struct QuestionArgs {
     /// The set.
     #[arg(long)]
     pub dataset: Option<DatasetId>,
-    /// A kind of entry, as the guide names it: permit, refusal, outcome… May be repeated.
-    #[arg(long = "kind", value_parser = PossibleValuesParser::new(KINDS))]
-    pub kinds: Vec<String>,
+    /// A column that the agreement gives, masked or not, whether or not a statement read it: of its
+    /// rows; or that its released table is grouped by or measures.
+    #[arg(long)]
+    pub column: Option<String>,
+    /// A place: the NIS code of a commune, or another code that rows have, as a postal code. Found is
+    /// what happened under an agreement whose rows are those where a column equals it, or one of
+    /// several; or whose provider is, by the register, the commune of this NIS code. A set of a
+    /// wider area isn't found by the places in it.
+    #[arg(long)]
+    pub place: Option<String>,
     /// Not before this time: 2026-11-23T10:00:00Z.
     #[arg(long)]
     pub since: Option<Timestamp>,
     /// Before this time.
     #[arg(long)]
     pub until: Option<Timestamp>,
-    /// Refusals alone.
-    #[arg(long, group = "answer")]
-    pub refused: bool,
-    /// All but refusals.
-    #[arg(long, group = "answer")]
-    pub permitted: bool,
 }

@@ -2,10 +2,10 @@
 
 use crate::cli::{Output, client};
 use crate::connector::MODULES;
-use crate::policy::{Replayed, Replayer};
+use crate::policy::{Recorded, Replayed, Replayer};
 use perron_log::LeafView;
 use perron_model::decision::Verdict;
-use perron_model::entry::{AttachmentKind, Body, Decision, Entry};
+use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::limits::DIFFERENCES_TOLD_MAX;
 use perron_model::{Digest, Error, ErrorCode, Result};
 use serde::Serialize;
@@ -48,9 +48,9 @@ pub(super) fn replay(directory: &Path, modules: Option<PathBuf>, output: &Output
     let (runtime, mut replayer) = (client::runtime()?, Replayer::new(&modules)?);
     let (mut tally, mut failed) = (Tally::default(), None);
     let report = perron_verify::verify_visiting(directory, &perron_verify::Options::default(), &mut |view| {
-        let Some((decision, attached)) = decision_of(view) else { return };
-        match runtime.block_on(replayer.decide(&decision, attached)) {
-            Ok(replayed) => tally.take(view.index, &decision, replayed),
+        let Some((recorded, attached)) = decision_of(view) else { return };
+        match runtime.block_on(replayer.decide(recorded.clone(), attached)) {
+            Ok(replayed) => tally.take(view.index, &recorded, replayed),
             // What the verification says of a broken input, it says itself.
             Err(error) => failed = failed.take().or(Some(error)),
         }
@@ -66,14 +66,18 @@ pub(super) fn replay(directory: &Path, modules: Option<PathBuf>, output: &Output
 }
 
 /// The decision that an entry is, with its evaluation's input.
-fn decision_of<'a>(view: &LeafView<'a>) -> Option<(Decision, &'a [u8])> {
-    let Body::Decision(decision) = Entry::from_bytes(view.leaf).ok()?.body else { return None };
+fn decision_of<'a>(view: &LeafView<'a>) -> Option<(Recorded, &'a [u8])> {
+    let recorded = match Entry::from_bytes(view.leaf).ok()?.body {
+        Body::Decision(decision) => Recorded::from(&decision),
+        Body::LogQuery(query) => Recorded::from(&query),
+        _ => return None,
+    };
     let input = view.attachments().find(|(kind, _)| *kind == AttachmentKind::EvaluationInput as u16);
-    input.map(|(_, bytes)| (decision, bytes))
+    input.map(|(_, bytes)| (recorded, bytes))
 }
 
 impl Tally {
-    fn take(&mut self, entry: u64, recorded: &Decision, replayed: Replayed) {
+    fn take(&mut self, entry: u64, recorded: &Recorded, replayed: Replayed) {
         let one_more = |count: &mut u64| *count = count.saturating_add(1);
         one_more(&mut self.decisions);
         let again = match replayed {
@@ -87,11 +91,10 @@ impl Tally {
         if self.differences.len() >= DIFFERENCES_TOLD_MAX {
             return one_more(&mut self.differences_left_out);
         }
-        let recorded = if recorded.permitted {
+        let recorded = if recorded.is_permit() {
             "permit".to_owned()
         } else {
-            let reasons = recorded.reasons.iter().zip(&recorded.clauses);
-            reasons.map(|(reason, clause)| format!("{reason} {clause}")).collect::<Vec<_>>().join(", ")
+            recorded.told().map(|(reason, clause)| format!("{reason} {clause}")).collect::<Vec<_>>().join(", ")
         };
         self.differences.push(Difference { entry, recorded, again });
     }

@@ -1,6 +1,7 @@
 //! Exports of the log: first an entry that says what is asked, then the entries before it, page by
 //! page. A page is given against the entry alone, so nobody exports what the log doesn't say.
 
+use super::question::Agreed;
 use super::{Question, facts, question};
 use crate::connector::catalogue::blocking;
 use crate::connector::negotiation::side_text;
@@ -122,7 +123,7 @@ impl Node {
             let leaf = self.leaf(next)?;
             let entry = Entry::from_bytes(&leaf)?;
             let agreement = question::agreement_of(&entry).and_then(|id| self.state.agreement(&id));
-            if asked.question.fits(&entry, facts(&entry.body).0, agreement.as_ref().map(|a| &a.payload)) {
+            if self.answers(&asked.question, &entry, agreement.as_deref()) {
                 let record = record(&leaf, &entry, agreement.as_deref());
                 bytes = bytes.saturating_add(record.facts.to_string().len());
                 records.push(record);
@@ -148,7 +149,11 @@ impl Node {
 
     fn agreements_of(&self, question: &Question, to: u64, after: usize) -> Result<AgreementPage> {
         let mut kept: Vec<KeptAgreement> = self.state.agreements()?;
-        kept.retain(|a| a.index < to && is_asked(question, a));
+        let commune = |id: &ParticipantId| self.commune(id);
+        kept.retain(|a| {
+            let about = Agreed { payload: &a.payload, commune: &commune };
+            a.index < to && is_asked(question, a) && question.scope_fits(Some(&about))
+        });
         kept.sort_by_key(|a| a.index);
         let (mut agreements, mut bytes) = (Vec::new(), 0_usize);
         for kept in kept.iter().skip(after) {
@@ -212,7 +217,7 @@ fn is_asked(question: &Question, kept: &KeptAgreement) -> bool {
         && question.legal_basis.as_ref().is_none_or(|l| *l == offer.legal_basis.term)
 }
 
-fn record(leaf: &[u8], entry: &Entry, agreement: Option<&KeptAgreement>) -> Record {
+pub(super) fn record(leaf: &[u8], entry: &Entry, agreement: Option<&KeptAgreement>) -> Record {
     let body = &entry.body;
     let (kind, facts) = facts(body);
     let payload = agreement.map(|a| &a.payload);
@@ -226,7 +231,7 @@ fn record(leaf: &[u8], entry: &Entry, agreement: Option<&KeptAgreement>) -> Reco
         kind: kind.to_owned(),
         chain: entry.chain.as_ref().map(|c| Chain { agreement: c.agreement, number: c.number }),
         agreement: question::agreement_of(entry),
-        side: side_of(body).map(str::to_owned).or_else(|| agreement.map(|a| side_text(a.side).to_owned())),
+        side: side_of(entry).map(str::to_owned).or_else(|| agreement.map(|a| side_text(a.side).to_owned())),
         organisation: organisation.or_else(|| agreement.map(|a| a.counterparty().to_string())),
         user: owned(question::user_of(body)),
         purpose: owned(question::purpose_of(body)),
@@ -244,8 +249,10 @@ fn record(leaf: &[u8], entry: &Entry, agreement: Option<&KeptAgreement>) -> Reco
     }
 }
 
-fn side_of(body: &Body) -> Option<&str> {
-    match body {
+fn side_of(entry: &Entry) -> Option<&str> {
+    match &entry.body {
+        // It ends a statement over this log.
+        Body::Outcome(_) if entry.chain.is_none() => None,
         Body::Negotiation(step) => Some(&step.side),
         Body::Agreement(agreement) => Some(&agreement.side),
         Body::Notice(notice) => Some(&notice.side),
@@ -292,6 +299,7 @@ impl Read {
                 decision: b.decision,
                 ..Read::default()
             },
+            Body::LogQuery(b) => Read { permitted: Some(b.permitted), reasons: b.reasons.clone(), ..Read::default() },
             Body::PlanRefusal(b) => refused(&b.reason),
             Body::RefusalSummary(b) => refused(&b.reason),
             Body::StaffRefusal(b) => refused(&b.reason),

@@ -2,6 +2,7 @@
 
 use perron_model::agreement::AgreementPayload;
 use perron_model::entry::{Body, Entry};
+use perron_model::policy::scope;
 use perron_model::{AgreementId, DatasetId, ParticipantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,13 @@ pub struct Question {
     /// A set: the agreement's, or the one that was released.
     #[serde(default)]
     pub dataset: Option<DatasetId>,
+    /// A column: of what the agreement gives.
+    #[serde(default)]
+    pub column: Option<String>,
+    /// A place, by its NIS code or another code that rows have: the agreement gives rows of it alone,
+    /// or of several such, or its provider is the commune of this NIS code.
+    #[serde(default)]
+    pub place: Option<String>,
     /// Kinds of entries, as the log's reference names them.
     #[serde(default)]
     pub kinds: Vec<String>,
@@ -44,9 +52,10 @@ pub struct Question {
 }
 
 impl Question {
-    /// Does the entry answer it? `kind` is what the entry is called, `agreement` the one in whose
+    /// Does the entry answer it? `kind` is what the entry is called, `about` the agreement in whose
     /// chain it stands, where it stands in one that is known.
-    pub fn fits(&self, entry: &Entry, kind: &str, agreement: Option<&AgreementPayload>) -> bool {
+    pub fn fits(&self, entry: &Entry, kind: &str, about: Option<&Agreed<'_>>) -> bool {
+        let agreement = about.map(|about| about.payload);
         let is = |asked: &Option<String>, said: Option<&str>| asked.as_deref().is_none_or(|a| said == Some(a));
         self.since.is_none_or(|since| entry.time >= since)
             && self.until.is_none_or(|until| entry.time < until)
@@ -58,12 +67,34 @@ impl Question {
             && is(&self.purpose, purpose_of(&entry.body))
             && is(&self.legal_basis, legal_basis_of(&entry.body, agreement))
             && self.dataset.as_ref().is_none_or(|asked| dataset_of(&entry.body, agreement) == Some(asked.as_str()))
+            && self.scope_fits(about)
     }
+
+    /// Is the agreement about the column and the place that are asked for?
+    pub(super) fn scope_fits(&self, about: Option<&Agreed<'_>>) -> bool {
+        if self.column.is_none() && self.place.is_none() {
+            return true;
+        }
+        let Some(about) = about else { return false };
+        let scope = scope(&about.payload.offer.policy);
+        let commune = || (about.commune)(&about.payload.provider);
+        self.column.as_ref().is_none_or(|column| scope.columns.contains(column))
+            && self.place.as_ref().is_none_or(|place| scope.values.contains(place) || commune().as_ref() == Some(place))
+    }
+}
+
+/// An agreement, and what is known of its parties.
+pub struct Agreed<'a> {
+    /// What was agreed.
+    pub payload: &'a AgreementPayload,
+    /// NIS code of a participant that is a commune.
+    pub commune: &'a dyn Fn(&ParticipantId) -> Option<String>,
 }
 
 fn is_refusal(body: &Body) -> bool {
     match body {
         Body::Decision(decision) => !decision.permitted,
+        Body::LogQuery(query) => !query.permitted,
         Body::Received(received) => received.refused.is_some(),
         Body::PlanRefusal(_) | Body::RefusalSummary(_) | Body::StaffRefusal(_) => true,
         _ => false,
@@ -108,6 +139,7 @@ pub(super) fn user_of(body: &Body) -> Option<&str> {
         Body::Decision(decision) => Some(&decision.user),
         Body::StaffRefusal(refusal) => Some(&refusal.user),
         Body::Extract(extract) => Some(&extract.by),
+        Body::LogQuery(query) => Some(&query.user),
         Body::Administration(act) => Some(&act.actor),
         _ => None,
     }

@@ -54,7 +54,10 @@ fn payload() -> AgreementPayload {
             id: DatasetId::parse("offer").unwrap(),
             dataset: DatasetId::parse("water").unwrap(),
             description: Digest::of(b"d"),
-            policy: serde_json::json!({}),
+            policy: serde_json::json!({"permission": [{"constraint": [
+                {"leftOperand": "perron:columns", "operator": "isAnyOf", "rightOperand": ["meter", "litres"]},
+                {"leftOperand": "perron:column/nis", "operator": "eq", "rightOperand": "63049"},
+            ]}]}),
             legal_basis: LegalBasis { term: "dpv:PublicTask".into(), text: "law".into() },
             regime: Regime::PublicTask,
             amends: None,
@@ -66,6 +69,8 @@ fn payload() -> AgreementPayload {
 #[test]
 fn each_part_of_a_question_lets_through_what_it_asks_for_and_nothing_else() {
     let (chain, agreed) = (Digest::of(b"agreement"), payload());
+    let commune = |id: &ParticipantId| (id.as_str() == "commune").then(|| "61072".to_owned());
+    let about = Agreed { payload: &agreed, commune: &commune };
     let read = entry(decision(true), Some(chain), 5_000);
     let staff = entry(
         Body::StaffRefusal(StaffRefusal {
@@ -88,12 +93,15 @@ fn each_part_of_a_question_lets_through_what_it_asks_for_and_nothing_else() {
         Question { purpose: Some("dpv:Planning".into()), ..q() },
         Question { legal_basis: Some("dpv:PublicTask".into()), ..q() },
         Question { dataset: Some(DatasetId::parse("water").unwrap()), ..q() },
+        Question { column: Some("litres".into()), ..q() },
+        Question { place: Some("63049".into()), column: Some("meter".into()), ..q() },
+        Question { place: Some("61072".into()), ..q() },
         Question { kinds: vec!["outcome".into(), "permit".into()], ..q() },
         Question { until: time(9_000), ..q() },
         Question { refused: Some(false), ..q() },
     ];
     for question in &questions {
-        assert!(question.fits(&read, "permit", Some(&agreed)), "{question:?}");
+        assert!(question.fits(&read, "permit", Some(&about)), "{question:?}");
         assert!(!question.fits(&staff, "staff-refusal", None), "{question:?}");
     }
     for question in [
@@ -101,10 +109,17 @@ fn each_part_of_a_question_lets_through_what_it_asks_for_and_nothing_else() {
         Question { refused: Some(true), ..q() },
         Question { user: Some("bea".into()), purpose: Some("dpv:Marketing".into()), ..q() },
     ] {
-        assert!(!question.fits(&read, "permit", Some(&agreed)), "{question:?}");
+        assert!(!question.fits(&read, "permit", Some(&about)), "{question:?}");
         assert!(question.fits(&staff, "staff-refusal", None), "{question:?}");
     }
-    assert!(q().fits(&read, "permit", Some(&agreed)) && q().fits(&staff, "staff-refusal", None));
+    for question in [
+        Question { column: Some("nis".into()), ..q() },
+        Question { place: Some("6304".into()), ..q() },
+        Question { place: Some("litres".into()), ..q() },
+    ] {
+        assert!(!question.fits(&read, "permit", Some(&about)), "{question:?}");
+    }
+    assert!(q().fits(&read, "permit", Some(&about)) && q().fits(&staff, "staff-refusal", None));
     assert!(Question { since: time(5_000), ..q() }.fits(&read, "permit", None));
 }
 

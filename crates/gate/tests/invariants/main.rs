@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod grounds;
+mod log;
 mod ports;
 
 use perron_gate::{AgreementInForce, Denied};
@@ -36,7 +37,7 @@ fn refused(world: &World, denied: Denied) -> (ErrorCode, String) {
 }
 
 /// Invariant 1. That grants can't be made elsewhere is shown by the `compile_fail` examples of
-/// `perron_gate::AccessGrant`, `SchemaGrant` and `ReleaseGrant`.
+/// `perron_gate::AccessGrant`, `SchemaGrant`, `ReleaseGrant`, `LogGrant` and `LogSchemaGrant`.
 mod one_gate {
     use super::*;
 

@@ -1,11 +1,11 @@
 //! The ports in memory: small, honest implementations, each with the switches that tests need.
 
 use perron_gate::{
-    AgreementInForce, Agreements, Clock, DecisionRecord, Evaluated, Gate, Ledger, Policy, Recorded, Register, Standing,
-    VerifiedRequest,
+    AgreementInForce, Agreements, Clock, DecisionRecord, Evaluated, Gate, Ledger, LogQueryRecord, LogRequest, Policy,
+    Recorded, Register, Standing, VerifiedRequest,
 };
 use perron_model::dataset::{Column, ColumnType, Dataset, ProtectionClass, Regime, Snapshot, SubjectKey, Visibility};
-use perron_model::decision::{AccessInput, Refused, StateFacts, Verdict};
+use perron_model::decision::{AccessInput, Refused, StaffInput, StateFacts, Verdict};
 use perron_model::id::DatasetId;
 use perron_model::participant::Status;
 use perron_model::policy::{
@@ -107,10 +107,28 @@ impl Policy for Rules {
             Mode::Permit => Verdict::Permit,
             Mode::Fail => return Err(Error::new(ErrorCode::EvaluationFailed, "out of fuel")),
             Mode::Mute => Verdict::Refuse(Vec::new()),
-            Mode::Babble => Verdict::Refuse(vec![Refused { code: "sunshine".to_owned(), clause: "sky".to_owned() }]),
+            Mode::Babble => refused("sunshine", "sky"),
         };
         Ok(Evaluated { verdict, module: Digest::of(b"module") })
     }
+
+    async fn staff(&self, input: &StaffInput) -> Result<Evaluated> {
+        let mode = *self.0.lock().unwrap();
+        let auditor = input.action == perron_gate::ASK_LOG && input.roles.iter().any(|role| role == "auditor");
+        let verdict = match mode {
+            Mode::Decide if auditor => Verdict::Permit,
+            Mode::Decide => refused(ErrorCode::RoleMissing.as_str(), "roles"),
+            Mode::Permit => Verdict::Permit,
+            Mode::Fail => return Err(Error::new(ErrorCode::EvaluationFailed, "out of fuel")),
+            Mode::Mute => Verdict::Refuse(Vec::new()),
+            Mode::Babble => refused("sunshine", "sky"),
+        };
+        Ok(Evaluated { verdict, module: Digest::of(b"staff") })
+    }
+}
+
+fn refused(code: &str, clause: &str) -> Verdict {
+    Verdict::Refuse(vec![Refused { code: code.to_owned(), clause: clause.to_owned() }])
 }
 
 fn decide(input: &AccessInput) -> Verdict {
@@ -145,6 +163,7 @@ fn decide(input: &AccessInput) -> Verdict {
 #[derive(Default)]
 pub struct Log {
     pub records: Vec<DecisionRecord>,
+    pub log_queries: Vec<LogQueryRecord>,
     pub summaries: BTreeMap<(ParticipantId, ErrorCode), u64>,
     requests: HashSet<Digest>,
 }
@@ -183,6 +202,21 @@ impl MemoryLedger {
     }
     pub fn len(&self) -> usize {
         self.log.lock().unwrap().records.len()
+    }
+    pub fn log_queries(&self) -> Vec<LogQueryRecord> {
+        self.log.lock().unwrap().log_queries.clone()
+    }
+    /// Returns once what was written is durable.
+    async fn durable_now(&self) {
+        std::future::poll_fn(|context| {
+            let mut disk = self.disk.lock().unwrap();
+            if disk.held {
+                disk.waiting.push(context.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 }
 
@@ -232,15 +266,24 @@ impl Ledger for MemoryLedger {
             log.records.len() as u64 - 1
         };
         drop(turn);
-        std::future::poll_fn(|context| {
-            let mut disk = self.disk.lock().unwrap();
-            if disk.held {
-                disk.waiting.push(context.waker().clone());
-                return Poll::Pending;
+        self.durable_now().await;
+        Ok(Recorded { index, leaf: leaf(index) })
+    }
+
+    fn durable(&self) -> u64 {
+        DURABLE
+    }
+
+    async fn record_log_query(&self, record: LogQueryRecord) -> Result<Recorded> {
+        let index = {
+            if self.disk.lock().unwrap().full {
+                return Err(Error::new(ErrorCode::LogUnavailable, "the log can't be written"));
             }
-            Poll::Ready(())
-        })
-        .await;
+            let mut log = self.log.lock().unwrap();
+            log.log_queries.push(record);
+            DURABLE + log.log_queries.len() as u64 - 1
+        };
+        self.durable_now().await;
         Ok(Recorded { index, leaf: leaf(index) })
     }
 
@@ -252,6 +295,9 @@ impl Ledger for MemoryLedger {
         *self.log.lock().unwrap().summaries.entry((peer.clone(), reason)).or_default() += 1;
     }
 }
+
+/// Entries that are durable before a test's first statement over the log.
+pub const DURABLE: u64 = 40;
 
 pub fn leaf(index: u64) -> Digest {
     Digest::of(&index.to_be_bytes())
@@ -376,6 +422,12 @@ pub fn request(number: u64) -> VerifiedRequest {
         acknowledged: Vec::new(),
     };
     VerifiedRequest { request, jws: format!("jws-{number}"), beside: None }
+}
+
+/// A statement over the log, by a user of this role.
+pub fn log_request(role: &str) -> LogRequest {
+    let statement = "SELECT count(*) FROM log".to_owned();
+    LogRequest { user: "pseudonym".to_owned(), roles: vec![role.to_owned()], statement, trace: None }
 }
 
 struct Unpark(std::thread::Thread);

@@ -255,6 +255,16 @@ pub enum OutcomeStatus {
 }
 
 impl OutcomeStatus {
+    /// The status where so many rows left: without any, only one that is complete stays.
+    #[must_use]
+    pub const fn with(self, rows: u64) -> OutcomeStatus {
+        match self {
+            OutcomeStatus::Complete => self,
+            _ if rows == 0 => OutcomeStatus::NothingLeft,
+            _ => self,
+        }
+    }
+
     /// Its stable name.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -463,6 +473,36 @@ pub struct Extract {
     /// Who made it out: a pseudonym, or `operator`.
     #[n(1)]
     pub by: String,
+}
+
+/// See [`super::Body::LogQuery`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct LogQuery {
+    /// Pseudonym of the user.
+    #[n(0)]
+    pub user: String,
+    /// Was it permitted?
+    #[n(1)]
+    pub permitted: bool,
+    /// Reasons of a refusal: stable codes.
+    #[n(2)]
+    pub reasons: Vec<String>,
+    /// What refused, in the order of the reasons: a part of the input, or `statement`.
+    #[n(3)]
+    pub clauses: Vec<String>,
+    /// Digest of the policy module.
+    #[n(4)]
+    pub module: Digest,
+    /// Salted commitment to the evaluation's input, which is attached with its salt.
+    #[n(5)]
+    pub input: Digest,
+    /// Commitment to the statement, by the same salt.
+    #[n(6)]
+    pub statement: Digest,
+    /// Entries that the statement sees: those before this number, all of which were durable.
+    #[n(7)]
+    pub entries: u64,
 }
 
 /// See [`super::Body::Administration`].

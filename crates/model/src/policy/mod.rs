@@ -10,6 +10,7 @@ mod odrl_names;
 mod odrl_read;
 mod odrl_release;
 mod odrl_rule;
+mod odrl_scope;
 mod odrl_set;
 mod odrl_view;
 pub mod rule;
@@ -32,6 +33,7 @@ pub use constraint::{Constraint, Left, Numbering, Scalar, Test};
 pub use odrl_actions::{actions, known_action};
 pub use odrl_constraint::is_fact_name;
 pub use odrl_describe::{Clause, Trust, describe};
+pub use odrl_scope::{Scope, scope};
 pub use rule::{Duty, Logic, Logical, Nodes, Rule, Rules};
 pub use terms::{
     Dimension, Granularity, Mask, Measure, MeasureFunction, Noise, Operator, Predicate, Protection, ReleaseSpec,

@@ -5,6 +5,7 @@
 
 mod agreements;
 mod attached;
+mod log_queries;
 mod negotiations;
 mod notices;
 mod reads;
@@ -45,7 +46,7 @@ pub(crate) struct Reading<'a> {
     firsts: HashMap<Digest, Digest>,
     // Agreements that both sides signed and that are not in force yet: digest of the signed JWS.
     verified: HashMap<Digest, Digest>,
-    // Permitted decisions without an outcome, by leaf hash, with their agreement.
+    // Permitted decisions without an outcome, by leaf hash.
     open_reads: HashMap<Digest, OpenRead>,
     intents: HashSet<Digest>,
     kept: HashMap<String, witness::KeptHere>,
@@ -59,10 +60,10 @@ pub(crate) struct Reading<'a> {
     jumped_at: Option<u64>,
 }
 
-/// A permitted read whose outcome is yet to come.
+/// A permitted read whose outcome is yet to come; a statement over the log is under no agreement.
 #[derive(Clone, Copy, Debug)]
 struct OpenRead {
-    agreement: Digest,
+    agreement: Option<Digest>,
     reserved: Option<u64>,
 }
 
@@ -245,7 +246,6 @@ impl<'a> Reading<'a> {
         let belongs = match &entry.body {
             Body::Agreement(_)
             | Body::Notice(_)
-            | Body::Outcome(_)
             | Body::Intent(_)
             | Body::Received(_)
             | Body::SchemaGrant(_)
@@ -253,6 +253,10 @@ impl<'a> Reading<'a> {
             | Body::Release(_)
             | Body::Extract(_) => true,
             Body::Decision(decision) => decision.permitted,
+            // Where its decision is in none, neither is it.
+            Body::Outcome(outcome) => {
+                self.open_reads.get(&outcome.decision).is_none_or(|read| read.agreement.is_some())
+            }
             _ => false,
         };
         let Some(position) = &entry.chain else {
@@ -334,6 +338,10 @@ impl<'a> Reading<'a> {
             Body::Extract(extract) => {
                 self.extract(entry, extract);
                 "extract"
+            }
+            Body::LogQuery(query) => {
+                self.log_query(leaf, query, attached);
+                "log-query"
             }
             Body::Administration(admin) => {
                 self.bound(attached, AttachmentKind::Document, &admin.document);

@@ -58,7 +58,7 @@ impl Reading<'_> {
         }
         if body.permitted {
             if has_room(&self.open_reads, &leaf) {
-                self.open_reads.insert(leaf, OpenRead { agreement, reserved: body.reserved });
+                self.open_reads.insert(leaf, OpenRead { agreement: Some(agreement), reserved: body.reserved });
             } else {
                 self.beyond = self.beyond.saturating_add(1);
             }
@@ -137,7 +137,7 @@ impl Reading<'_> {
         let reserved = read.and_then(|read| read.reserved);
         match read {
             Some(read) => {
-                let own = chained == Some(read.agreement);
+                let own = chained == read.agreement;
                 self.require(own, FindingKind::ChainGap, "it is in the chain of another agreement than its decision");
             }
             None => {

@@ -7,7 +7,8 @@ use perron_model::entry::{AttachmentKind, Body, LogQuery, Outcome, OutcomeStatus
 use perron_model::{Digest, canonical};
 
 fn input(action: &str) -> Vec<u8> {
-    let input = serde_json::json!({"roles": ["auditor"], "action": action, "granted_agreements": [], "granted_purposes": []});
+    let input =
+        serde_json::json!({"roles": ["auditor"], "action": action, "granted_agreements": [], "granted_purposes": []});
     [vec![7; 16], canonical::to_bytes(&input).unwrap()].concat()
 }
 

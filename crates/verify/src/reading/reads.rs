@@ -146,7 +146,10 @@ impl Reading<'_> {
         }
         let nothing = body.status == OutcomeStatus::NothingLeft;
         self.require(!nothing || body.rows == 0, FindingKind::Order, "nothing left, and it counts rows");
-        let Some(chain) = chained.and_then(|a| self.chains.get_mut(&a)) else { return };
+        let Some(chain) = chained.and_then(|a| self.chains.get_mut(&a)) else {
+            let charges = chained.is_none() && (body.uses != 0 || body.volume.is_some());
+            return self.require(!charges, FindingKind::Order, "it charges, and is under no agreement");
+        };
         let due = if nothing { chain.uses.saturating_sub(1) } else { chain.uses };
         chain.uses = body.uses;
         // What was reserved and didn't leave is given back, unless a crash hides what left.

@@ -131,6 +131,12 @@ fn each_permit_has_one_end_outside_of_any_chain() {
         book.push(outcome(permit, OutcomeStatus::NothingLeft, 1), None, vec![]);
     });
     assert_eq!(rows_of_nothing, ["order"]);
+    let charging = ended(&|book, permit, _| {
+        let Body::Outcome(mut body) = complete(permit) else { unreachable!() };
+        body.uses = 1;
+        book.push(Body::Outcome(body), None, vec![]);
+    });
+    assert_eq!(charging, ["order"]);
     // A life that begins finds what the last one left open without an end.
     let left_open = ended(&|book, _, _| start(book, &world.ville, &world.space));
     assert_eq!(left_open, ["order"]);

@@ -122,7 +122,19 @@ pub trait FileLayer: Send + Sync {
     /// # Errors
     /// As the file system says.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes contents and lengths of many files durable, in any order.
+    ///
+    /// # Errors
+    /// As the file system says of one of them; nothing is then known of what
+    /// is durable.
+    fn sync_files(&self, files: &mut [Box<dyn WriteAt>]) -> io::Result<()> {
+        files.iter_mut().try_for_each(|file| file.sync_data())
+    }
 }
+
+/// Files that are synced at a time; few enough that others' syncs get their turn.
+const SYNCS_AT_ONCE: usize = 8;
 
 /// The real file system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -192,6 +204,24 @@ impl FileLayer for OsFiles {
         // A relative path of one part has the empty path as its parent.
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         File::open(path)?.sync_all()
+    }
+
+    /// Several at a time: syncs that are asked for together share the journal's
+    /// commit, where each alone waits for one of its own.
+    fn sync_files(&self, files: &mut [Box<dyn WriteAt>]) -> io::Result<()> {
+        let each = files.len().div_ceil(SYNCS_AT_ONCE);
+        if each <= 1 {
+            return files.iter_mut().try_for_each(|file| file.sync_data());
+        }
+        std::thread::scope(|scope| {
+            let sync = |part: &mut [Box<dyn WriteAt>]| part.iter_mut().try_for_each(|file| file.sync_data());
+            let mut parts = files.chunks_mut(each);
+            let own = parts.next();
+            let others: Vec<_> = parts.map(|part| scope.spawn(move || sync(part))).collect();
+            let own = own.map_or(Ok(()), sync);
+            let stopped = || io::Error::other("a thread that syncs files stopped");
+            others.into_iter().fold(own, |synced, other| synced.and(other.join().unwrap_or_else(|_| Err(stopped()))))
+        })
     }
 }
 

@@ -16,6 +16,7 @@ pub mod layout;
 pub mod limits;
 pub mod merkle;
 pub mod note;
+mod placing;
 pub mod policy;
 pub mod proof;
 pub mod publish;

@@ -68,6 +68,9 @@ pub const INDEX_LEAVES_STEP: u64 = 256;
 /// Bytes between two points of a segment's sparse index.
 pub const INDEX_BYTES_STEP: u64 = 1024 * 1024;
 
+/// Files that are written before they are synced together and put in place.
+pub const FILES_PLACED_AT_ONCE: usize = 64;
+
 /// Leaf hashes held in memory behind the newest leaf; older ones are read from
 /// tiles, or from segments where a tile isn't published yet.
 pub const TAIL_HASHES_MAX: usize = 64 * 1024;

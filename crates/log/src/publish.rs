@@ -1,24 +1,18 @@
 //! Publishing: tiles and the `checkpoint` file, which anyone's tools read.
 //!
-//! All of it is derived. Each file is written outside `log/` and renamed into
-//! place; tiles are durable before the checkpoint that covers them, so that a
+//! All of it is derived. Tiles are durable before the checkpoint that covers them, so that a
 //! directory copied after a power cut still verifies.
 
-use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
-use crate::error::{LogError, is_no_space};
-use crate::files::read_file_if_any;
+use crate::error::LogError;
 use crate::limits::{BUNDLE_BYTES_MAX, NOTE_BYTES_MAX, TILE_WIDTH};
-use crate::merkle::Hash;
+use crate::merkle::{Hash, leaf_hash, perfect_root};
+use crate::placing::{Placing, io};
 use crate::reader::Shared;
 use crate::tile::{FULL_WIDTH, TileKind, TileName, encode_hashes, kinds, partial_tiles, push_entry};
-
-/// What the temporary files of the log are called.
-pub(crate) const TEMPORARY_PREFIX: &str = "perron-log-";
 
 /// A cloneable handle that publishes; two calls never run at once.
 #[derive(Clone)]
@@ -59,31 +53,27 @@ impl Shared {
         if size == 0 {
             return Ok(0);
         }
-        let mut written = 0;
-        let mut dirs = BTreeSet::new();
+        let mut placing = Placing::new(self);
         for kind in kinds(size) {
             let full = kind.items(before) / TILE_WIDTH as u64..kind.items(size) / TILE_WIDTH as u64;
-            if kind == TileKind::Entries {
-                written += self.write_bundles(full, &mut dirs)?;
-                continue;
-            }
-            for index in full {
-                let name = TileName { kind, index, width: FULL_WIDTH };
-                written += u64::from(self.write_tile(&name, &mut dirs)?);
+            match kind {
+                TileKind::Entries => self.put_leaf_tiles(full, &mut placing)?,
+                // Put beside their entries.
+                TileKind::Hashes(0) => {}
+                TileKind::Hashes(_) => {
+                    for index in full {
+                        self.put_tile(&TileName { kind, index, width: FULL_WIDTH }, &mut placing)?;
+                    }
+                }
             }
         }
         for name in partial_tiles(size) {
-            written += u64::from(self.write_tile(&name, &mut dirs)?);
+            self.put_tile(&name, &mut placing)?;
         }
-        for dir in &dirs {
-            self.files.sync_dir(dir).map_err(LogError::io(dir))?;
-        }
-        let checkpoint = self.layout.checkpoint();
-        if self.replace(&checkpoint, note.as_bytes(), NOTE_BYTES_MAX)? {
-            written += 1;
-            let dir = self.layout.log_dir();
-            self.files.sync_dir(dir).map_err(LogError::io(dir))?;
-        }
+        let mut written = placing.finish()?;
+        let mut placing = Placing::new(self);
+        placing.put(&self.layout.checkpoint(), note.as_bytes(), NOTE_BYTES_MAX)?;
+        written += placing.finish()?;
         if before != size {
             for name in partial_tiles(before).iter().filter(|name| !name.belongs_to(size)) {
                 self.remove_tile(name)?;
@@ -95,57 +85,42 @@ impl Shared {
         Ok(written)
     }
 
-    fn write_tile(&self, name: &TileName, dirs: &mut BTreeSet<PathBuf>) -> Result<bool, LogError> {
-        let bytes = self.tile_bytes(name)?;
-        self.put_tile(name, &bytes, dirs)
+    fn put_tile(&self, name: &TileName, placing: &mut Placing<'_>) -> Result<(), LogError> {
+        placing.put(&self.layout.tile(name), &self.tile_bytes(name)?, BUNDLE_BYTES_MAX)
     }
 
-    /// Writes full entry bundles, in one pass over their records: a bundle
-    /// alone would cost all of each record that it has leaves of.
-    fn write_bundles(&self, bundles: Range<u64>, dirs: &mut BTreeSet<PathBuf>) -> Result<u64, LogError> {
+    /// Puts full entry bundles and the tiles of their leaves' hashes, in one
+    /// pass over the leaves; each tile must be the tree's.
+    fn put_leaf_tiles(&self, tiles: Range<u64>, placing: &mut Placing<'_>) -> Result<(), LogError> {
         let width = TILE_WIDTH as u64;
-        let leaves = bundles.start * width..bundles.end * width;
-        let mut bundle = Vec::new();
-        let (mut written, mut failed) = (0, None);
-        self.for_records(leaves.start, leaves.end, &mut |record| {
-            for (index, leaf) in (record.head.first_leaf..).zip(&record.leaves) {
-                if !leaves.contains(&index) {
-                    continue;
-                }
-                if push_entry(&mut bundle, leaf).is_none() {
-                    failed = Some(LogError::BatchRefused("a leaf of more than 65,535 bytes"));
-                    return false;
-                }
-                if (index + 1).is_multiple_of(width) {
-                    let name = TileName { kind: TileKind::Entries, index: index / width, width: FULL_WIDTH };
-                    match self.put_tile(&name, &bundle, dirs) {
-                        Ok(is_written) => written += u64::from(is_written),
-                        Err(error) => {
-                            failed = Some(error);
-                            return false;
-                        }
-                    }
-                    bundle.clear();
-                }
+        let (mut bundle, mut hashes) = (Vec::new(), Vec::with_capacity(TILE_WIDTH));
+        self.for_leaves(tiles.start * width, tiles.end * width, &mut |index, leaf| {
+            push_entry(&mut bundle, leaf).ok_or_else(too_long)?;
+            hashes.push(leaf_hash(leaf));
+            if !(index + 1).is_multiple_of(width) {
+                return Ok(());
             }
-            true
-        })?;
-        failed.map_or(Ok(written), Err)
+            let tile = index / width;
+            let of = |kind| self.layout.tile(&TileName { kind, index: tile, width: FULL_WIDTH });
+            let entries = of(TileKind::Entries);
+            if !self.is_leaf_tile(tile, &hashes) {
+                return Err(LogError::damaged(&entries, 0, "its leaves have other hashes than the tree"));
+            }
+            placing.put(&entries, &bundle, BUNDLE_BYTES_MAX)?;
+            placing.put(&of(TileKind::Hashes(0)), &encode_hashes(&hashes), BUNDLE_BYTES_MAX)?;
+            bundle.clear();
+            hashes.clear();
+            Ok(())
+        })
     }
 
-    /// Puts a tile in place, unless it is there with these bytes; `dirs` are to be synced after it.
-    pub(crate) fn put_tile(
-        &self,
-        name: &TileName,
-        bytes: &[u8],
-        dirs: &mut BTreeSet<PathBuf>,
-    ) -> Result<bool, LogError> {
-        let path = self.layout.tile(name);
-        let dir = path.parent().unwrap_or(&path).to_owned();
-        self.files.create_dirs(&dir).map_err(io(&dir))?;
-        let is_written = self.replace(&path, bytes, BUNDLE_BYTES_MAX)?;
-        dirs.insert(dir);
-        Ok(is_written)
+    /// Are these the hashes of a full tile of leaves?
+    fn is_leaf_tile(&self, index: u64, hashes: &[Hash]) -> bool {
+        let durable = self.read();
+        match durable.tree.items(0, index * TILE_WIDTH as u64, TILE_WIDTH) {
+            Some(held) => held == hashes,
+            None => perfect_root(hashes).is_some_and(|root| durable.tree.leaf_tile_root(index) == Some(root)),
+        }
     }
 
     /// The bytes of a tile or entry bundle, computed anew.
@@ -184,29 +159,7 @@ impl Shared {
             }
             true
         })?;
-        if fits { Ok(bundle) } else { Err(LogError::BatchRefused("a leaf of more than 65,535 bytes")) }
-    }
-
-    /// Puts a file in place by renaming, unless it already has these bytes.
-    fn replace(&self, path: &Path, bytes: &[u8], bytes_max: usize) -> Result<bool, LogError> {
-        let is_there = read_file_if_any(&*self.files, path, bytes_max).is_ok_and(|held| held.as_deref() == Some(bytes));
-        if is_there {
-            // After a kill these bytes may be in the page cache only.
-            let held = self.files.open_write(path);
-            held.and_then(|mut file| file.sync_data()).map_err(io(path))?;
-            return Ok(false);
-        }
-        let temporary = self.layout.temporary_dir().join(format!("{TEMPORARY_PREFIX}publish"));
-        match self.files.remove(&temporary) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(io(&temporary)(error)),
-        }
-        let mut file = self.files.create(&temporary).map_err(io(&temporary))?;
-        file.write_at(0, bytes).map_err(io(&temporary))?;
-        file.sync_data().map_err(io(&temporary))?;
-        self.files.rename(&temporary, path).map_err(io(path))?;
-        Ok(true)
+        if fits { Ok(bundle) } else { Err(too_long()) }
     }
 
     /// Removes a tile that doesn't belong to the published tree, and the
@@ -230,8 +183,6 @@ impl Shared {
     }
 }
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> LogError + '_ {
-    move |error| {
-        if is_no_space(&error) { LogError::NoSpace } else { LogError::io(path)(error) }
-    }
+fn too_long() -> LogError {
+    LogError::BatchRefused("a leaf of more than 65,535 bytes")
 }

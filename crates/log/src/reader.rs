@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::checkpoint::Checkpoint;
@@ -77,6 +77,23 @@ pub(crate) struct SharedSource<'a> {
     tiles: RefCell<HashMap<u64, Vec<Hash>>>,
 }
 
+/// What is done with each leaf, by its index.
+type LeafVisit<'a> = dyn FnMut(u64, &[u8]) -> Result<(), LogError> + 'a;
+
+/// A record of a segment, of which the head was read.
+struct RecordPlace<'a> {
+    path: &'a Path,
+    window: &'a mut Window,
+    offset: u64,
+    head: RecordHead,
+}
+
+impl RecordPlace<'_> {
+    fn slice(&mut self, offset: u64, length: usize) -> Result<&[u8], LogError> {
+        self.window.slice(offset, length).map_err(LogError::io(self.path))
+    }
+}
+
 // === impl SegmentMeta ===
 
 impl SegmentMeta {
@@ -122,6 +139,46 @@ impl Shared {
         end: u64,
         visit: &mut dyn FnMut(&Record<'_>) -> bool,
     ) -> Result<(), LogError> {
+        self.for_places(start, end, &mut |place| {
+            let (path, offset) = (place.path, place.offset);
+            let bytes = place.slice(offset, place.head.record_bytes())?;
+            let record = Record::parse(bytes).map_err(|error| LogError::damaged(path, offset, error.to_string()))?;
+            Ok(visit(&record))
+        })
+    }
+
+    /// Gives the leaves `[start, end)`, in order, to a function. Neither what
+    /// is kept beside them is read, nor the digest of their record compared:
+    /// the function compares their hashes with the tree.
+    pub(crate) fn for_leaves(&self, start: u64, end: u64, visit: &mut LeafVisit<'_>) -> Result<(), LogError> {
+        self.for_places(start, end, &mut |place| {
+            let record_end = place.offset + u64::from(place.head.length);
+            let mut at = place.offset + HEAD_BYTES as u64;
+            for index in place.head.first_leaf..place.head.end_leaf().min(end) {
+                let prefix = place.slice(at, 2)?;
+                let length = prefix.first_chunk().map_or(usize::MAX, |prefix| u16::from_be_bytes(*prefix).into());
+                let next = at.saturating_add(2).saturating_add(length as u64);
+                if next > record_end {
+                    return Err(LogError::damaged(place.path, place.offset, "shorter than its leaves"));
+                }
+                if index >= start {
+                    let leaf = place.slice(at + 2, length)?;
+                    visit(index, leaf)?;
+                }
+                at = next;
+            }
+            Ok(true)
+        })
+    }
+
+    /// Gives the places of the records that hold the leaves `[start, end)`, in
+    /// order, to a function that may stop early by answering `false`.
+    fn for_places(
+        &self,
+        start: u64,
+        end: u64,
+        visit: &mut dyn FnMut(&mut RecordPlace<'_>) -> Result<bool, LogError>,
+    ) -> Result<(), LogError> {
         let mut leaf = start;
         while leaf < end {
             let (segment, point) = self.locate(leaf)?;
@@ -130,14 +187,13 @@ impl Shared {
             let mut offset = point.offset;
             let first = leaf;
             while leaf < end && offset < segment.durable_bytes {
-                let damaged = |detail| LogError::damaged(&segment.path, offset, detail);
                 let head = window.slice(offset, HEAD_BYTES).map_err(io)?;
-                let head = RecordHead::parse(head).map_err(|error| damaged(error.to_string()))?;
+                let head = RecordHead::parse(head)
+                    .map_err(|error| LogError::damaged(&segment.path, offset, error.to_string()))?;
                 if head.end_leaf() > leaf {
-                    let bytes = window.slice(offset, head.record_bytes()).map_err(io)?;
-                    let record = Record::parse(bytes).map_err(|error| damaged(error.to_string()))?;
                     leaf = head.end_leaf();
-                    if !visit(&record) {
+                    let mut place = RecordPlace { path: &segment.path, window: &mut window, offset, head };
+                    if !visit(&mut place)? {
                         return Ok(());
                     }
                 }

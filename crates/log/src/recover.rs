@@ -13,7 +13,7 @@ use crate::layout::Layout;
 use crate::limits::{COPY_BYTES_STEP, LOG_KEYS_MAX, NOTE_BYTES_MAX, RECORD_BYTES_MAX, SEGMENT_BYTES_MIN, TILE_WIDTH};
 use crate::merkle::Hash;
 use crate::note::{NoteSigner, check_name};
-use crate::publish::TEMPORARY_PREFIX;
+use crate::placing::TEMPORARY_PREFIX;
 use crate::reader::{Durable, LogReader, Shared};
 use crate::scan::{Published, Scan, ScanContext, Torn, scan};
 use crate::segment::FILE_HEADER_BYTES_MAX;

@@ -2,7 +2,6 @@
 //! them. Segments are the truth, so a difference there is damage; tiles are derived from them, so a
 //! difference there is mended.
 
-use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
@@ -13,6 +12,7 @@ use crate::files::{Window, read_file_if_any};
 use crate::limits::{BUNDLE_BYTES_MAX, TILE_WIDTH};
 use crate::merkle::{Frontier, Hash, leaf_hash, perfect_root};
 use crate::note::SignedNote;
+use crate::placing::Placing;
 use crate::reader::{LogReader, SegmentMeta, Shared};
 use crate::scan::read_header;
 use crate::segment::{HEAD_BYTES, Record, RecordHead};
@@ -181,11 +181,9 @@ impl Scrub {
             return Ok(());
         }
         let _one_at_a_time = self.shared.publishing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut dirs = BTreeSet::new();
-        self.shared.put_tile(&name, expected, &mut dirs)?;
-        for dir in &dirs {
-            self.shared.files.sync_dir(dir).map_err(LogError::io(dir))?;
-        }
+        let mut placing = Placing::new(&self.shared);
+        placing.put(&path, expected, BUNDLE_BYTES_MAX)?;
+        placing.finish()?;
         step.mended.push(name);
         Ok(())
     }

@@ -163,6 +163,48 @@ fn a_full_disk_is_said_and_survived() {
     assert_eq!((log.size(), recovered.torn), (acknowledged + 5, None));
 }
 
+/// As many files as are put in place together, and more: at whatever operation a publication fails,
+/// it leaves nothing behind, can be tried again, and gives the same.
+#[test]
+fn a_publication_that_fails_leaves_nothing_behind() {
+    let publish = |fault: Option<(u64, Fault)>| {
+        let files = SimFiles::new();
+        let (mut log, _) = open_sim(&files, 1 << 20, &[]).unwrap();
+        log.append(&vec![entry(1); 40 * 256 + 3]).unwrap();
+        let before = files.operations();
+        if let Some((at, fault)) = fault {
+            files.fail_in(at, fault);
+            log.publish().expect_err("the fault strikes");
+            let left = files.paths().into_iter().filter(|path| path.starts_with(layout().temporary_dir()));
+            assert_eq!(left.collect::<Vec<_>>(), Vec::<std::path::PathBuf>::new(), "{at}");
+        }
+        log.publish().unwrap();
+        let derived = files.paths().into_iter().map(|path| (files.contents(&path), path)).collect::<Vec<_>>();
+        (derived, files.operations() - before)
+    };
+    let (whole, operations) = publish(None);
+    for at in (1..operations / 2).step_by(29) {
+        for fault in [Fault::WriteError, Fault::SyncError] {
+            assert_eq!(publish(Some((at, fault))).0, whole, "{at}");
+        }
+    }
+}
+
+/// What is published is what the tree says, whatever the disk gives.
+#[test]
+fn leaves_that_rotted_before_they_were_published_are_not_published() {
+    let files = SimFiles::new();
+    let (mut log, _) = open_sim(&files, 1 << 20, &[]).unwrap();
+    log.append(&entries(0, 300)).unwrap();
+    let path = layout().segment(0);
+    let mut bytes = files.contents(&path).unwrap();
+    let at = bytes.windows(9).position(|window| window == b"entry 17 ").unwrap();
+    bytes[at] ^= 1;
+    files.put(&path, &bytes);
+    assert!(matches!(log.publish(), Err(LogError::Damaged { .. })));
+    assert!(files.contents(&layout().checkpoint()).is_none());
+}
+
 #[test]
 fn a_head_that_leads_or_contradicts_refuses_the_log() {
     let files = SimFiles::new();

@@ -284,6 +284,28 @@ def an_auditor_asks_the_log(commune, _inter):
     assert (len(permitted), len(looks)) == (4, 4 + 2 * 6), (len(permitted), len(looks))
 
 
+def the_tables_of_the_log_are_listed(commune, _inter):
+    """What a tool's browser of tables asks: for the log, of an auditor, and of nobody else."""
+    (made,) = answer("user", "add", "fanny", "--role", "auditor", "--token", "--dir", str(commune.directory))
+    prefix = DatabaseOptions.RPC_CALL_HEADER_PREFIX.value
+
+    def listed(token, agreement):
+        options = {DatabaseOptions.AUTHORIZATION_HEADER.value: f"Bearer {token}", prefix + "perron-agreement": agreement}
+        with adbc.connect(f"grpc://127.0.0.1:{commune.port}", db_kwargs=options) as connection:
+            found = connection.adbc_get_objects(depth="tables").read_all().to_pylist()
+            tables = [t["table_name"] for c in found for s in c["catalog_db_schemas"] for t in s["db_schema_tables"]]
+            return sorted(tables), connection.adbc_get_table_schema("log").names
+
+    tables, columns = listed(made["token"], "log")
+    assert tables == ["log", "reads", "refusals"] and columns[:3] == ["index", "time", "leaf"], (tables, columns)
+    for token, agreement in [(commune.token, "log"), (made["token"], commune.agreement)]:
+        try:
+            listed(token, agreement)
+        except adbc_driver_manager.Error:
+            continue
+        raise AssertionError("its tables were listed")
+
+
 def an_auditor_asks_the_log_by_jdbc(commune, _inter):
     (made,) = answer("user", "add", "edith", "--role", "auditor", "--token", "--dir", str(commune.directory))
     permits = len(answer("audit", "list", "--dir", str(commune.directory), "--count", "100000", "--kind", "permit"))
@@ -366,7 +388,7 @@ def cases(commune, inter):
             wanted = [w for w in wanted if w.__name__ in few]
         for test in wanted:
             yield f"{client.name}::{test.__name__}", test
-    own = [prepared_twice, an_auditor_asks_the_log, an_auditor_asks_the_log_by_jdbc, ticket_serves_once, a_certificate_shows_who_asks]
+    own = [prepared_twice, an_auditor_asks_the_log, an_auditor_asks_the_log_by_jdbc, the_tables_of_the_log_are_listed, ticket_serves_once, a_certificate_shows_who_asks]
     for test in own:
         yield test.__name__, lambda test=test: test(commune, inter)
 

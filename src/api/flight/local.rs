@@ -6,18 +6,20 @@
 
 use crate::api::errors::{from_status, to_tool_status as to_status};
 use crate::api::flight::answer::{Answering, answer};
+use crate::api::flight::metadata;
 use crate::api::flight::taken::while_taken;
 use crate::api::grpc::channels::UserCertificate;
 use crate::connector::consumption::{PlannedRead, Wanted};
 use crate::connector::users::{Credential, User};
 use crate::connector::{LogStatement, Node};
+use crate::query::arrow::datatypes::SchemaRef;
 use arrow_flight::flight_service_server::FlightService;
-use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder};
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
     ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
-    CommandGetSqlInfo, CommandPreparedStatementQuery, CommandStatementQuery, DoPutPreparedStatementResult,
-    ProstMessageExt, SqlInfo, TicketStatementQuery,
+    CommandGetCatalogs, CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
+    CommandPreparedStatementQuery, CommandStatementQuery, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo,
+    TicketStatementQuery,
 };
 use arrow_flight::{
     Action, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, Ticket,
@@ -140,6 +142,8 @@ fn handle() -> Result<Vec<u8>, Status> {
     crate::ledger::random_16().map(|b| b.to_vec()).map_err(|e| to_status(&e))
 }
 
+type Answer = Result<Response<<LocalFlight as FlightService>::DoGetStream>, Status>;
+
 impl LocalFlight {
     /// Over a node.
     pub fn new(node: Arc<Node>) -> LocalFlight {
@@ -156,7 +160,7 @@ impl LocalFlight {
             }
             Asked::Log(asked) => {
                 let schema = self.node.plan_look(user, &asked).await.map_err(|e| to_status(&e))?;
-                let info = FlightInfo::new().try_with_schema(&schema).map_err(|_| internal())?;
+                let info = FlightInfo::new().try_with_schema(&schema).map_err(|_| metadata::internal())?;
                 Ok((Planned::Log(asked), info.schema))
             }
         }
@@ -214,11 +218,16 @@ impl LocalFlight {
         Ok(Response::new(while_taken(stream.boxed())))
     }
 
-    async fn look(
-        &self,
-        user: User,
-        asked: LogStatement,
-    ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
+    /// The tables of the log, which are in no catalog and no schema, for who may ask it; what an agreement gives is told by its offer.
+    async fn tables_of<T>(&self, request: &Request<T>) -> Result<Vec<(&'static str, SchemaRef)>, Status> {
+        let user = user_of(&self.node, request)?;
+        if !request.metadata().get(AGREEMENT_HEADER).is_some_and(|named| named == LOG) {
+            return Err(Status::unimplemented("tables are listed of the log alone"));
+        }
+        self.node.tables_of_log(&user).await.map_err(|e| to_status(&e))
+    }
+
+    async fn look(&self, user: User, asked: LogStatement) -> Answer {
         // In a task of its own: who goes away between decision and outcome must not leave a permit
         // without an outcome.
         let node = self.node.clone();
@@ -226,7 +235,7 @@ impl LocalFlight {
             let looking = node.look(&user, &asked).await?;
             Ok::<_, Error>(answer(node, Answering::Look(looking)))
         });
-        let messages = begun.await.map_err(|_| internal())?.map_err(|e| to_status(&e))?;
+        let messages = begun.await.map_err(|_| metadata::internal())?.map_err(|e| to_status(&e))?;
         Ok(Response::new(messages.map(|m| m.map_err(|status| to_status(&from_status(&status)))).boxed()))
     }
 }
@@ -357,43 +366,79 @@ impl FlightSqlService for LocalFlight {
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         user_of(&self.node, &request)?;
-        let info = sql_info()?;
-        let ticket = Ticket::new(query.as_any().encode_to_vec());
-        let built =
-            FlightInfo::new().try_with_schema(query.into_builder(&info).schema().as_ref()).map_err(|_| internal())?;
-        Ok(Response::new(
-            built.with_endpoint(FlightEndpoint::new().with_ticket(ticket)).with_descriptor(request.into_inner()),
-        ))
+        let schema = query.clone().into_builder(&metadata::sql_info()?).schema();
+        metadata::info(&query, &schema, request.into_inner())
     }
 
-    async fn do_get_sql_info(
-        &self,
-        query: CommandGetSqlInfo,
-        request: Request<Ticket>,
-    ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
+    async fn do_get_sql_info(&self, query: CommandGetSqlInfo, request: Request<Ticket>) -> Answer {
         user_of(&self.node, &request)?;
-        let info = sql_info()?;
-        let builder = query.into_builder(&info);
-        let schema = builder.schema();
-        let batch = builder.build();
-        let stream = arrow_flight::encode::FlightDataEncoderBuilder::new()
-            .with_schema(schema)
-            .build(futures::stream::once(async { batch }))
-            .map(|m| m.map_err(|_| internal()));
-        Ok(Response::new(Box::pin(stream)))
+        let info = metadata::sql_info()?;
+        let found = query.into_builder(&info);
+        Ok(metadata::answer(found.schema(), found.build()))
+    }
+
+    async fn get_flight_info_tables(
+        &self,
+        query: CommandGetTables,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.tables_of(&request).await?;
+        let schema = query.clone().into_builder().schema();
+        metadata::info(&query, &schema, request.into_inner())
+    }
+
+    async fn do_get_tables(&self, query: CommandGetTables, request: Request<Ticket>) -> Answer {
+        metadata::tables(query, self.tables_of(&request).await?)
+    }
+
+    async fn get_flight_info_table_types(
+        &self,
+        query: CommandGetTableTypes,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.tables_of(&request).await?;
+        metadata::info(&query, &query.into_builder().schema(), request.into_inner())
+    }
+
+    async fn do_get_table_types(&self, query: CommandGetTableTypes, request: Request<Ticket>) -> Answer {
+        self.tables_of(&request).await?;
+        let mut found = query.into_builder();
+        found.append(metadata::TABLE_TYPE);
+        Ok(metadata::answer(found.schema(), found.build()))
+    }
+
+    async fn get_flight_info_catalogs(
+        &self,
+        query: CommandGetCatalogs,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.tables_of(&request).await?;
+        metadata::info(&query, &query.into_builder().schema(), request.into_inner())
+    }
+
+    async fn do_get_catalogs(&self, query: CommandGetCatalogs, request: Request<Ticket>) -> Answer {
+        self.tables_of(&request).await?;
+        let mut found = query.into_builder();
+        found.append("");
+        Ok(metadata::answer(found.schema(), found.build()))
+    }
+
+    async fn get_flight_info_schemas(
+        &self,
+        query: CommandGetDbSchemas,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.tables_of(&request).await?;
+        let schema = query.clone().into_builder().schema();
+        metadata::info(&query, &schema, request.into_inner())
+    }
+
+    async fn do_get_schemas(&self, query: CommandGetDbSchemas, request: Request<Ticket>) -> Answer {
+        self.tables_of(&request).await?;
+        let mut found = query.into_builder();
+        found.append("", "");
+        Ok(metadata::answer(found.schema(), found.build()))
     }
 
     async fn register_sql_info(&self, _id: i32, _result: &SqlInfo) {}
-}
-
-fn internal() -> Status {
-    to_status(&Error::new(ErrorCode::Internal, "an answer can't be encoded"))
-}
-
-fn sql_info() -> Result<SqlInfoData, Status> {
-    let mut builder = SqlInfoDataBuilder::new();
-    builder.append(SqlInfo::FlightSqlServerName, "perron");
-    builder.append(SqlInfo::FlightSqlServerVersion, env!("CARGO_PKG_VERSION"));
-    builder.append(SqlInfo::FlightSqlServerReadOnly, true);
-    builder.build().map_err(|_| internal())
 }

@@ -2,5 +2,6 @@
 
 mod answer;
 pub mod local;
+mod metadata;
 pub mod peer;
 mod taken;

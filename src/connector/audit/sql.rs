@@ -49,6 +49,13 @@ impl Node {
         }
     }
 
+    /// The tables of the log, for who may ask it.
+    pub async fn tables_of_log(&self, user: &User) -> Result<Vec<(&'static str, SchemaRef)>> {
+        let nothing = LogStatement { statement: String::new(), trace: None };
+        self.gate.admit_log_schema(self.log_request(user, &nothing)?).await.map_err(|d| d.error)?;
+        Ok(self.log_tables().tables())
+    }
+
     /// Decides about a statement over the log and begins it. A permit is durable before an entry is
     /// read.
     pub async fn look(&self, user: &User, asked: &LogStatement) -> Result<Looking> {

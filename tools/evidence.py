@@ -29,7 +29,7 @@ class Broken(Exception): "A rule that doesn't hold: as what that is found, if th
 class Record(SimpleNamespace): __getattr__ = lambda self, name: None  # what isn't said is None
 def must(holds=True, **others):  # others by what they are found as, with _ for -
     for kind, holds in {"": holds, **others}.items():
-        rule = sys._getframe(1)
+        rule = sys._getframe(2 if sys._getframe(1).f_code.co_name == "sure" else 1)
         place = f"{rule.f_code.co_filename.rpartition('/')[2]}:{rule.f_lineno}"
         if not holds: raise Broken(kind.replace("_", "-"), place)
 def sure(value, holds): return must(holds) or value
@@ -60,7 +60,7 @@ def canonical(raw, form):
     said = json.loads(raw, object_hook=lambda fields: Record(**fields))
     return sure(said, jcs(said).encode() == raw and fits(said, form))
 def fits(said, form):  # is it of this form in documents.cddl?
-    if form in NAMED: return fits(said, NAMED[form])
+    if form in NAMED: return fits(said, NAMED[form]) and (form != "time" or datetime.fromisoformat(said) is not None)
     if " / " in form: return any(fits(said, one) for one in form.split(" / "))
     if form[:3] == "[* ": return type(said) is list and all(fits(one, form[3:-1]) for one in said)
     if form in ("any", "bool"): return form == "any" or type(said) is bool
@@ -120,19 +120,24 @@ def keys_of(parties, use, *times):  # in force at one of these times, or at any
 def print_of(name, key, kind=b"\1"): return sha(name.encode() + b"\n" + kind + unb64(key))
 def lines_of(name, keys, kind=b"\1"): return {(name, print_of(name, key, kind)[:4]): key for key in keys}
 def log_keys(parties, origin): return lines_of(origin, keys_of([p for p in parties if p.log_origin == origin], "log"))
-def note_of(text, origin, keys, witnesses={}):  # C2SP signed-note, tlog-checkpoint, tlog-cosignature
+def note_in(text):  # C2SP signed-note, tlog-checkpoint: what it says, lines with their signatures, what was signed
     with found("encoding"):
-        name, size, root, more, rows = re.fullmatch(NOTE, text).groups()
-        rows = [row.split(" ")[1:] for row in rows.split("\n")[:-1]]
-        rows = [((by, unb64(blob, PLAIN)[:4]), unb64(blob, PLAIN)[4:]) for by, blob in rows]
-        must(len(unb64(root, PLAIN)) == 32 and int(size) <= 2**62 and min(text.replace("\n", " ")) >= " ")
+        origin, size, root, more, lines = re.fullmatch(NOTE, text).groups()
+        lines = [line.split(" ")[1:] for line in lines.split("\n")[:-1]]
+        lines = [((by, unb64(blob, PLAIN)[:4]), unb64(blob, PLAIN)[4:]) for by, blob in lines]
+        must(all(signature for _, signature in lines) and len(unb64(root, PLAIN)) == 32 and int(size) <= 2**62)
+        must(min(text.replace("\n", " ")) >= " ")
+    return Record(origin=origin, size=int(size), root=b64(unb64(root, PLAIN)), more=more, lines=lines,
+                  by=[by for by, _ in lines], body=text[:text.rindex("\n\n") + 1].encode())
+def note_of(text, origin, keys, witnesses={}):  # and tlog-cosignature: signed by one of the log's keys at least
+    note = note_in(text)
     with found("signature"):
-        body = must(name == origin and any(by in keys for by, _ in rows)) or text[:text.rindex("\n\n") + 1].encode()
-        for by, signature in rows:
-            if by in keys: verify(keys[by], body, signature)
+        must(note.origin == origin and {*note.by} & {*keys})
+        for by, signature in note.lines:
             time = f"cosignature/v1\ntime {int.from_bytes(signature[:8])}\n".encode()
-            if by in witnesses: verify(witnesses[by], time + body, signature[8:])
-    return Record(size=int(size), root=b64(unb64(root, PLAIN)), more=more, by=[by for by, _ in rows])
+            if by in keys: verify(keys[by], note.body, signature)
+            if by in witnesses: verify(witnesses[by], time + note.body, signature[8:])
+    return note
 
 # The tree (RFC 6962, RFC 9162) and its files.
 def leaf_hash(leaf): return sha(b"\0" + leaf)
@@ -161,6 +166,39 @@ def tiles_of(leaves):  # C2SP tlog-tiles: the files of a tree, by their paths
         place = "".join(f"x{part:0>3}/" for part in thousands) + f"{last:0>3}" + f".p/{len(tile)}" * (len(tile) < 256)
         tiles[f"tile/{level}/{place}"] = b"".join(tile)
     return tiles
+
+# Documents of several signatures.
+def agreed(raw, authority):  # what both parties signed, and they as the authority told of them then
+    with found("document-signature"):
+        envelope, told = canonical(raw, "envelope"), []
+        payload, (one, two) = envelope.agreement.payload, envelope.agreement.signatures
+        a = Record(**vars(canonical(unb64(payload), "agreement")), name=digest(unb64(payload)), parties=told)
+        a.jws, a.raw = envelope.agreement, raw
+        for text, who, by in (envelope.provider_entry, a.provider, one), (envelope.consumer_entry, a.consumer, two):
+            told.append(party := (entry := compact(text, "participant", lambda _: [authority])).participant)
+            must((entry.space, party.id, party.status) == (a.space, who, "active") and one.protected != two.protected
+                 and party.valid_from <= a.timestamp < party.valid_until)
+            signed(by.protected, payload, by.signature, "agreement", keys_of([party], "agreement", a.timestamp))
+        return a
+def register_of(folder, authority, space):
+    raw, of = (folder / "trust/register.json").read_bytes(), lambda text, typ: compact(text, typ, lambda _: [authority])
+    with found("document-signature"):
+        outer = canonical(raw, "signed-register")
+        version, told = of(outer.register, "register"), [of(text, "participant") for text in outer.entries]
+        ids, digests = [entry.participant.id for entry in told], [digest(text.encode()) for text in outer.entries]
+        must([(one.participant, one.digest) for one in version.entries] == [*zip(ids, digests)]
+             and ids == sorted({*ids}) and (version.version > 1) == bool(version.previous)
+             and all(entry.space == version.space and entry.version <= version.version for entry in told))
+    must(document_bytes=version.space == space)
+    return Record(version=version.version, space=space, sha=digest(outer.register.encode()), authority=authority,
+                  members=[entry.participant for entry in told])
+def head_of(register, text, origin, key):  # of a log that the register doesn't know by the key that its entry names
+    lines = must(signature=bool(log_keys(register.members, origin)) != bool(key)) or log_keys(register.members, origin)
+    with found("signature"):
+        name, mark, blob = (key or "++").split("+", 2)
+        lines |= lines_of(name, [b64(unb64(blob, PLAIN)[1:])]) if key else {}
+        must(not key or [mark] == [line[1].hex() for line in lines] and unb64(blob, PLAIN)[0] == 1)
+    return note_of(text, origin, lines)
 
 # The files of a log.
 def crc32c(data, crc=2**32 - 1):

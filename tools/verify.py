@@ -8,9 +8,9 @@ the line whose rule doesn't hold. Exit code: 0 nothing is wrong, 1 something is,
 """
 import argparse, contextlib, functools, pathlib, re, tomllib
 from evidence import (
-    CHAINED, FOUND, MAPS, NOTE, PLAIN, Record, STEPS, b64, batches, canonical, compact, digest, entry_of, found,
-    grown, keys_of, leaf_hash, lines_of, log_keys, must, note_of, opened, root_of, sha, signed, stamp, tiles_of,
-    unb64)
+    CHAINED, FOUND, MAPS, Record, STEPS, agreed, b64, batches, canonical, compact, digest, entry_of, found,
+    grown, head_of, keys_of, leaf_hash, lines_of, log_keys, must, note_in, note_of, opened, register_of,
+    root_of, sha, stamp, tiles_of, unb64)
 
 # The files of a log.
 def compare(folder, due, kind, whole, there):  # the bytes that are due as files, and no other file
@@ -84,25 +84,6 @@ def said_in(s, e, kind, raw):  # what an attachment says
     said = compact(raw.decode(), typ, lambda said: keys_of(parties(s, getattr(said, who), said.agreement), use, *times))
     return must(kind == 10 or e.trace == (said.trace and b64(bytes.fromhex(said.trace))),
                 chain_gap=not e.chain or e.chain.agreement == said.agreement) or said
-def agreed(raw, authority):  # what both parties signed, and they as the authority told of them then
-    with found("document-signature"):
-        envelope, told = canonical(raw, "envelope"), []
-        payload, (one, two) = envelope.agreement.payload, envelope.agreement.signatures
-        a = Record(**vars(canonical(unb64(payload), "agreement")), name=digest(unb64(payload)), parties=told)
-        a.jws, a.raw = envelope.agreement, raw
-        for text, who, by in (envelope.provider_entry, a.provider, one), (envelope.consumer_entry, a.consumer, two):
-            told.append(party := (entry := compact(text, "participant", lambda _: [authority])).participant)
-            must((entry.space, party.id, party.status) == (a.space, who, "active") and one.protected != two.protected
-                 and party.valid_from <= a.timestamp < party.valid_until)
-            signed(by.protected, payload, by.signature, "agreement", keys_of([party], "agreement", a.timestamp))
-        return a
-def head_of(register, text, origin, key):  # of a log that the register doesn't know by the key that its entry names
-    lines = must(signature=bool(log_keys(register.members, origin)) != bool(key)) or log_keys(register.members, origin)
-    with found("signature"):
-        name, mark, blob = (key or "++").split("+", 2)
-        lines |= lines_of(name, [b64(unb64(blob, PLAIN)[1:])]) if key else {}
-        must(not key or [mark] == [line[1].hex() for line in lines] and unb64(blob, PLAIN)[0] == 1)
-    return note_of(text, origin, lines)
 def standing(known):
     told = known.life.told
     lifted = {lift for act in told.values() if act.kind == "confirm" for lift in told[act.proposal].lifts}
@@ -140,11 +121,13 @@ def on_notice(s, e, b, c, d):
     asked, like = told.get(act.proposal) or Record(), [one for one in told.values() if one.kind == b.act]
     answers = asked.kind == "resume" and asked.by != b.by and all(one.proposal != act.proposal for one in told.values())
     fits = {"suspend": True, "revoke": True, "confirm": answers, "refuse": answers,
-            "resume": all(getattr(told.get(lift), "kind", "") == "suspend" for lift in act.lifts or [0]),
+            "resume": len({*(act.lifts or [])}) == len(act.lifts or [])
+            and all(getattr(told.get(lift), "kind", "") == "suspend" for lift in act.lifts or [""]),
             "fact": b.by == "provider" and all(one.name != act.name or one.time < n.time for one in like),
             "fulfil": all((one.of, one.duty) != (n.agreement, act.duty) for one in like)}
     must([getattr(n, "from"), n.to] == ends and n.space == s.register.space and known.side == b.side
-         and known.parties[b.by == "consumer"].id == ends[0], order=b.notice not in told and fits[b.act])
+         and n.to != ends[0] == known.parties[b.by == "consumer"].id and (act.reason or act.evidence or "-").strip(),
+         order=b.notice not in told and fits[b.act])
     told[b.notice], act.by, act.of, act.time = act, b.by, n.agreement, n.time
     must(order=b.standing == standing(s.agreements[known.life.now]))
 def on_decision(s, e, b, c, d):
@@ -203,18 +186,6 @@ def on_register_seen(s, e, b, c, d):
          order=older.version < b.version or (older.version, older.digest or b.digest) == (b.version, b.digest))
 
 # The directory.
-def register_of(folder, authority, space):
-    raw, of = (folder / "trust/register.json").read_bytes(), lambda text, typ: compact(text, typ, lambda _: [authority])
-    with found("document-signature"):
-        outer = canonical(raw, "signed-register")
-        version, told = of(outer.register, "register"), [of(text, "participant") for text in outer.entries]
-        ids, digests = [entry.participant.id for entry in told], [digest(text.encode()) for text in outer.entries]
-        must([(one.participant, one.digest) for one in version.entries] == [*zip(ids, digests)]
-             and ids == sorted({*ids}) and (version.version > 1) == bool(version.previous)
-             and all(entry.space == version.space and entry.version <= version.version for entry in told))
-    must(document_bytes=version.space == space)
-    return Record(version=version.version, space=space, sha=digest(outer.register.encode()), authority=authority,
-                  members=[entry.participant for entry in told])
 def whose(folder): return Record(**tomllib.loads((folder / "perron.toml").read_text()))
 def judge(folder, authority, against):
     register, trust, seen, log = register_of(folder, authority, whose(folder).space), folder / "trust", [], Record()
@@ -239,7 +210,7 @@ def judge(folder, authority, against):
     for path, raw, by in notes:
         with found("signature", path):
             text, name = raw.decode(errors="replace"), f"{register.space}/{by}/witness"
-            if re.fullmatch(NOTE, text) and not text.startswith(f"{origin}\n"): continue
+            if note_in(text).origin != origin: continue
             note = note_of(text, origin, keys, witnesses)
             must(not by or any(line in witnesses and line[0] == name or by[:13] == f"vkey+{line[1].hex()}"
                                for line in note.by))

@@ -332,8 +332,8 @@ impl Node {
         let verified = jws::verify_compact(&read.request, REQUEST_TYP, |kid| {
             participant.key_at(KeyUse::Request, kid, now).map(|k| k.key)
         })?;
-        let request: ReadRequest = serde_json::from_slice(&verified.payload)
-            .map_err(|e| Error::malformed(format!("not a read request: {e}")))?;
+        let request: ReadRequest = canonical::from_bytes(&verified.payload, REQUEST_BYTES_MAX)
+            .map_err(|e| Error { detail: format!("not a read request: {}", e.detail), ..e })?;
         if request.issuer != *peer {
             return Err(Error::new(ErrorCode::IssuerMismatch, "the request's issuer isn't the channel's participant"));
         }

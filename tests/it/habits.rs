@@ -6,6 +6,30 @@ use syn::spanned::Spanned;
 use syn::visit::Visit;
 
 const LINES_MAX: usize = 600;
+/// The second verifier, and how it reads the formats: whoever trusts no program of ours reads both.
+const VERIFIER: &[&str] = &["tools/verify.py", "tools/evidence.py"];
+const VERIFIER_LINES_MAX: usize = 300;
+const VERIFIER_COLUMNS_MAX: usize = 120;
+/// All that they import: each other, Python's own library, and one package for Ed25519.
+const VERIFIER_IMPORTS: &[&str] = &[
+    "argparse",
+    "base64",
+    "contextlib",
+    "cryptography",
+    "datetime",
+    "decimal",
+    "evidence",
+    "functools",
+    "hashlib",
+    "io",
+    "json",
+    "pathlib",
+    "re",
+    "struct",
+    "sys",
+    "tomllib",
+    "types",
+];
 const MACROS: &[&str] = &["panic", "todo", "unimplemented", "unreachable", "dbg"];
 const METHODS: &[&str] = &["unwrap", "expect", "unwrap_err", "expect_err", "unwrap_unchecked", "get_unchecked"];
 /// Words before a bracket that don't make it an index.
@@ -158,6 +182,35 @@ fn every_place_that_may_sleep_still_does() {
     for (path, why) in SLEEPS {
         assert!(crate::source::read(path).contains("sleep("), "{path} no longer sleeps ({why}): take it off the list");
     }
+}
+
+/// The modules that a line of Python imports.
+fn imported(line: &str) -> Vec<String> {
+    let module = |name: &str| name.trim().split(['.', ' ']).next().unwrap_or_default().to_owned();
+    match (line.strip_prefix("import "), line.strip_prefix("from ")) {
+        (Some(names), _) => names.split(',').map(module).collect(),
+        (_, Some(name)) => vec![module(name)],
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn the_second_verifier_can_be_read_by_an_auditor_and_shares_nothing() {
+    for path in VERIFIER {
+        let text = crate::source::read(path);
+        let lines = text.lines().count();
+        assert!(lines < VERIFIER_LINES_MAX, "{path}: {lines} lines");
+        let wide: Vec<&str> = text.lines().filter(|l| l.chars().count() > VERIFIER_COLUMNS_MAX).collect();
+        assert!(wide.is_empty(), "{path}: over {VERIFIER_COLUMNS_MAX} columns:\n{}", wide.join("\n"));
+        let imports: Vec<String> = text.lines().flat_map(|l| imported(l.trim_start())).collect();
+        let others: Vec<&String> = imports.iter().filter(|name| !VERIFIER_IMPORTS.contains(&name.as_str())).collect();
+        assert!(!imports.is_empty() && others.is_empty(), "{path}: {others:?}");
+        for trick in ["exec(", " eval(", "__import__", "zlib", "subprocess"] {
+            assert!(!text.contains(trick), "{path}: `{trick}`: it is to be read, not only to be run");
+        }
+    }
+    assert_eq!(imported("import re, json"), ["re", "json"]);
+    assert_eq!(imported("from os.path import join"), ["os"]);
 }
 
 /// The test of the test: each habit is found where it is broken, and nothing where it isn't.

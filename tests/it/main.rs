@@ -15,6 +15,7 @@ mod edits;
 mod errors;
 mod export;
 mod folder;
+mod formats;
 mod gone;
 mod habits;
 mod invariants;

@@ -17,6 +17,8 @@ pub const CLOCKS_APART_MS_MAX: i64 = 5 * 60_000;
 pub const CLOCK_TOLERANCE_MS: i64 = 1_000;
 /// Newest entries of each agreement's chain by which what requests say of it is compared.
 pub const CHAIN_WINDOW: usize = 512;
+/// A trace id (W3C Trace Context), in bytes.
+pub const TRACE_BYTES: usize = 16;
 /// Largest configuration file, in bytes.
 pub const CONFIG_BYTES_MAX: u64 = 64 * 1024;
 /// Files that a folder of checkpoints or documents may hold before the reader gives up.

@@ -12,7 +12,7 @@ mod reads;
 mod receipts;
 mod witness;
 
-use crate::limits::{CHAIN_WINDOW, FOLLOWED_MAX};
+use crate::limits::{CHAIN_WINDOW, FOLLOWED_MAX, TRACE_BYTES};
 use crate::register::Register;
 use crate::report::of_entry;
 use crate::signatures::Signatures;
@@ -221,6 +221,8 @@ impl<'a> Reading<'a> {
             self.wrong(FindingKind::Order, format!("it says that it is entry {}", entry.index));
         }
         self.require(entry.previous == self.last, FindingKind::Order, "the entry that it names before it isn't there");
+        let is_trace = entry.trace.as_ref().is_none_or(|trace| trace.len() == TRACE_BYTES);
+        self.require(is_trace, FindingKind::EntryEncoding, "its trace isn't one: a trace id has 16 bytes");
     }
 
     /// Time never decreases, but with a clock jump.

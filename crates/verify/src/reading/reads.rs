@@ -204,7 +204,7 @@ impl Reading<'_> {
             .map_err(|_| "not UTF-8".to_owned())
             .and_then(|text| jws::parse_compact(text, REQUEST_TYP, REQUEST_BYTES_MAX).map_err(|e| e.detail))
             .and_then(|(signed, payload)| {
-                let claims = serde_json::from_slice::<ReadRequest>(&payload).map_err(|e| e.to_string())?;
+                let claims = canonical::from_bytes::<ReadRequest>(&payload, REQUEST_BYTES_MAX).map_err(|e| e.detail)?;
                 Ok((signed, claims))
             });
         match parsed {

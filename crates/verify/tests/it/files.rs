@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// One of so many edits is shown to the second program too: it takes half a second each.
-const SECOND_EACH: usize = 8;
+fn second_each() -> usize {
+    std::env::var("PERRON_SECOND_EACH").map_or(8, |each| each.parse().unwrap())
+}
 
 /// A small generator (SplitMix64), so that each run makes the same edits.
 struct Seeded(u64);
@@ -69,7 +71,7 @@ fn each_of_many_one_byte_edits_is_found_as_what_it_is() {
             edited[at] ^= u8::try_from(1 + seeded.below(255)).unwrap();
             std::fs::write(file, &edited).unwrap();
             let report = perron_verify::verify(&dir, &[]).unwrap();
-            if edits.values().sum::<usize>() % SECOND_EACH == 0 {
+            if edits.values().sum::<usize>() % second_each() == 0 {
                 crate::second::agrees(&dir, &report);
             }
             let first = report.findings.first().unwrap_or_else(|| panic!("{relative}, byte {at}: nothing was found"));

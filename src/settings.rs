@@ -1,8 +1,10 @@
 //! Typed settings that rooms take. Parsing the configuration file is the wiring's.
 
-use perron_model::limits::{OUTSIDE_LOGS_MAX, WITNESSES_MAX};
-use perron_model::{Error, ErrorCode, ParticipantId, Result, SpaceId};
+use perron_model::limits::{ACTIVITIES_MAX, OUTSIDE_LOGS_MAX, WITNESSES_MAX};
+use perron_model::retention::Activity;
+use perron_model::{DatasetId, Error, ErrorCode, ParticipantId, Result, SpaceId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +37,10 @@ pub struct Config {
     /// Witnesses that are asked to cosign this log's checkpoints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub witness: Vec<Witness>,
+    /// Processing activities (GDPR Art. 30) by the set that is read, own or another's: entries about
+    /// its reads name them, and retention rules go by them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub activities: BTreeMap<DatasetId, Activity>,
 }
 
 /// The listener of HTTPS (C2SP tlog-witness and tlog-tiles), with the connector's own certificate.
@@ -188,6 +194,8 @@ pub struct Settings {
     pub participant: ParticipantId,
     /// Its directory.
     pub data: PathBuf,
+    /// Processing activities by the set that is read.
+    pub activities: BTreeMap<DatasetId, Activity>,
 }
 
 impl Config {
@@ -219,6 +227,9 @@ impl Config {
         let too_many = |what: &str| Err(Error::new(ErrorCode::ConfigInvalid, format!("{what} are too many")));
         if self.witness.len() > WITNESSES_MAX {
             return too_many(&format!("over {WITNESSES_MAX} `[[witness]]`"));
+        }
+        if self.activities.len() > ACTIVITIES_MAX {
+            return too_many(&format!("over {ACTIVITIES_MAX} lines of `[activities]`"));
         }
         if self.http.as_ref().is_some_and(|http| http.log.len() > OUTSIDE_LOGS_MAX) {
             return too_many(&format!("over {OUTSIDE_LOGS_MAX} `[[http.log]]`"));

@@ -26,6 +26,7 @@ SMALL = 0, 1, P - 1, (y := 0x5fc536d880238b13933c6d305acdfd5f098eff289f4c345b027
 NOTE = r"([^\n]+)\n(0|[1-9][0-9]*)\n([^\n]+)\n((?:[^\n]+\n)*)\n((?:— [^\s+\x7f-\x9f]{1,255} \S+\n)+)"
 PROOF = r"c2sp\.org/tlog-proof@v1\n(?:extra \S*\n)?index (0|[1-9][0-9]*)((?:\n\S+)*)\n\n(.*)"
 class Broken(Exception): "A rule that doesn't hold: as what that is found, if the rule says so, and the rule's line."
+class Stub(bytes): "The hash of a leaf that was pruned."
 class Record(SimpleNamespace): __getattr__ = lambda self, name: None  # what isn't said is None
 def must(holds=True, **others):  # others by what they are found as, with _ for -
     for kind, holds in {"": holds, **others}.items():
@@ -140,7 +141,7 @@ def note_of(text, origin, keys, witnesses={}):  # and tlog-cosignature: signed b
     return note
 
 # The tree (RFC 6962, RFC 9162) and its files.
-def leaf_hash(leaf): return sha(b"\0" + leaf)
+def leaf_hash(leaf): return bytes(leaf) if isinstance(leaf, Stub) else sha(b"\0" + leaf)
 def node(left, right): return sha(b"\1" + left + right)
 def grown(perfect, size, new):  # the roots of a tree's perfect subtrees, the largest first, with one leaf more
     while size & 1: perfect, new, size = perfect[:-1], node(perfect[-1], new), size >> 1
@@ -157,14 +158,15 @@ def opened(parties, leaf, proof):  # C2SP tlog-proof: an entry in a tree that it
         root = climb(leaf_hash(unb64(leaf)), int(index), tree.size, [unb64(text, PLAIN) for text in path.split()])
         return sure(entry_of(unb64(leaf)), b64(root) == tree.root and int(index) < tree.size)
 def tiles_of(leaves):  # C2SP tlog-tiles: the files of a tree, by their paths
-    tiles, row, levels = {}, [*map(leaf_hash, leaves)], {"entries": [len(leaf).to_bytes(2) + leaf for leaf in leaves]}
+    bundled = [None if isinstance(leaf, Stub) else len(leaf).to_bytes(2) + leaf for leaf in leaves]
+    tiles, row, levels = {}, [*map(leaf_hash, leaves)], {"entries": bundled}
     while row:
         levels[len(levels) - 1] = row
         for _ in range(8): row = [node(*row[at:at + 2]) for at in range(0, len(row) - 1, 2)]
     for level, first in [(level, first) for level in levels for first in range(0, len(levels[level]), 256)]:
         tile, (*thousands, last) = levels[level][first:first + 256], f"{first // 256:,}".split(",")
         place = "".join(f"x{part:0>3}/" for part in thousands) + f"{last:0>3}" + f".p/{len(tile)}" * (len(tile) < 256)
-        tiles[f"tile/{level}/{place}"] = b"".join(tile)
+        if None not in tile: tiles[f"tile/{level}/{place}"] = b"".join(tile)
     return tiles
 
 # Documents of several signatures.
@@ -209,6 +211,9 @@ def records(path):  # of a segment: all but the trailer, and the digest in it
         while start := file.read(12):
             raw = start + take(file, int.from_bytes(start[8:]) - 48)
             yield raw, sure(sha(raw), take(file, 36) == sha(raw) + start[8:])
+def leaf_from(source, is_marked):
+    is_stub = is_marked and sure(mark := number(source, 1), mark < 2)
+    return Stub(take(source, 32)) if is_stub else take(source, number(source, 2))
 def batches(folder, origin, keys):  # leaves with what is attached to each, the note, whose lines it has
     size, batch, seal, known = 0, 0, bytes(32), {print_of(origin, key) for key in keys.values()}
     for segment, path in enumerate(sorted(folder.glob("segment/" + "[0-9]" * 20))):
@@ -219,11 +224,15 @@ def batches(folder, origin, keys):  # leaves with what is attached to each, the 
         must(raw == start + b"".join(named) and 0 < len(named) < 5 and path.name == f"{size:020}")
         seal = must(signature=known.issuperset(named)) or sealed
         for raw, sealed in stream:
-            *at, count, attachments, before, crc = struct.unpack(">8s4xQQII32sI", take(source := io.BytesIO(raw), 72))
-            must(count and (*at, before, crc) == (b"PERRONba", batch, size, seal, crc32c(raw[:68])))
-            bound, last = [(take(source, number(source, 2)), []) for _ in range(count)], 0
+            source = io.BytesIO(raw)
+            magic, *at, count, attachments, before, crc = struct.unpack(">8s4xQQII32sI", take(source, 72))
+            must(count and (*at, before, crc) == (batch, size, seal, crc32c(raw[:68])))
+            is_pruned = sure(magic, magic in (b"PERRONba", b"PERRONpr")) == b"PERRONpr"
+            sealed = take(source, 32) if is_pruned else sealed
+            bound, last = [(leaf_from(source, is_pruned), []) for _ in range(count)], 0
+            must(is_pruned == any(isinstance(leaf, Stub) for leaf, _ in bound))
             for kind, leaf, length in (struct.unpack(">HII", take(source, 10)) for _ in range(attachments)):
                 bound[leaf][1].append((kind, take(source, length)))
-                last = sure(leaf, leaf >= last)
+                last = sure(leaf, leaf >= last and not isinstance(bound[leaf][0], Stub))
             yield bound, source.read().decode(), [(origin, mark[:4]) for mark in named]
             size, batch, seal = size + count, batch + 1, sealed

@@ -11,6 +11,7 @@ from evidence import (
     CHAINED, FOUND, MAPS, Record, STEPS, agreed, b64, batches, canonical, compact, digest, entry_of, found,
     grown, head_of, keys_of, leaf_hash, lines_of, log_keys, must, note_in, note_of, opened, register_of,
     root_of, sha, stamp, tiles_of, unb64)
+from pruning import on_administration, on_pruned, stub, timed, torn
 
 # The files of a log.
 def compare(folder, due, kind, whole, there):  # the bytes that are due as files, and no other file
@@ -53,14 +54,16 @@ def said_by(entries, register, me):
     for n, (leaf, attached) in enumerate(entries):
         with found("document-bytes", f"entry {n}"):
             (before, last), raws = (last, b64(leaf_hash(leaf))), dict(attached)
-            e, c, then = entry_of(leaf), Record(next=0, uses=0, volume=0), s.time
-            b, s.time, s.jumped = e.body, e.time, n if e.kind == "clock-jump" else s.jumped
+            if stub(s, n, leaf, last): continue
+            e, c, then = entry_of(leaf), Record(next=0, uses=0, volume=0, torn=0), s.time
+            b, s.time, s.jumped = timed(s, e), e.time, n if e.kind == "clock-jump" else s.jumped
             must(order=(e.index, e.previous) == (n, before), time_backwards=(e.time < then) == (e.kind == "clock-jump"),
                  chain_gap=e.chain or e.kind not in CHAINED and (e.kind == "log-query" or not b.permitted)
                  and (e.kind != "outcome" or s.reads.get(b.decision) == (None, None)))
             must(time_backwards=s.jumped != n or (getattr(b, "from"), b.to) == (then, e.time))
             if e.chain:
                 c = s.chains.setdefault(e.chain.agreement, c)
+                torn(s, e, c)
                 due, c.next, c.last = (c.next, c.last), e.chain.number + 1, last
                 must(chain_gap=(e.chain.number, e.chain.previous) == due, order=due[0] or e.kind == "agreement")
             due = {int(line[4]): getattr(b, line[3]) for line in MAPS[e.kind] if line[4] and getattr(b, line[3])}
@@ -131,11 +134,13 @@ def on_notice(s, e, b, c, d):
     told[b.notice], act.by, act.of, act.time = act, b.by, n.agreement, n.time
     must(order=b.standing == standing(s.agreements[known.life.now]))
 def on_decision(s, e, b, c, d):
-    r, i, uses, volume, known = d[1], d[3], c.uses, c.volume, e.chain and s.agreements.get(e.chain.agreement)
+    torn(s, e, c, i := d[3])
+    r, uses, volume, known = d[1], c.uses, c.volume, e.chain and s.agreements.get(e.chain.agreement)
     c.uses, c.volume = b.uses, c.volume + (b.reserved or 0)
     must(r.provider == s.me.id,
          order=(not b.reasons and b.snapshot if b.permitted else b.reasons and b.reserved is None)
-         and (b.uses, b.volume) == (uses + b.permitted, None if b.reserved is None else c.volume)
+         and abs(b.uses - uses - b.permitted) <= c.torn
+         and (c.torn or b.volume == (None if b.reserved is None else c.volume))
          and (not known or known.side == "provider"))
     if isinstance(i, Record):
         late = i.now > stamp(e.time + 1000) if i.now_ms is None else i.now_ms > e.time + 1000
@@ -153,9 +158,10 @@ def on_outcome(s, e, b, c, d):
     agreement, reserved = s.reads.pop(b.decision, ("", None))
     uses, c.uses, left = max(c.uses - (b.status == 4), 0), b.uses, max(c.volume - (reserved or 0), 0) + b.bytes
     c.volume = c.volume if b.status == 5 else left
-    must(chain_gap=agreement in ("", e.chain and e.chain.agreement), order=agreement != "" and b.uses == uses
-         and (b.status != 4 or not b.rows) and (reserved is None or b.bytes <= reserved)
-         and b.volume == (None if reserved is None else c.volume))
+    must(chain_gap=agreement in ("", e.chain and e.chain.agreement),
+         order=agreement != "" and abs(b.uses - uses) <= c.torn and (b.status != 4 or not b.rows)
+         and (reserved is None or b.bytes <= reserved)
+         and (c.torn or b.volume == (None if reserved is None else c.volume)))
 def on_log_query(s, e, b, c, d):
     must(d[3].action == "audit.sql", order=b.permitted == (not b.reasons) and len(b.reasons) == len(b.clauses)
          and b.entries <= e.index)
@@ -217,6 +223,8 @@ def judge(folder, authority, against):
             seen.append((note.size, note.root, path))
     with found("missing-file", folder / "log"): must((folder / "log").is_dir())
     s, there = said_by(entries_of(log, folder / "log", me, seen), register, me), folder.glob("documents/*")
+    for first, *_ in s.runs or []:
+        with found("pruned-without-rule", f"from entry {first}"): must(False)
     compare(folder / "documents", s.documents, "document-bytes", log.whole, {file.name: file for file in there})
     for path in sorted(trust.glob("kept/*.checkpoint")):
         with found("document-bytes", path):

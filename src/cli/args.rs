@@ -4,11 +4,13 @@ mod agreement;
 mod audit;
 mod negotiation;
 mod policy;
+mod retention;
 
 pub use agreement::{AgreementVerb, CollectionVerb, FactVerb};
 pub use audit::{AboutArgs, AuditVerb, ExportArgs, ExportFormat, QuestionArgs};
 pub use negotiation::NegotiationVerb;
 pub use policy::{CheckArgs, EvaluateArgs, EvaluationMode, PolicyVerb, ReportForm};
+pub use retention::RetentionVerb;
 
 use crate::connector::users::UserRole;
 use crate::messages::Lang;
@@ -108,6 +110,9 @@ pub enum Noun {
     /// The log.
     #[command(subcommand)]
     Audit(AuditVerb),
+    /// How long entries about single reads are kept.
+    #[command(subcommand)]
+    Retention(RetentionVerb),
 }
 
 /// `perron demo`.

@@ -11,7 +11,7 @@ mod witnesses;
 use crate::api::grpc::admin::Command;
 use crate::cli::args::{AboutArgs, AuditVerb, QuestionArgs};
 use crate::cli::output::say;
-use crate::cli::{Output, client};
+use crate::cli::{Output, client, retention};
 use crate::connector::{FolderScope, Question};
 use crate::messages::text;
 use perron_model::{Error, ErrorCode, Result, canonical};
@@ -22,20 +22,25 @@ pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
     match verb {
         AuditVerb::List { dir, from, count, question } => {
             let question = asked(*question);
-            let (mut next, mut left) = (Some(from), count);
+            let (mut next, mut left, mut pruned) = (Some(from), count, 0_u64);
             while let Some(from) = next.filter(|_| left > 0) {
                 let page = page(&dir.dir, &question, from, left)?;
                 page.entries.iter().for_each(|entry| print_entry(entry, output));
                 (next, left) = (page.next, left.saturating_sub(page.entries.len()));
+                pruned = pruned.saturating_add(page.pruned);
+            }
+            if pruned > 0 && !output.json {
+                output.say("audit.passed_over", &[("count", &pruned.to_string())]);
             }
             Ok(())
         }
         AuditVerb::Show { dir, index } => {
             let page = page(&dir.dir, &Question::default(), index, 1)?;
-            let entry = page
-                .entries
-                .first()
-                .ok_or_else(|| Error::new(ErrorCode::NotFound, "the log has no entry of this number"))?;
+            let none = || match page.pruned {
+                0 => Error::new(ErrorCode::NotFound, "the log has no entry of this number"),
+                _ => Error::new(ErrorCode::EntryPruned, format!("entry {index} was pruned by a retention rule")),
+            };
+            let entry = page.entries.first().filter(|entry| is_numbered(entry, index)).ok_or_else(none)?;
             print_entry(entry, output);
             output.answer(entry);
             Ok(())
@@ -56,6 +61,7 @@ pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
         AuditVerb::Sql { dir, asked } => crate::cli::query::ask_log(&dir.dir, asked, output),
         AuditVerb::Witnesses { dir } => witnesses::print(&dir.dir, output),
         AuditVerb::Exchange { dir, with } => client::print(&dir.dir, &Command::AuditExchange { with }, output),
+        AuditVerb::Prune { dir, dry_run } => retention::prune(&dir.dir, dry_run, output),
         AuditVerb::Replay { directory, modules } => replay::replay(&directory, modules, output),
         AuditVerb::Verify { directory, against } => verify(&directory, &against, output),
     }
@@ -65,7 +71,14 @@ pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
 #[derive(Deserialize)]
 struct Page {
     entries: Vec<Json>,
+    /// Entries of which the hash alone is left.
+    pruned: u64,
     next: Option<u64>,
+}
+
+/// Is it the entry of this number, and not one behind it that is whole?
+fn is_numbered(entry: &Json, index: u64) -> bool {
+    entry.get("index").and_then(Json::as_u64) == Some(index)
 }
 
 fn page(dir: &std::path::Path, question: &Question, from: u64, count: usize) -> Result<Page> {

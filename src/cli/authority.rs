@@ -17,6 +17,7 @@ use perron_gate::Clock;
 use perron_model::limits::CERTIFICATE_LIFE_S;
 use perron_model::participant::{KeyUse, Role, Status};
 use perron_model::{Error, Result, canonical};
+use std::collections::BTreeMap;
 
 pub fn run(verb: AuthorityVerb, output: &Output) -> Result<()> {
     match verb {
@@ -75,6 +76,7 @@ fn init(dir: &Dir, given: &Facts, listen: std::net::SocketAddr, output: &Output)
         http: None,
         witness: Vec::new(),
         witness_policy: None,
+        activities: BTreeMap::new(),
     };
     config.save(directory)?;
     let thumbprint = keys.public(KeyUse::Register)?.thumbprint().to_string();

@@ -12,6 +12,7 @@ use perron_gate::Clock;
 use perron_model::participant::{EnterpriseNumber, KeyUse, NisCode, PublicKey, Role};
 use perron_model::{Error, ErrorCode, Result, canonical};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Certificate chain of this organisation, in `trust/`.
@@ -93,6 +94,7 @@ pub fn join(args: &JoinArgs, output: &Output) -> Result<()> {
         http: None,
         witness: Vec::new(),
         witness_policy: None,
+        activities: BTreeMap::new(),
     };
     config.save(directory)?;
     if output.json {

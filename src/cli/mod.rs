@@ -16,6 +16,7 @@ mod output;
 mod partner;
 mod policy;
 mod query;
+mod retention;
 mod serve;
 mod store;
 mod user;
@@ -52,6 +53,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Noun::Fact(verb) => fact::run(verb, &output),
         Noun::Policy(verb) => policy::run(verb, &output),
         Noun::Query(args) => query::run(args, &output),
+        Noun::Retention(verb) => retention::run(verb, &output),
         Noun::Audit(verb) => audit::run(verb, &output),
         Noun::Store(verb) => store::run(verb, &output),
         Noun::Status(args) => client::print(&args.dir, &crate::api::grpc::admin::Command::Status {}, &output),

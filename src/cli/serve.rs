@@ -137,7 +137,11 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
     let stream = config.syslog.clone().map(|syslog| Arc::new(Stream::open(directory, syslog, dialer.clone())));
     let peers = Arc::new(GrpcPeers::new(dialer));
     let policies = Arc::new(Policies::load(&directory.join("cache"))?);
-    let settings = Settings { participant: config.participant.clone(), data: directory.to_owned() };
+    let settings = Settings {
+        participant: config.participant.clone(),
+        data: directory.to_owned(),
+        activities: config.activities.clone(),
+    };
     let parts = Parts {
         settings,
         keys: keys.clone(),

@@ -23,6 +23,7 @@ pub use who::WhoAnswer;
 use crate::connector::node::Node;
 use crate::connector::state::{KeptAgreement, Negotiation, PublishedOffer};
 use crate::connector::users::User;
+use crate::ledger::unreadable;
 use perron_log::LogError;
 use perron_model::agreement::Envelope;
 use perron_model::dataset::{Dataset, Snapshot};
@@ -148,10 +149,11 @@ impl Node {
     /// go on, unless the log's end was reached. That they were looked at is an entry of its own,
     /// durable before they are told.
     pub async fn audit_list(&self, actor: &str, question: &Question, from: u64, count: usize) -> Result<Json> {
-        let (entries, next, end) = self.entries_that_fit(question, from, count)?;
-        let look = json!({"question": question, "from": from, "to": next, "told": entries.len()});
+        let found = self.entries_that_fit(question, from, count)?;
+        let look = json!({"question": question, "from": from, "to": found.next, "told": found.entries.len()});
         self.administer("audit.list", actor, canonical::to_bytes(&look)?).await?;
-        Ok(json!({"entries": entries, "next": (next < end).then_some(next)}))
+        let next = (found.next < found.end).then_some(found.next);
+        Ok(json!({"entries": found.entries, "pruned": found.pruned, "next": next}))
     }
 
     /// The document of the act by which this actor began to be given something of the log, piece by
@@ -160,7 +162,7 @@ impl Node {
         let none = || Error::new(ErrorCode::NotFound, format!("no `{action}` of yours began by this entry"));
         let stored = self.ledger.reader().entry(entry).map_err(|e| match e {
             LogError::OutOfRange { .. } => none(),
-            other => Error::new(ErrorCode::LogUnavailable, other.to_string()),
+            other => unreadable(&other),
         })?;
         let found = Entry::from_bytes(&stored.leaf)?;
         let Body::Administration(act) = &found.body else { return Err(none()) };
@@ -184,26 +186,41 @@ impl Node {
         self.register.load().participant(id)?.nis.as_ref().map(|nis| nis.as_str().to_owned())
     }
 
-    /// As [`Self::audit_list`]: the entries, where to go on, and the log's end.
-    fn entries_that_fit(&self, question: &Question, from: u64, count: usize) -> Result<(Vec<Json>, u64, u64)> {
+    /// As [`Self::audit_list`].
+    fn entries_that_fit(&self, question: &Question, from: u64, count: usize) -> Result<Fitting> {
         let end = self.ledger.reader().size();
         let last = end.min(from.saturating_add(AUDIT_ENTRIES_LOOKED_AT_MAX));
-        let (mut entries, mut next) = (Vec::new(), from);
-        while next < last && entries.len() < count {
-            let leaf = self.leaf(next)?;
-            let entry = Entry::from_bytes(&leaf)?;
-            let agreement = question::agreement_of(&entry).and_then(|id| self.state.agreement(&id));
-            if self.answers(question, &entry, agreement.as_deref()) {
-                entries.push(describe(&leaf)?);
+        let mut found = Fitting { entries: Vec::new(), pruned: 0, next: from, end };
+        while found.next < last && found.entries.len() < count {
+            match self.leaf(found.next) {
+                Ok(leaf) => {
+                    let entry = Entry::from_bytes(&leaf)?;
+                    let agreement = question::agreement_of(&entry).and_then(|id| self.state.agreement(&id));
+                    if self.answers(question, &entry, agreement.as_deref()) {
+                        found.entries.push(describe(&leaf)?);
+                    }
+                }
+                Err(error) if error.code == ErrorCode::EntryPruned => found.pruned = found.pruned.saturating_add(1),
+                Err(error) => return Err(error),
             }
-            next = next.saturating_add(1);
+            found.next = found.next.saturating_add(1);
         }
-        Ok((entries, next, end))
+        Ok(found)
     }
 }
 
+/// Entries that answer a question.
+struct Fitting {
+    entries: Vec<Json>,
+    /// Entries that were looked at and of which the hash alone is left: whether they would, nobody
+    /// can say.
+    pruned: u64,
+    next: u64,
+    end: u64,
+}
+
 /// What entries are called when they are told of.
-pub const KINDS: [&str; 22] = [
+pub const KINDS: [&str; 23] = [
     "start",
     "stop",
     "recovery",
@@ -226,6 +243,7 @@ pub const KINDS: [&str; 22] = [
     "log-query",
     "administration",
     "register-seen",
+    "pruned",
 ];
 
 /// An entry as plain data; the command line puts it into words.
@@ -298,5 +316,8 @@ fn facts(body: &Body) -> (&'static str, Json) {
             ("administration", json!({"action": b.action, "actor": b.actor, "document": b.document}))
         }
         Body::RegisterSeen(b) => ("register-seen", json!({"version": b.version, "digest": b.digest})),
+        Body::Pruned(b) => {
+            ("pruned", json!({"rule": b.rule, "document": b.document, "leaves": b.leaves, "actor": b.actor}))
+        }
     }
 }

@@ -15,6 +15,7 @@ pub mod peers;
 pub mod ports;
 pub mod reads;
 mod receiving;
+pub mod retention;
 mod scrubbing;
 mod settling;
 pub mod state;

@@ -7,7 +7,7 @@ use crate::connector::reads::Running;
 use crate::connector::state::State;
 use crate::connector::users::Users;
 use crate::connector::witness::{HeldElsewhere, Kept, OutsideLogs};
-use crate::ledger::{Draft, KnownHeads, Ledger, LogIdentity, Rates, SystemClock};
+use crate::ledger::{Activities, Draft, KnownHeads, Ledger, LogIdentity, Rates, SystemClock};
 use crate::policy::Policies;
 use crate::query::{QueryEngine, QuerySettings, Releases};
 use crate::settings::Settings;
@@ -96,6 +96,9 @@ pub struct Node {
     pub(crate) settling: crate::connector::settling::Settling,
     pub(crate) scrubbing: crate::connector::scrubbing::Scrubbing,
     pub(crate) negotiating: tokio::sync::Mutex<()>,
+    // A retention rule and what is pruned by it are one step after the other.
+    pub(crate) pruning: tokio::sync::Mutex<()>,
+    pub(crate) activities: Activities,
     // What was told of an agreement and what is written of it next are one step.
     pub(crate) noticing: tokio::sync::Mutex<()>,
     pub(crate) schema_grants: Mutex<std::collections::HashSet<(ParticipantId, Digest, u64)>>,
@@ -117,7 +120,8 @@ impl Node {
             heads: [kept.heads_of(&identity.origin)?, elsewhere.heads.clone()].concat(),
             asked: elsewhere.asked.iter().map(ToString::to_string).collect(),
         };
-        let (ledger, opened) = Ledger::open(&data, identity, heads, clock.clone(), state.clone())?;
+        let activities = parts.settings.activities.clone();
+        let (ledger, opened) = Ledger::open_naming(&data, identity, heads, clock.clone(), state.clone(), activities)?;
         tracing::info!(
             entries = opened.size,
             recovered = opened.recovered,
@@ -166,6 +170,8 @@ impl Node {
             settling: crate::connector::settling::Settling::default(),
             scrubbing: crate::connector::scrubbing::Scrubbing::default(),
             negotiating: tokio::sync::Mutex::new(()),
+            pruning: tokio::sync::Mutex::new(()),
+            activities: parts.settings.activities,
             noticing: tokio::sync::Mutex::new(()),
             schema_grants: Mutex::default(),
             released: Mutex::default(),

@@ -5,7 +5,7 @@ use crate::connector::partners::Place;
 use crate::connector::peers::ReceiptParts;
 use crate::connector::tally::Tally;
 use crate::connector::witness::log_verifiers;
-use crate::ledger::{Draft, random_16};
+use crate::ledger::{Draft, random_16, unreadable};
 use crate::query::RowStream;
 use crate::query::arrow::datatypes::SchemaRef;
 use crate::trust::jws;
@@ -305,7 +305,7 @@ impl Node {
     }
 
     pub(crate) fn leaf(&self, index: u64) -> Result<Vec<u8>> {
-        self.ledger.reader().leaf(index).map_err(|e| Error::new(ErrorCode::LogUnavailable, e.to_string()))
+        self.ledger.reader().leaf(index).map_err(|e| unreadable(&e))
     }
 
     /// The tlog-proof of an entry in the newest durable checkpoint.

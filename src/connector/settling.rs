@@ -4,6 +4,7 @@
 use crate::connector::node::Node;
 use crate::connector::receiving::{Got, Sent};
 use crate::connector::tasks::is_for_now;
+use crate::ledger::unreadable;
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::limits::{OUTBOX_BACKOFF_MS_MIN, SETTLE_BACKOFF_MS_MAX, SETTLING_AT_ONCE_MAX, SETTLING_MAX};
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result};
@@ -105,8 +106,7 @@ impl Node {
     }
 
     fn sent_before(&self, digest: Digest, index: u64) -> Result<Sent> {
-        let unreadable = |e: perron_log::LogError| Error::new(ErrorCode::LogUnavailable, e.to_string());
-        let attachments = self.ledger.reader().attachments(index).map_err(unreadable)?;
+        let attachments = self.ledger.reader().attachments(index).map_err(|e| unreadable(&e))?;
         let request = attachments
             .into_iter()
             .find(|a| a.kind == AttachmentKind::Request as u16)

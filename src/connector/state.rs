@@ -11,6 +11,8 @@ mod records;
 use crate::ledger::Observer;
 use crate::store::{Change, Store};
 pub use agreements::KeptAgreement;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub use lives::{Declared, KeptLife, OutgoingNotice, ToTell};
 pub use negotiations::{Negotiation, REFUSED};
 use perron_model::agreement::{Envelope, Offer};
@@ -21,11 +23,12 @@ use perron_model::limits::LEDGER_BATCH_MAX;
 use perron_model::negotiation::NegotiationMessage;
 use perron_model::partner::{LimitedPartner, PartnerLimits};
 use perron_model::request::{Acknowledgement, Receipt, Seen};
+use perron_model::retention::{RETENTION_ACT, RetentionRule};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result};
 pub use records::payload_of;
 use records::{document, document_text, load, newest_position, permits, position, put, release_key, snapshot_of};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 /// How requests for an offer are decided.
@@ -108,6 +111,7 @@ const RELEASES: &str = "releases";
 const SETS: &str = "sets";
 const PARTNERS: &str = "partners";
 const OPEN_READS: &str = "open-reads";
+const RETENTION: &str = "retention";
 
 impl State {
     /// Loads the fold from the store.
@@ -170,6 +174,18 @@ impl State {
     /// What is held of a provider's chain, as consumer.
     pub fn held(&self, agreement: &AgreementId) -> Held {
         self.read().held.get(agreement).cloned().unwrap_or_default()
+    }
+    /// Decisions of all providers about reads of ours that we have yet to acknowledge.
+    pub fn unacknowledged(&self) -> HashSet<Digest> {
+        self.read().held.values().flat_map(|held| &held.unacknowledged).map(|a| a.decision).collect()
+    }
+    /// The retention rule in force: as signed, and what it says.
+    pub fn retention(&self) -> Result<Option<(String, RetentionRule)>> {
+        let Some(bytes) = self.store.get(RETENTION, b"rule")? else { return Ok(None) };
+        let signed = String::from_utf8(bytes).map_err(|_| records::unreadable())?;
+        let payload = signed.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+        let rule = payload.and_then(|bytes| RetentionRule::parse(&bytes).ok()).ok_or_else(records::unreadable)?;
+        Ok(Some((signed, rule)))
     }
     /// What limits a partner here.
     pub fn limits_of(&self, partner: &ParticipantId) -> PartnerLimits {
@@ -247,6 +263,10 @@ impl State {
                     .unwrap_or_else(PoisonError::into_inner)
                     .offers
                     .insert(offer.offer.id.clone(), offer);
+            }
+            Body::Administration(admin) if admin.action == RETENTION_ACT => {
+                let value = document_text(attachments, AttachmentKind::Document)?.into_bytes();
+                self.store.apply(vec![Change::Put { tree: RETENTION, key: b"rule".to_vec(), value }])?;
             }
             Body::Administration(admin) if admin.action == "fact.set" => self.take_fact(attachments)?,
             Body::Administration(admin) if admin.action == "collection.set" => self.take_collection(attachments)?,

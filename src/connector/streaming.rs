@@ -208,7 +208,12 @@ async fn frames(node: &Arc<Node>, stream: &Stream, next: u64, size: u64) -> Resu
     blocking(move || {
         let (about, mut bytes, mut next) = (node.about(), Vec::new(), next);
         while next < size && bytes.len() < STREAM_BYTES_MAX {
-            bytes.extend(syslog::frame(&node.exported(next)?, &about, format, facility)?);
+            match node.exported(next) {
+                Ok(record) => bytes.extend(syslog::frame(&record, &about, format, facility)?),
+                // Nothing of it is left that could be sent.
+                Err(error) if error.code == ErrorCode::EntryPruned => {}
+                Err(error) => return Err(error),
+            }
             next = next.saturating_add(1);
         }
         Ok((bytes, next))

@@ -146,8 +146,8 @@ fn is_due(node: &Node, verifier: &Verifier) -> Result<bool> {
     let mut is_due = end < size;
     reader
         .for_entries(seen.min(end), end, &mut |stored| {
-            let entry = Entry::from_bytes(&stored.leaf);
-            is_due |= !matches!(entry.map(|e| e.body), Ok(Body::CheckpointKept(_)));
+            let entry = stored.entry().map(|stored| Entry::from_bytes(&stored.leaf));
+            is_due |= !matches!(entry, Some(Ok(Entry { body: Body::CheckpointKept(_), .. })));
             !is_due
         })
         .map_err(|e| Error::new(ErrorCode::LogUnavailable, e.to_string()))?;

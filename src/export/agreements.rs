@@ -76,6 +76,10 @@ pub struct AgreementFacts {
     pub standing: Option<Json>,
     /// The agreement whose place it takes.
     pub amends: Option<AgreementId>,
+    /// Processing activity that entries about its reads name.
+    pub activity: Option<String>,
+    /// Days after which the retention rule in force lets entries about its reads go.
+    pub retention_days: Option<u32>,
 }
 
 /// A constraint of a policy, as it was signed.
@@ -246,6 +250,8 @@ pub(crate) mod testing {
             ]}]}),
             standing: Some(json!("in-force")),
             amends: None,
+            activity: Some("facturation".to_owned()),
+            retention_days: Some(365),
         }
     }
 }

@@ -100,6 +100,7 @@ impl Register<'_> {
             "dpv:hasProcessing": {"@id": if disclosing { "dpv:Disclose" } else { "dpv:Obtain" }},
             "dct:title": facts.title.clone().unwrap_or_else(|| facts.dataset.clone()),
             "perron:dataset": facts.dataset,
+            "perron:processingActivity": facts.activity,
             "dpv:hasPurpose": facts.purposes().iter().map(|p| json!({"@id": p})).collect::<Vec<_>>(),
             "dpv:hasLegalBasis": {"@id": facts.legal_basis.term, "dct:description": facts.legal_basis.text},
             "dpv:hasDataSubject": row.subjects(),
@@ -149,6 +150,7 @@ impl Register<'_> {
             let role = if facts.side == "provider" { "recipient" } else { "source" };
             let cells = [
                 (say("letter.agreement", &[]), format!("{} ({})", facts.agreement, self.standing(facts, lang))),
+                (say("letter.activity", &[]), row.activity()),
                 (say("letter.b", &[]), purposes),
                 (say("letter.basis", &[]), basis),
                 (say("letter.c", &[]), format!("{}; {}", row.subjects(), row.data())),
@@ -213,6 +215,10 @@ impl Words<'_> {
         text(self.lang, &format!("art30.{key}"), parts)
     }
 
+    fn activity(&self) -> String {
+        self.facts.activity.clone().unwrap_or_else(|| self.say("missing.activity", &[]))
+    }
+
     fn subjects(&self) -> String {
         match &self.facts.subject_key {
             Some(SubjectKey::Column(column)) => {
@@ -267,6 +273,10 @@ impl Words<'_> {
             })
             .collect();
         limits.extend(self.facts.duties().iter().map(|duty| self.say("duty", &[("action", duty)])));
+        limits.push(match self.facts.retention_days {
+            Some(days) => self.say("log_kept", &[("days", &days.to_string())]),
+            None => self.say("log_kept_for_good", &[]),
+        });
         limits.push(self.say("missing.erasure", &[]));
         limits
     }
@@ -348,6 +358,8 @@ mod tests {
                 "inter SA",
                 "0202.239.951",
                 "2027-01-01",
+                "facturation",
+                "365",
                 missing,
             ] {
                 assert!(page.contains(said), "{said} isn't in {page}");

@@ -1,12 +1,14 @@
 //! Counters and chain positions of agreements: totals that the log's entries carry.
 
+use crate::ledger::pruning::Activities;
 use crate::ledger::recent::Recent;
 use crate::ledger::stream_root::stream_root;
 use perron_model::decision::StateFacts;
 use perron_model::entry::{Body, ChainPosition, Entry, Outcome, OutcomeStatus};
 use perron_model::limits::CLOCK_JUMPS_FOLLOWED_MAX;
 use perron_model::request::Acknowledgement;
-use perron_model::{AgreementId, Digest, Timestamp};
+use perron_model::retention::{Activity, charged_before};
+use perron_model::{AgreementId, DatasetId, Digest, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// What is known of one agreement's chain.
@@ -25,9 +27,24 @@ pub struct Chain {
     pub unacknowledged: BTreeMap<Digest, Timestamp>,
     /// Permitted reads without an outcome, with what they have reserved.
     pub running: BTreeMap<Digest, Option<u64>>,
+    /// Entries of it that were pruned.
+    pruned: u64,
+    // Were entries pruned since the counters were known? Only while the log is read at start.
+    is_torn: bool,
+    // The set that the agreement is about.
+    dataset: Option<DatasetId>,
 }
 
 impl Chain {
+    /// Entries between the newest and this one were pruned.
+    fn note_gap(&mut self, position: &ChainPosition) {
+        let gap = position.number.saturating_sub(self.next);
+        if gap > 0 {
+            self.pruned = self.pruned.saturating_add(gap);
+            (self.next, self.is_torn) = (position.number, true);
+        }
+    }
+
     /// Charges a permitted read, and gives the bytes charged and reserved after it.
     pub fn charge(&mut self, uses: u64, reserved: Option<u64>, at: Timestamp) -> u64 {
         self.uses = uses;
@@ -57,12 +74,53 @@ impl Chain {
 #[derive(Debug, Default)]
 pub struct Chains {
     chains: HashMap<AgreementId, Chain>,
+    activities: Activities,
     // Permitted statements over the log without an outcome, by decision.
     log_queries: BTreeSet<Digest>,
     clock_jumps: Vec<u64>,
 }
 
 impl Chains {
+    /// No chain yet; entries about reads of these sets name these processing activities.
+    pub fn new(activities: Activities) -> Chains {
+        Chains { activities, ..Chains::default() }
+    }
+
+    /// The processing activity that entries about reads under an agreement name.
+    pub fn activity_of(&self, agreement: &AgreementId) -> Option<&Activity> {
+        self.activities.get(self.chains.get(agreement)?.dataset.as_ref()?)
+    }
+
+    /// Decisions about reads that aren't over.
+    pub fn open_decisions(&self) -> HashSet<Digest> {
+        self.chains.values().flat_map(|c| c.running.keys().chain(c.unacknowledged.keys())).copied().collect()
+    }
+
+    /// Entries of a chain that were pruned.
+    pub fn pruned_of(&self, agreement: &AgreementId) -> u64 {
+        self.chains.get(agreement).map_or(0, |chain| chain.pruned)
+    }
+
+    /// So many entries of these chains are pruned.
+    pub fn prune(&mut self, counts: &BTreeMap<AgreementId, u64>) {
+        for (agreement, count) in counts {
+            let chain = self.chain(*agreement);
+            chain.pruned = chain.pruned.saturating_add(*count);
+        }
+    }
+
+    /// At start, before a decision is followed: where entries before it were pruned, the counters go
+    /// on from what its evaluation was told.
+    pub fn go_on(&mut self, position: &ChainPosition, input: Option<&[u8]>) {
+        let chain = self.chain(position.agreement);
+        chain.note_gap(position);
+        if chain.is_torn
+            && let Some((uses, volume)) = input.and_then(charged_before)
+        {
+            (chain.uses, chain.volume, chain.is_torn) = (uses, volume, false);
+        }
+    }
+
     /// The chain of an agreement, from its beginning where there is none.
     pub fn chain(&mut self, agreement: AgreementId) -> &mut Chain {
         self.chains.entry(agreement).or_default()
@@ -105,8 +163,10 @@ impl Chains {
             let chain = self.chain(position.agreement);
             (chain.uses, chain.volume) = (agreement.uses.unwrap_or(0), agreement.volume.unwrap_or(0));
             chain.recent = recent;
+            chain.dataset = DatasetId::parse(&agreement.dataset).ok();
         }
         let chain = self.chain(position.agreement);
+        chain.note_gap(position);
         chain.next = position.number.saturating_add(1);
         chain.last = Some(leaf);
         match &entry.body {

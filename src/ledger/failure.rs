@@ -1,6 +1,7 @@
 //! What keeps the log from being written, told without the machine's paths; and the reserve on the
 //! disk, from which outcomes, receipts and the stop can still be written.
 
+use crate::ledger::pruning::unreadable;
 use perron_log::{LogError, LogReader};
 use perron_model::entry::Body;
 use perron_model::limits::DISK_RESERVE_BYTES;
@@ -32,7 +33,10 @@ impl Room {
 
 /// A leaf that is durable.
 pub fn leaf_of(log: &LogReader, index: u64) -> Result<Vec<u8>> {
-    log.leaf(index).map_err(|e| log_error(&e))
+    log.leaf(index).map_err(|e| match e {
+        LogError::Pruned { .. } => unreadable(&e),
+        other => log_error(&other),
+    })
 }
 
 /// Bytes that are free for us on the disk of a directory; none where the system doesn't tell.
@@ -53,7 +57,8 @@ pub(super) fn ends_something(body: &Body) -> bool {
         | Body::Received(_)
         | Body::RefusalSummary(_)
         | Body::Administration(_)
-        | Body::RegisterSeen(_) => true,
+        | Body::RegisterSeen(_)
+        | Body::Pruned(_) => true,
         Body::Negotiation(_)
         | Body::Agreement(_)
         | Body::Intent(_)

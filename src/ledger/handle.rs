@@ -4,10 +4,11 @@ use crate::ledger::chains::Chains;
 use crate::ledger::failure::{Room, ends_something, log_error};
 use crate::ledger::fold::Folder;
 use crate::ledger::nonces::Nonces;
+use crate::ledger::pruning::{Activities, Gone, prune_the_rest};
 use crate::ledger::refusals::Refusals;
 use crate::ledger::writer::{Draft, Job, Observer, Writer};
 use perron_gate::Clock;
-use perron_log::{Checkpoint, Layout, Log, LogReader, LogSettings, OsFiles, Publisher};
+use perron_log::{Checkpoint, Layout, Log, LogReader, LogSettings, OsFiles, Pruner, Publisher};
 use perron_model::decision::StateFacts;
 use perron_model::entry::{Body, Outcome, Recovery};
 use perron_model::limits::{LEDGER_BATCHES_TELLING_MAX, LEDGER_QUEUE_MAX};
@@ -56,6 +57,8 @@ pub(super) struct Inner {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) reader: LogReader,
     pub(super) publisher: Publisher,
+    pub(super) pruner: Pruner,
+    pub(super) gone: Mutex<Gone>,
     // Why nothing more is written.
     pub(super) failed: tokio::sync::watch::Sender<Option<Error>>,
     room: Room,
@@ -102,15 +105,29 @@ impl Ledger {
         clock: Arc<dyn Clock>,
         observer: Arc<dyn Observer>,
     ) -> Result<(Ledger, Opened)> {
+        Ledger::open_naming(data, identity, known, clock, observer, Activities::new())
+    }
+
+    /// As [`Self::open`]; entries about reads of these sets name these processing activities. What a
+    /// durable entry says was pruned, and isn't yet, is pruned.
+    pub fn open_naming(
+        data: &Path,
+        identity: LogIdentity,
+        known: KnownHeads,
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn Observer>,
+        activities: Activities,
+    ) -> Result<(Ledger, Opened)> {
         let origin = identity.origin.clone();
         let settings = LogSettings::new(&identity.origin, identity.generation, Box::new(identity.signer));
         let (log, recovered) =
             Log::open(Arc::new(OsFiles), Layout::new(data), settings, &known.heads).map_err(|e| log_error(&e))?;
-        let publisher = log.publisher();
+        let (publisher, pruner) = (log.publisher(), log.pruner());
         let reader = log.reader();
-        let mut chains = Chains::default();
+        let mut chains = Chains::new(activities);
         let mut writer = Writer::new(log);
-        writer.replay(&reader, &mut chains, observer.as_ref())?;
+        let gone = writer.replay(&reader, &mut chains, observer.as_ref())?;
+        let gone = prune_the_rest(&pruner, &reader, &mut chains, gone);
         let unfinished = chains.unfinished();
         let size = reader.size();
         let mut drafts = Vec::new();
@@ -141,6 +158,8 @@ impl Ledger {
             clock,
             reader,
             publisher,
+            pruner,
+            gone: Mutex::new(gone),
             failed: tokio::sync::watch::Sender::new(None),
             room: Room::of(data),
             origin,

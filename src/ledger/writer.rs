@@ -6,12 +6,14 @@ use crate::ledger::chains::Chains;
 use crate::ledger::failure::log_error;
 use crate::ledger::fold::{Durable, Fold, Reply, kinds};
 use crate::ledger::handle::Inner;
+use crate::ledger::pruning::Gone;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use perron_log::merkle::leaf_hash;
-use perron_log::{Attachment, Log, LogReader, NewEntry, StoredEntry};
+use perron_log::{Attachment, Log, LogReader, NewEntry, Stored, StoredEntry};
 use perron_model::entry::{AttachmentKind, Body, ChainPosition, ClockJump, ENTRY_VERSION, Entry};
 use perron_model::limits::{LEDGER_BATCH_BYTES_MAX, LEDGER_BATCH_MAX, LEDGER_GATHER_US_MAX};
+use perron_model::retention::{Pruning, read_kind};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp, TraceId};
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -65,6 +67,10 @@ pub(super) enum Job {
     /// Answered once all that was enqueued before is durable.
     Level {
         reply: oneshot::Sender<()>,
+    },
+    /// Closes the segment that is written.
+    Roll {
+        reply: oneshot::Sender<Result<()>>,
     },
     Tick,
     Close {
@@ -123,8 +129,9 @@ impl Writer {
         Writer { log, last_leaf: None, last_time: Timestamp::EPOCH, pace: Pace::default() }
     }
 
-    /// Reads the log from its beginning: chains always, the observer from where it was.
-    pub(super) fn replay(&mut self, reader: &LogReader, chains: &mut Chains, observer: &dyn Observer) -> Result<()> {
+    /// Reads the log from its beginning: chains always, the observer from where it was. Gives what of
+    /// it is pruned, and is to be.
+    pub(super) fn replay(&mut self, reader: &LogReader, chains: &mut Chains, observer: &dyn Observer) -> Result<Gone> {
         let seen = observer.seen();
         if seen > reader.size() {
             // What is derived leads the truth: acknowledged entries are gone.
@@ -134,23 +141,49 @@ impl Writer {
             ));
         }
         // Each record is read once: a leaf alone would cost the whole record that it is in.
-        let mut replayed = Ok(());
+        let (mut replayed, mut gone) = (Ok(()), Gone::default());
         let read = reader.for_entries(0, reader.size(), &mut |stored| {
-            replayed = self.take_up(stored, seen, chains, observer);
+            replayed = match stored {
+                Stored::Entry(stored) => self.take_up(stored, seen, chains, observer, &mut gone),
+                Stored::Pruned { index, leaf_hash } => {
+                    gone.push(index);
+                    self.last_leaf = Some(Digest::from_bytes(leaf_hash.0));
+                    Ok(())
+                }
+            };
             replayed.is_ok()
         });
         replayed?;
         read.map_err(|e| log_error(&e))?;
         observer.batch_end(reader.size());
-        Ok(())
+        Ok(gone)
     }
 
     /// Takes up an entry of an earlier life.
-    fn take_up(&mut self, stored: StoredEntry, seen: u64, chains: &mut Chains, observer: &dyn Observer) -> Result<()> {
+    fn take_up(
+        &mut self,
+        stored: StoredEntry,
+        seen: u64,
+        chains: &mut Chains,
+        observer: &dyn Observer,
+        gone: &mut Gone,
+    ) -> Result<()> {
         let index = stored.index;
         let damaged = |detail: &str| Error::new(ErrorCode::LogDamaged, format!("entry {index} {detail}"));
         let entry = Entry::from_bytes(&stored.leaf).map_err(|e| damaged(&format!("can't be read: {}", e.detail)))?;
         let leaf = Digest::from_bytes(leaf_hash(&stored.leaf).0);
+        let attached = |kind| stored.attachments.iter().find(|a| a.kind == kind as u16).map(|a| a.bytes.as_slice());
+        match (&entry.body, &entry.chain) {
+            (Body::Decision(_), Some(position)) => {
+                chains.go_on(position, attached(AttachmentKind::EvaluationInput));
+            }
+            (Body::Pruned(_), _) => {
+                let pruning = attached(AttachmentKind::Document).map(Pruning::parse).transpose();
+                let ranges = pruning.ok().flatten().and_then(|pruning| pruning.ranges());
+                gone.tell(index, &ranges.ok_or_else(|| damaged("doesn't say what was pruned"))?);
+            }
+            _ => {}
+        }
         chains.follow(&entry, leaf, true);
         if matches!(entry.body, Body::Decision(_)) || index >= seen {
             let attachments =
@@ -178,7 +211,7 @@ impl Writer {
             let begun = Instant::now();
             let (mut bytes, mut tick) = (0_usize, false);
             let mut close = None;
-            let mut level = Vec::new();
+            let (mut level, mut rolls) = (Vec::new(), Vec::new());
             while let Some(job) = next {
                 match job {
                     Job::Write { draft, reply } => {
@@ -186,6 +219,7 @@ impl Writer {
                         batch.push((*draft, Some(reply)));
                     }
                     Job::Level { reply } => level.push(reply),
+                    Job::Roll { reply } => rolls.push(reply),
                     Job::Tick => tick = true,
                     Job::Close { reply } => {
                         close = Some(reply);
@@ -202,6 +236,9 @@ impl Writer {
             if let Ok(Some(durable)) = self.write(&inner, batch) {
                 let _ = folding.send(Fold::Batch(durable));
             }
+            for reply in rolls {
+                let _ = reply.send(self.roll(&inner));
+            }
             // After a failed write nobody knows what is durable: who waits is told that the log is gone.
             if !level.is_empty() && inner.failed.borrow().is_none() {
                 let _ = folding.send(Fold::Level(level));
@@ -211,6 +248,17 @@ impl Writer {
                 return;
             }
         }
+    }
+
+    /// Closes the segment; one that can't be followed by another ends the log as a failed write does.
+    fn roll(&mut self, inner: &Inner) -> Result<()> {
+        let rolled = self.log.roll().map_err(|e| log_error(&e));
+        if let Err(error) = &rolled
+            && self.log.is_poisoned()
+        {
+            inner.give_up(error.clone());
+        }
+        rolled
     }
 
     /// The next job, if it is there or soon to come.
@@ -303,12 +351,17 @@ impl Writer {
     fn place(&mut self, inner: &Inner, draft: Draft, batch: &mut Batch) -> Result<()> {
         let blind = random_16()?;
         let index = self.log.size().saturating_add(u64::try_from(batch.leaves.len()).unwrap_or(u64::MAX));
-        let chain = draft.chain.map(|agreement| match batch.heads.get(&agreement) {
-            Some((number, leaf)) => {
-                ChainPosition { agreement, number: number.saturating_add(1), previous: Some(*leaf) }
-            }
-            None => inner.chains.lock().unwrap_or_else(PoisonError::into_inner).position(agreement),
-        });
+        let (mut chain, mut activity) = (None, None);
+        if let Some(agreement) = draft.chain {
+            let chains = inner.chains.lock().unwrap_or_else(PoisonError::into_inner);
+            chain = Some(match batch.heads.get(&agreement) {
+                Some((number, leaf)) => {
+                    ChainPosition { agreement, number: number.saturating_add(1), previous: Some(*leaf) }
+                }
+                None => chains.position(agreement),
+            });
+            activity = chains.activity_of(&agreement).filter(|_| read_kind(&draft.body).is_some()).cloned();
+        }
         let entry = Entry {
             version: ENTRY_VERSION,
             index,
@@ -318,7 +371,7 @@ impl Writer {
             chain,
             trace: draft.trace.map(|trace| trace.as_bytes().to_vec().into()),
             on_behalf_of: None,
-            processing_activity: None,
+            processing_activity: activity.map(String::from),
             body: draft.body,
         };
         let bytes = entry.to_bytes()?;

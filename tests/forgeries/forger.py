@@ -197,7 +197,37 @@ class Forger:
         signed = jws(holder.sign, holder.public_key().public_bytes_raw(), typ, said).encode()
         entry.attached[at], entry.body[FIELDS[entry.kind][bind]] = (kind, signed), v.sha(signed)
 
+    # --- retention: entries behind all others, then leaves ---
+    def behind(self, kind, document, **fields):
+        value = {0: 1, 1: 0, 2: self.entries[-1].value[2], 4: bytes(16), 9: [KINDS[kind], [{}]]}
+        made = Entry(encoded(value), [(6, document)])
+        made.body.update({FIELDS[kind][name]: said for name, said in (fields | {"document": v.sha(document)}).items()})
+        self.entries.append(made)
+
+    def rule(self, days, by="commune", **_):
+        """A retention rule of the log's owner, by a party's agreement key."""
+        who, holder = self.origin.split("/"), private(self.folder.parent / by / "keys/agreement.pem")
+        said = {"type": "perron-retention/v1", "space": who[0], "participant": who[1], "number": 1,
+                "issued": "2026-01-01T00:00:00.000Z", "default_days": days, "activities": {}}
+        said = json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+        signed = jws(holder.sign, holder.public_key().public_bytes_raw(), "retention", said).encode()
+        self.days, self.signed_rule = days, signed
+        self.behind("administration", signed, action="retention.set", actor="operator")
+
+    def says_pruned(self, names, **_):
+        """That these entries are pruned, by the rule before."""
+        places = sorted(self.entries.index(self.find(name)) for name in names)
+        group = {"days": self.days, "kinds": {}, "ranges": [[place, place + 1] for place in places]}
+        said = json.dumps({"type": "perron-pruning/v1", "groups": [group]}, sort_keys=True, separators=(",", ":")).encode()
+        self.behind("pruned", said, rule=v.sha(self.signed_rule), leaves=len(places), actor="operator")
+
+    def prune(self, names, **_):
+        """Their hashes alone are written."""
+        self.gone = [self.find(name) for name in names]
+
     # --- writing it anew ---
+    gone = ()
+
     def number(self, keep):
         known, heads, last = {}, {}, None
         renamed = lambda x: known.get(x, x) if isinstance(x, bytes) and len(x) == 32 else x
@@ -234,14 +264,24 @@ class Forger:
             text = f"{self.origin}\n{first + size}\n{v.b64(v.unb64(v.root_of(perfect)), v.PLAIN)}\n"
             note = self.notes[batch] if "notes" in keep else self.signed(text, key, line_name, print_of)
             body += note.encode()
-            head = struct.pack(">8sIQQII32s", b"PERRONba", 72 + len(body) + 36, batch, first, size, len(bound), digest)
-            crc = v.crc32c(head) ^ ("crc" in keep)
-            record = self.closed(head + crc.to_bytes(4) + body)
-            out, digest, first = out + record, record[-36:-4], first + size
+            def record(magic, body, bound):
+                head = struct.pack(">8sIQQII32s", magic, 72 + len(body) + 36, batch, first, size, len(bound), digest)
+                crc = v.crc32c(head) ^ ("crc" in keep)
+                return self.closed(head + crc.to_bytes(4) + body)
+            whole = record(b"PERRONba", body, bound)
+            written = whole
+            if any(e in self.gone for e in here):
+                marked = lambda e: b"\1" + v.leaf_hash(e.leaf()) if e in self.gone else b"\0" + len(e.leaf()).to_bytes(2) + e.leaf()
+                left = [(k, n, r) for k, n, r in bound if here[n] not in self.gone]
+                body = whole[-36:-4] + b"".join(map(marked, here))
+                body += b"".join(struct.pack(">HII", k, n, len(r)) + r for k, n, r in left) + note.encode()
+                written = record(b"PERRONpr", body, left)
+            out, digest, first = out + written, whole[-36:-4], first + size
         self.segment.write_bytes(out)
         if "derived" in keep: return
         (self.folder / "log/checkpoint").write_text(note)
         shutil.rmtree(self.folder / "log/tile")
+        leaves = [v.Stub(v.leaf_hash(leaf)) if entry in self.gone else leaf for entry, leaf in zip(self.entries, leaves)]
         for path, raw in v.tiles_of(leaves).items():
             (self.folder / "log" / path).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / "log" / path).write_bytes(raw)

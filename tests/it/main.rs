@@ -27,6 +27,7 @@ mod partners;
 mod played;
 mod policy_commands;
 mod recovery;
+mod retention;
 mod rooms;
 mod source;
 mod standing;

@@ -66,6 +66,15 @@ pub enum LogError {
         /// Durable entries.
         held: u64,
     },
+    /// The entry was pruned by a retention rule: its hash is left.
+    #[error("entry {index} was pruned")]
+    Pruned {
+        /// Its index.
+        index: u64,
+    },
+    /// What is to be pruned isn't in closed segments, or past a bound; nothing was changed.
+    #[error("the pruning is refused: {0}")]
+    PruneRefused(&'static str),
     /// A note couldn't be made or verified.
     #[error(transparent)]
     Note(#[from] NoteError),

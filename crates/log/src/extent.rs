@@ -40,7 +40,8 @@ impl Extent {
 }
 
 impl LogReader {
-    /// What is durable now, as the files of a copy. None of its bytes changes afterwards.
+    /// What is durable now, as the files of a copy. None of its bytes changes afterwards, unless
+    /// entries are pruned meanwhile.
     #[must_use]
     pub fn extent(&self) -> Extent {
         let durable = self.shared.read();
@@ -69,7 +70,8 @@ impl LogReader {
     /// The bytes of a tile or entry bundle of a tree that is durable.
     ///
     /// # Errors
-    /// [`LogError::OutOfRange`] past the durable mark; [`LogError::Damaged`].
+    /// [`LogError::OutOfRange`] past the durable mark; [`LogError::Pruned`] of a bundle of which
+    /// entries were pruned; [`LogError::Damaged`].
     pub fn tile_bytes(&self, name: &TileName) -> Result<Vec<u8>, LogError> {
         let held = self.size();
         let end = name.end_size().unwrap_or(u64::MAX);

@@ -60,10 +60,13 @@ pub enum FindingKind {
     DocumentBytes,
     /// A document's signature doesn't verify (found by the caller).
     DocumentSignature,
+    /// Entries are pruned, and no signed retention rule allows it (found by the
+    /// caller).
+    PrunedWithoutRule,
     /// The last record is no whole one, and nothing has seen it whole.
     TornTail,
-    /// Tiles of another size than the published one: an interrupted
-    /// publication.
+    /// Tiles of another size than the published one, or entries that were to be
+    /// pruned: an interrupted publication or pruning.
     Unfinished,
     /// The published checkpoint is older than the segments.
     Behind,
@@ -87,7 +90,7 @@ pub struct Finding {
 
 impl FindingKind {
     /// All kinds.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::SegmentBytes,
         Self::EntryEncoding,
         Self::TreeRoot,
@@ -105,6 +108,7 @@ impl FindingKind {
         Self::OlderState,
         Self::DocumentBytes,
         Self::DocumentSignature,
+        Self::PrunedWithoutRule,
         Self::TornTail,
         Self::Unfinished,
         Self::Behind,
@@ -131,6 +135,7 @@ impl FindingKind {
             Self::OlderState => "older-state",
             Self::DocumentBytes => "document-bytes",
             Self::DocumentSignature => "document-signature",
+            Self::PrunedWithoutRule => "pruned-without-rule",
             Self::TornTail => "torn-tail",
             Self::Unfinished => "unfinished",
             Self::Behind => "behind",
@@ -155,7 +160,8 @@ impl FindingKind {
             | Self::Encoding
             | Self::Fork
             | Self::Rewrite
-            | Self::DocumentSignature => Outcome::Tampered,
+            | Self::DocumentSignature
+            | Self::PrunedWithoutRule => Outcome::Tampered,
             Self::Truncated | Self::OlderState => Outcome::TailLost,
         }
     }

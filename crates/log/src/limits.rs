@@ -13,6 +13,13 @@ pub const BATCH_ATTACHMENTS_MAX: usize = 65_536;
 /// Longest record in bytes, header and trailer included.
 pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Longest pruned record in bytes: of a record that may be as long as any, each leaf may become a
+/// mark and a hash, and the digest of the record is added.
+pub const PRUNED_RECORD_BYTES_MAX: usize = RECORD_BYTES_MAX + BATCH_LEAVES_MAX * (1 + HASH_BYTES) + HASH_BYTES;
+
+/// Most ranges of leaves that are pruned in one call.
+pub const PRUNE_RANGES_MAX: usize = 65_536;
+
 /// Size in bytes at which a new segment file is begun.
 pub const SEGMENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
@@ -119,6 +126,7 @@ const _: () = assert!(TAIL_HASHES_MAX >= 2 * TILE_WIDTH);
 const _: () = assert!(LEAF_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(LEAF_BYTES_MAX + 2 < RECORD_BYTES_MAX);
 const _: () = assert!(RECORD_BYTES_MAX <= u32::MAX as usize);
+const _: () = assert!(PRUNED_RECORD_BYTES_MAX <= u32::MAX as usize);
 const _: () = assert!((RECORD_BYTES_MAX as u64) < SEGMENT_BYTES_MAX);
 const _: () = assert!(SEGMENT_BYTES_MIN < SEGMENT_BYTES_MAX);
 const _: () = assert!(1 << TILE_HEIGHT == TILE_WIDTH);

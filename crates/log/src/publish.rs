@@ -9,9 +9,10 @@ use std::sync::{Arc, PoisonError};
 
 use crate::error::LogError;
 use crate::limits::{BUNDLE_BYTES_MAX, NOTE_BYTES_MAX, TILE_WIDTH};
-use crate::merkle::{Hash, leaf_hash, perfect_root};
+use crate::merkle::{Hash, perfect_root};
 use crate::placing::{Placing, io};
 use crate::reader::Shared;
+use crate::segment::Leaf;
 use crate::tile::{FULL_WIDTH, TileKind, TileName, encode_hashes, kinds, partial_tiles, push_entry};
 
 /// A cloneable handle that publishes; two calls never run at once.
@@ -57,7 +58,7 @@ impl Shared {
         for kind in kinds(size) {
             let full = kind.items(before) / TILE_WIDTH as u64..kind.items(size) / TILE_WIDTH as u64;
             match kind {
-                TileKind::Entries => self.put_leaf_tiles(full, &mut placing)?,
+                TileKind::Entries => self.put_leaf_tiles(full, true, &mut placing)?,
                 // Put beside their entries.
                 TileKind::Hashes(0) => {}
                 TileKind::Hashes(_) => {
@@ -68,7 +69,11 @@ impl Shared {
             }
         }
         for name in partial_tiles(size) {
-            self.put_tile(&name, &mut placing)?;
+            match self.put_tile(&name, &mut placing) {
+                // A bundle of which entries were pruned isn't published.
+                Err(LogError::Pruned { .. }) => self.remove_tile(&name)?,
+                put => put?,
+            }
         }
         let mut written = placing.finish()?;
         let mut placing = Placing::new(self);
@@ -89,14 +94,28 @@ impl Shared {
         placing.put(&self.layout.tile(name), &self.tile_bytes(name)?, BUNDLE_BYTES_MAX)
     }
 
-    /// Puts full entry bundles and the tiles of their leaves' hashes, in one
-    /// pass over the leaves; each tile must be the tree's.
-    fn put_leaf_tiles(&self, tiles: Range<u64>, placing: &mut Placing<'_>) -> Result<(), LogError> {
+    /// Makes entry bundles again that aren't there; those of which entries
+    /// were pruned stay away.
+    pub(crate) fn write_missing_bundles(&self, missing: Vec<Range<u64>>) -> Result<u64, LogError> {
+        let mut placing = Placing::new(self);
+        for bundles in missing {
+            self.put_leaf_tiles(bundles, false, &mut placing)?;
+        }
+        placing.finish()
+    }
+
+    /// Puts full entry bundles and, where they are asked for, the tiles of
+    /// their leaves' hashes, in one pass over the leaves; each tile must be the
+    /// tree's. A bundle of which entries were pruned isn't put.
+    fn put_leaf_tiles(&self, tiles: Range<u64>, hashes_too: bool, placing: &mut Placing<'_>) -> Result<(), LogError> {
         let width = TILE_WIDTH as u64;
-        let (mut bundle, mut hashes) = (Vec::new(), Vec::with_capacity(TILE_WIDTH));
+        let (mut bundle, mut is_pruned, mut hashes) = (Vec::new(), false, Vec::with_capacity(TILE_WIDTH));
         self.for_leaves(tiles.start * width, tiles.end * width, &mut |index, leaf| {
-            push_entry(&mut bundle, leaf).ok_or_else(too_long)?;
-            hashes.push(leaf_hash(leaf));
+            match leaf {
+                Leaf::Whole(bytes) => push_entry(&mut bundle, bytes).ok_or_else(too_long)?,
+                Leaf::Pruned(_) => is_pruned = true,
+            }
+            hashes.push(leaf.hash());
             if !(index + 1).is_multiple_of(width) {
                 return Ok(());
             }
@@ -106,8 +125,12 @@ impl Shared {
             if !self.is_leaf_tile(tile, &hashes) {
                 return Err(LogError::damaged(&entries, 0, "its leaves have other hashes than the tree"));
             }
-            placing.put(&entries, &bundle, BUNDLE_BYTES_MAX)?;
-            placing.put(&of(TileKind::Hashes(0)), &encode_hashes(&hashes), BUNDLE_BYTES_MAX)?;
+            if !std::mem::take(&mut is_pruned) {
+                placing.put(&entries, &bundle, BUNDLE_BYTES_MAX)?;
+            }
+            if hashes_too {
+                placing.put(&of(TileKind::Hashes(0)), &encode_hashes(&hashes), BUNDLE_BYTES_MAX)?;
+            }
             bundle.clear();
             hashes.clear();
             Ok(())
@@ -150,15 +173,20 @@ impl Shared {
         let start = name.index * TILE_WIDTH as u64;
         let end = start + u64::from(name.width);
         let mut bundle = Vec::new();
-        let mut fits = true;
+        let (mut fits, mut pruned) = (true, None);
         self.for_records(start, end, &mut |record| {
             for (index, leaf) in (record.head.first_leaf..).zip(&record.leaves) {
-                if (start..end).contains(&index) {
-                    fits &= push_entry(&mut bundle, leaf).is_some();
+                match leaf.bytes().filter(|_| (start..end).contains(&index)) {
+                    Some(leaf) => fits &= push_entry(&mut bundle, leaf).is_some(),
+                    None if leaf.is_pruned() && (start..end).contains(&index) => pruned = Some(index),
+                    None => {}
                 }
             }
-            true
+            pruned.is_none()
         })?;
+        if let Some(index) = pruned {
+            return Err(LogError::Pruned { index });
+        }
         if fits { Ok(bundle) } else { Err(too_long()) }
     }
 

@@ -10,11 +10,13 @@ use crate::checkpoint::Checkpoint;
 use crate::error::LogError;
 use crate::files::{FileLayer, Window, read_file};
 use crate::layout::Layout;
-use crate::limits::{INDEX_BYTES_STEP, INDEX_LEAVES_STEP, TILE_BYTES, TILE_WIDTH};
-use crate::merkle::{Hash, HashSource, MerkleError, leaf_hash, perfect_root, prove_consistency, prove_inclusion};
+use crate::limits::{HASH_BYTES, INDEX_BYTES_STEP, INDEX_LEAVES_STEP, TILE_BYTES, TILE_WIDTH};
+use crate::merkle::{Hash, HashSource, MerkleError, perfect_root, prove_consistency, prove_inclusion};
 use crate::note::SignedNote;
 use crate::proof::TlogProof;
-use crate::segment::{Attachment, FILE_HEADER_BYTES_MAX, FileHeader, HEAD_BYTES, Record, RecordHead};
+use crate::segment::{
+    Attachment, FILE_HEADER_BYTES_MAX, FileHeader, HEAD_BYTES, Leaf, PRUNED_MARK, Record, RecordHead, WHOLE_MARK,
+};
 use crate::tile::{FULL_WIDTH, TileKind, TileName, decode_hashes};
 use crate::tree::{NodePlace, TileTree};
 
@@ -34,6 +36,20 @@ pub struct StoredEntry {
     pub leaf: Vec<u8>,
     /// What is kept beside it.
     pub attachments: Vec<Attachment>,
+}
+
+/// A leaf as read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// The entry.
+    Entry(StoredEntry),
+    /// It was pruned: its place and its hash are left.
+    Pruned {
+        /// Index in the log.
+        index: u64,
+        /// Its RFC 6962 hash.
+        leaf_hash: Hash,
+    },
 }
 
 /// A point from which records of a segment can be read.
@@ -60,6 +76,9 @@ pub(crate) struct Durable {
     pub(crate) note: String,
     pub(crate) segments: Vec<SegmentMeta>,
     pub(crate) published: u64,
+    // Counts the segment files that were put in another's place: what was learnt of a file before
+    // doesn't hold after.
+    pub(crate) edition: u64,
 }
 
 /// Shared between the writer, its readers and the publisher.
@@ -78,7 +97,7 @@ pub(crate) struct SharedSource<'a> {
 }
 
 /// What is done with each leaf, by its index.
-type LeafVisit<'a> = dyn FnMut(u64, &[u8]) -> Result<(), LogError> + 'a;
+type LeafVisit<'a> = dyn FnMut(u64, Leaf<'_>) -> Result<(), LogError> + 'a;
 
 /// A record of a segment, of which the head was read.
 struct RecordPlace<'a> {
@@ -91,6 +110,21 @@ struct RecordPlace<'a> {
 impl RecordPlace<'_> {
     fn slice(&mut self, offset: u64, length: usize) -> Result<&[u8], LogError> {
         self.window.slice(offset, length).map_err(LogError::io(self.path))
+    }
+
+    /// What is at this place of the leaves: was it pruned, where its bytes or
+    /// its hash begin, how many they are.
+    fn leaf_at(&mut self, mut at: u64) -> Result<(bool, u64, usize), LogError> {
+        if self.head.is_pruned {
+            match self.slice(at, 1)?.first() {
+                Some(&PRUNED_MARK) => return Ok((true, at + 1, HASH_BYTES)),
+                Some(&WHOLE_MARK) => at += 1,
+                _ => return Err(LogError::damaged(self.path, self.offset, "a leaf that is neither whole nor pruned")),
+            }
+        }
+        let prefix = self.slice(at, 2)?;
+        let length = prefix.first_chunk().map_or(usize::MAX, |prefix| u16::from_be_bytes(*prefix).into());
+        Ok((false, at.saturating_add(2), length))
     }
 }
 
@@ -153,19 +187,21 @@ impl Shared {
     pub(crate) fn for_leaves(&self, start: u64, end: u64, visit: &mut LeafVisit<'_>) -> Result<(), LogError> {
         self.for_places(start, end, &mut |place| {
             let record_end = place.offset + u64::from(place.head.length);
-            let mut at = place.offset + HEAD_BYTES as u64;
+            let digest = if place.head.is_pruned { HASH_BYTES } else { 0 };
+            let mut at = place.offset + (HEAD_BYTES + digest) as u64;
             for index in place.head.first_leaf..place.head.end_leaf().min(end) {
-                let prefix = place.slice(at, 2)?;
-                let length = prefix.first_chunk().map_or(usize::MAX, |prefix| u16::from_be_bytes(*prefix).into());
-                let next = at.saturating_add(2).saturating_add(length as u64);
-                if next > record_end {
+                let (is_pruned, from, length) = place.leaf_at(at)?;
+                at = from.saturating_add(length as u64);
+                if at > record_end {
                     return Err(LogError::damaged(place.path, place.offset, "shorter than its leaves"));
                 }
-                if index >= start {
-                    let leaf = place.slice(at + 2, length)?;
-                    visit(index, leaf)?;
+                if index < start {
+                    continue;
                 }
-                at = next;
+                let (path, offset) = (place.path, place.offset);
+                let bytes = place.slice(from, length)?;
+                let leaf = if is_pruned { Hash::from_slice(bytes).map(Leaf::Pruned) } else { Some(Leaf::Whole(bytes)) };
+                visit(index, leaf.ok_or_else(|| LogError::damaged(path, offset, "shorter than its leaves"))?)?;
             }
             Ok(true)
         })
@@ -181,9 +217,12 @@ impl Shared {
     ) -> Result<(), LogError> {
         let mut leaf = start;
         while leaf < end {
-            let (segment, point) = self.locate(leaf)?;
+            let (segment, point, edition) = self.locate(leaf)?;
             let io = |error| LogError::io(&segment.path)(error);
             let mut window = Window::open(&*self.files, &segment.path, segment.durable_bytes).map_err(io)?;
+            if self.read().edition != edition {
+                continue;
+            }
             let mut offset = point.offset;
             let first = leaf;
             while leaf < end && offset < segment.durable_bytes {
@@ -206,10 +245,11 @@ impl Shared {
         Ok(())
     }
 
-    /// The segment that holds a leaf, and where to begin reading in it.
-    fn locate(&self, leaf: u64) -> Result<(SegmentMeta, IndexPoint), LogError> {
+    /// The segment that holds a leaf, where to begin reading in it, and the edition for which that
+    /// holds.
+    fn locate(&self, leaf: u64) -> Result<(SegmentMeta, IndexPoint, u64), LogError> {
         loop {
-            let (position, segment) = {
+            let (position, segment, edition) = {
                 let durable = self.read();
                 let held = durable.checkpoint.size;
                 let after = durable.segments.partition_point(|meta| meta.first_leaf <= leaf);
@@ -221,14 +261,18 @@ impl Shared {
                     let point = meta.point_before(leaf);
                     let detail = "its first record begins after its first leaf";
                     let point = point.ok_or_else(|| LogError::damaged(&meta.path, 0, detail))?;
-                    return Ok((light, point));
+                    return Ok((light, point, durable.edition));
                 }
-                (position, light)
+                (position, light, durable.edition)
             };
             // Read first outside the lock: one pass over the heads of a file.
-            let index = self.build_index(&segment)?;
-            if let Some(meta) = self.write().segments.get_mut(position) {
-                meta.index.get_or_insert(index);
+            let index = self.build_index(&segment);
+            let mut durable = self.write();
+            if durable.edition != edition {
+                continue;
+            }
+            if let Some(meta) = durable.segments.get_mut(position) {
+                meta.index.get_or_insert(index?);
             }
         }
     }
@@ -284,7 +328,7 @@ impl Shared {
         self.for_records(start, end, &mut |record| {
             for (index, leaf) in (record.head.first_leaf..).zip(&record.leaves) {
                 if (start..end).contains(&index) {
-                    hashes.push(leaf_hash(leaf));
+                    hashes.push(leaf.hash());
                 }
             }
             true
@@ -295,19 +339,48 @@ impl Shared {
     fn entry(&self, index: u64) -> Result<StoredEntry, LogError> {
         let mut found = None;
         self.for_records(index, index + 1, &mut |record| {
-            found = stored_entry(record, index);
+            found = stored(record, index);
             false
         })?;
-        found.ok_or(LogError::OutOfRange { asked: index, held: self.read().checkpoint.size })
+        match found {
+            Some(Stored::Entry(entry)) => Ok(entry),
+            Some(Stored::Pruned { .. }) => Err(LogError::Pruned { index }),
+            None => Err(LogError::OutOfRange { asked: index, held: self.read().checkpoint.size }),
+        }
     }
 }
 
-fn stored_entry(record: &Record<'_>, index: u64) -> Option<StoredEntry> {
+fn stored(record: &Record<'_>, index: u64) -> Option<Stored> {
     let place = u32::try_from(index.checked_sub(record.head.first_leaf)?).ok()?;
-    let leaf = record.leaves.get(usize::try_from(place).ok()?)?.to_vec();
+    let leaf = match record.leaves.get(usize::try_from(place).ok()?)? {
+        Leaf::Whole(leaf) => leaf.to_vec(),
+        Leaf::Pruned(leaf_hash) => return Some(Stored::Pruned { index, leaf_hash: *leaf_hash }),
+    };
     let kept = record.attachments.iter().filter(|kept| kept.leaf == place);
     let attachments = kept.map(|kept| Attachment { kind: kept.kind, bytes: kept.bytes.to_vec() }).collect();
-    Some(StoredEntry { index, leaf, attachments })
+    Some(Stored::Entry(StoredEntry { index, leaf, attachments }))
+}
+
+// === impl Stored ===
+
+impl Stored {
+    /// Its index in the log.
+    #[must_use]
+    pub const fn index(&self) -> u64 {
+        match self {
+            Self::Entry(entry) => entry.index,
+            Self::Pruned { index, .. } => *index,
+        }
+    }
+
+    /// The entry; none where it was pruned.
+    #[must_use]
+    pub fn entry(self) -> Option<StoredEntry> {
+        match self {
+            Self::Entry(entry) => Some(entry),
+            Self::Pruned { .. } => None,
+        }
+    }
 }
 
 // === impl SharedSource ===
@@ -373,8 +446,9 @@ impl LogReader {
     /// An entry: leaf and attachments.
     ///
     /// # Errors
-    /// [`LogError::OutOfRange`] past the durable mark; [`LogError::Damaged`]
-    /// when the record isn't as it was written.
+    /// [`LogError::OutOfRange`] past the durable mark; [`LogError::Pruned`]
+    /// where its hash alone is left; [`LogError::Damaged`] when the record
+    /// isn't as it was written.
     pub fn entry(&self, index: u64) -> Result<StoredEntry, LogError> {
         self.check_range(index.saturating_add(1))?;
         self.shared.entry(index)
@@ -396,22 +470,17 @@ impl LogReader {
         Ok(self.entry(index)?.attachments)
     }
 
-    /// Gives the entries `[start, end)` in order to a function, which stops
-    /// early by answering `false`.
+    /// Gives the entries `[start, end)` in order, pruned ones as what is left
+    /// of them, to a function, which stops early by answering `false`.
     ///
     /// # Errors
-    /// As [`LogReader::entry`].
-    pub fn for_entries(
-        &self,
-        start: u64,
-        end: u64,
-        visit: &mut dyn FnMut(StoredEntry) -> bool,
-    ) -> Result<(), LogError> {
+    /// As [`LogReader::entry`], but for pruned ones.
+    pub fn for_entries(&self, start: u64, end: u64, visit: &mut dyn FnMut(Stored) -> bool) -> Result<(), LogError> {
         self.check_range(end)?;
         self.shared.for_records(start, end, &mut |record| {
             let first = record.head.first_leaf.max(start);
             let last = record.head.end_leaf().min(end);
-            (first..last).filter_map(|index| stored_entry(record, index)).all(&mut *visit)
+            (first..last).filter_map(|index| stored(record, index)).all(&mut *visit)
         })
     }
 

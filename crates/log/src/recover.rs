@@ -17,7 +17,7 @@ use crate::placing::TEMPORARY_PREFIX;
 use crate::reader::{Durable, LogReader, Shared};
 use crate::scan::{Published, Scan, ScanContext, Torn, scan};
 use crate::segment::FILE_HEADER_BYTES_MAX;
-use crate::tile::{FULL_WIDTH, TileName, kinds};
+use crate::tile::{FULL_WIDTH, TileKind, TileName, kinds};
 use crate::walk::{Found, walk};
 use crate::writer::{Log, LogSettings, OpenSegment};
 
@@ -253,6 +253,7 @@ fn share(
         note,
         segments: std::mem::take(&mut scan.segments),
         published,
+        edition: 0,
     };
     let publishing = Mutex::new(());
     Ok(Arc::new(Shared { files, layout, durable: RwLock::new(durable), publishing }))
@@ -413,17 +414,28 @@ fn mend_derived(shared: &Shared, inventory: &Inventory, published: u64, size: u6
 }
 
 /// Makes full tiles again that are missing although the checkpoint that was
-/// published covers them.
+/// published covers them; but bundles of which entries were pruned are gone
+/// for good.
 fn rebuild(shared: &Shared, inventory: &Inventory, published: u64) -> Result<u64, LogError> {
-    let is_missing = kinds(published).into_iter().any(|kind| {
-        let full = kind.items(published) / TILE_WIDTH as u64;
-        let held = inventory
-            .tiles
-            .iter()
-            .filter(|name| name.kind == kind && name.width == FULL_WIDTH && name.belongs_to(published));
-        (held.count() as u64) < full
-    });
-    if is_missing { shared.publish_from(0) } else { Ok(0) }
+    let held_of = |kind| {
+        let tiles = inventory.tiles.iter().filter(move |name| name.kind == kind && name.width == FULL_WIDTH);
+        tiles.filter(move |name| name.belongs_to(published)).map(|name| name.index)
+    };
+    let full_of = |kind: TileKind| kind.items(published) / TILE_WIDTH as u64;
+    let hashes = kinds(published).into_iter().filter(|kind| *kind != TileKind::Entries);
+    if hashes.into_iter().any(|kind| (held_of(kind).count() as u64) < full_of(kind)) {
+        return shared.publish_from(0);
+    }
+    // Names are in order, so those that lie between two that are there are missing.
+    let mut next = 0;
+    let mut missing = Vec::new();
+    for index in held_of(TileKind::Entries).chain([full_of(TileKind::Entries)]) {
+        if index > next {
+            missing.push(next..index);
+        }
+        next = index.saturating_add(1);
+    }
+    shared.write_missing_bundles(missing)
 }
 
 /// Reads the checkpoint file as it is, for owners that serve it.

@@ -9,10 +9,10 @@ use crate::files::{FileLayer, Window, read_file};
 use crate::keys::Verifier;
 use crate::layout::Layout;
 use crate::limits::{RECORD_BYTES_MAX, TILE_BYTES, TILE_WIDTH};
-use crate::merkle::{Frontier, Hash, leaf_hash};
+use crate::merkle::{Frontier, Hash};
 use crate::note::SignedNote;
 use crate::reader::SegmentMeta;
-use crate::segment::{BATCH_MAGIC, FILE_HEADER_BYTES_MAX, FileHeader, HEAD_BYTES, Record, RecordHead};
+use crate::segment::{BATCH_MAGIC, FILE_HEADER_BYTES_MAX, FileHeader, HEAD_BYTES, PRUNED_MAGIC, Record, RecordHead};
 use crate::tile::{FULL_WIDTH, TileKind, TileName, decode_hashes};
 use crate::tree::TileTree;
 
@@ -305,7 +305,7 @@ impl Scan {
             return Err(damaged("the record does not follow the one before"));
         }
         for leaf in &record.leaves {
-            let hash = leaf_hash(leaf);
+            let hash = leaf.hash();
             self.frontier.append(hash);
             self.tree.append(hash);
         }
@@ -347,8 +347,8 @@ impl Scan {
 /// these bytes: then what is before it was durable, and isn't a tear. The
 /// signature counts because an attachment may hold any bytes.
 pub(crate) fn holds_later_record(bytes: &[u8], next_batch: u64, origin: &str, keys: &[Verifier]) -> bool {
-    let starts =
-        bytes.windows(BATCH_MAGIC.len()).enumerate().filter(|(_, window)| *window == BATCH_MAGIC).map(|(at, _)| at);
+    let is_start = |window: &[u8]| window == BATCH_MAGIC || window == PRUNED_MAGIC;
+    let starts = bytes.windows(BATCH_MAGIC.len()).enumerate().filter(|(_, window)| is_start(window)).map(|(at, _)| at);
     starts.filter_map(|start| bytes.get(start..)).any(|rest| {
         let Ok(head) = RecordHead::parse(rest) else { return false };
         let record = rest.get(..head.record_bytes()).and_then(|whole| Record::parse(whole).ok());

@@ -10,7 +10,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::LogError;
 use crate::files::{Window, read_file_if_any};
 use crate::limits::{BUNDLE_BYTES_MAX, TILE_WIDTH};
-use crate::merkle::{Frontier, Hash, leaf_hash, perfect_root};
+use crate::merkle::{Frontier, Hash, perfect_root};
 use crate::note::SignedNote;
 use crate::placing::Placing;
 use crate::reader::{LogReader, SegmentMeta, Shared};
@@ -41,6 +41,8 @@ pub struct Step {
 struct Place {
     segment: usize,
     offset: u64,
+    // The edition of the segments that all this was read of.
+    edition: u64,
     next_segment: u64,
     next_batch: u64,
     previous: Hash,
@@ -48,6 +50,7 @@ struct Place {
     // Of the leaf tile that isn't full yet.
     hashes: Vec<Hash>,
     bundle: Vec<u8>,
+    is_pruned: bool,
 }
 
 impl LogReader {
@@ -70,6 +73,10 @@ impl Scrub {
         while step.bytes < bytes {
             let (segment, is_last) = {
                 let durable = self.shared.read();
+                if durable.edition != self.place.edition {
+                    // Entries were pruned meanwhile: what was read before isn't there any more.
+                    self.place = Place { edition: durable.edition, ..Place::default() };
+                }
                 let is_last = durable.segments.len() <= self.place.segment.saturating_add(1);
                 (durable.segments.get(self.place.segment).cloned(), is_last)
             };
@@ -99,6 +106,9 @@ impl Scrub {
             }
             Err(error) => return Err(LogError::io(&segment.path)(error)),
         };
+        if self.shared.read().edition != self.place.edition {
+            return Ok(());
+        }
         if self.place.offset == 0 {
             self.header(segment, &mut window)?;
         }
@@ -144,9 +154,9 @@ impl Scrub {
         if self.shared.read().tree.leaf_tile_root(tile.index) != root {
             return Err(LogError::damaged(path, offset, "its leaves are not those of the tree"));
         }
-        let files = [(TileKind::Entries, tile.bundle), (TileKind::Hashes(0), encode_hashes(&tile.hashes))];
-        for (kind, bytes) in files {
-            self.compare(TileName { kind, index: tile.index, width: FULL_WIDTH }, &bytes, step)?;
+        let hashes = encode_hashes(&tile.hashes);
+        for (kind, bytes) in [(TileKind::Entries, tile.bundle.as_deref()), (TileKind::Hashes(0), Some(&*hashes))] {
+            self.compare(TileName { kind, index: tile.index, width: FULL_WIDTH }, bytes, step)?;
         }
         Ok(())
     }
@@ -158,16 +168,17 @@ impl Scrub {
             for index in 0..kind.items(published) / TILE_WIDTH as u64 {
                 let name = TileName { kind, index, width: FULL_WIDTH };
                 let bytes = self.shared.tile_bytes(&name)?;
-                self.compare(name, &bytes, step)?;
+                self.compare(name, Some(&bytes), step)?;
             }
         }
         step.whole = Some(self.place.frontier.size());
-        self.place = Place::default();
+        self.place = Place { edition: self.place.edition, ..Place::default() };
         Ok(())
     }
 
-    /// A published tile that isn't what the log says is made anew.
-    fn compare(&self, name: TileName, expected: &[u8], step: &mut Step) -> Result<(), LogError> {
+    /// A published tile that isn't what the log says is made anew; a bundle of which entries were
+    /// pruned isn't expected, and goes.
+    fn compare(&self, name: TileName, expected: Option<&[u8]>, step: &mut Step) -> Result<(), LogError> {
         if !name.belongs_to(self.shared.read().published) {
             return Ok(());
         }
@@ -177,13 +188,26 @@ impl Scrub {
             Err(error) if error.kind() == ErrorKind::FileTooLarge => None,
             Err(error) => return Err(LogError::io(&path)(error)),
         };
-        if held.as_deref() == Some(expected) {
+        if held.as_deref() == expected {
             return Ok(());
         }
         let _one_at_a_time = self.shared.publishing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut placing = Placing::new(&self.shared);
-        placing.put(&path, expected, BUNDLE_BYTES_MAX)?;
-        placing.finish()?;
+        if self.shared.read().edition != self.place.edition {
+            // Entries were pruned since the segments were read: the next look knows.
+            return Ok(());
+        }
+        match expected {
+            Some(expected) => {
+                let mut placing = Placing::new(&self.shared);
+                placing.put(&path, expected, BUNDLE_BYTES_MAX)?;
+                placing.finish()?;
+            }
+            None => {
+                self.shared.remove_tile(&name)?;
+                let dir = path.parent().unwrap_or(&path);
+                self.shared.files.sync_dir(dir).map_err(LogError::io(dir))?;
+            }
+        }
         step.mended.push(name);
         Ok(())
     }
@@ -193,7 +217,8 @@ impl Scrub {
 struct LeafTile {
     index: u64,
     hashes: Vec<Hash>,
-    bundle: Vec<u8>,
+    // None where entries of it were pruned.
+    bundle: Option<Vec<u8>>,
 }
 
 impl Place {
@@ -207,15 +232,17 @@ impl Place {
         }
         let mut full = Vec::new();
         for leaf in &record.leaves {
-            let hash = leaf_hash(leaf);
+            let hash = leaf.hash();
             self.frontier.append(hash);
             self.hashes.push(hash);
+            self.is_pruned |= leaf.is_pruned();
             // A leaf of a parsed record is never too long.
-            let _fits = push_entry(&mut self.bundle, leaf);
+            let _fits = leaf.bytes().and_then(|leaf| push_entry(&mut self.bundle, leaf));
             if self.hashes.len() == TILE_WIDTH {
                 let index = self.frontier.size() / TILE_WIDTH as u64 - 1;
                 let (hashes, bundle) = (std::mem::take(&mut self.hashes), std::mem::take(&mut self.bundle));
-                full.push(LeafTile { index, hashes, bundle });
+                let is_pruned = std::mem::take(&mut self.is_pruned);
+                full.push(LeafTile { index, hashes, bundle: (!is_pruned).then_some(bundle) });
             }
         }
         let note = SignedNote::parse(record.note).map_err(|error| error.to_string())?;

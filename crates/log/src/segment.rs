@@ -35,18 +35,39 @@
 //! note                 signed checkpoint of the tree after this batch, up to the trailer
 //! trailer         32 + 4   SHA-256 of all above, length again
 //! ```
+//!
+//! A batch of which leaves were pruned has a pruned record in its place ([`encode_pruned`]). It tells
+//! the digest of the batch record, so that the records' chain goes on:
+//!
+//! ```text
+//! magic            8   "PERRONpr"
+//! length … CRC-32C     as a batch record's; attachments are those that are left
+//! original        32   SHA-256 in the trailer of the batch record, which the next record names
+//! leaves               a byte each: 0, then u16 length and bytes; or 1, then the pruned leaf's hash;
+//!                      at least one is pruned
+//! attachments, note    as a batch record's; nothing is attached to a pruned leaf
+//! trailer         32 + 4   SHA-256 of all above, length again
+//! ```
+
+mod header;
+mod pruned;
+
+pub use pruned::encode_pruned;
+pub(crate) use pruned::{PRUNED_MARK, WHOLE_MARK};
 
 use crate::limits::{
     BATCH_ATTACHMENTS_MAX, BATCH_LEAVES_MAX, HASH_BYTES, LEAF_BYTES_MAX, LOG_KEYS_MAX, NAME_BYTES_MAX,
-    RECORD_BYTES_MAX, TREE_LEAVES_MAX,
+    PRUNED_RECORD_BYTES_MAX, RECORD_BYTES_MAX, TREE_LEAVES_MAX,
 };
-use crate::merkle::Hash;
+use crate::merkle::{Hash, leaf_hash};
 use crate::tile;
 
 /// First bytes of a file's header record.
 pub const FILE_MAGIC: [u8; 8] = *b"PERRONsg";
 /// First bytes of a batch record.
 pub const BATCH_MAGIC: [u8; 8] = *b"PERRONba";
+/// First bytes of a pruned record.
+pub const PRUNED_MAGIC: [u8; 8] = *b"PERRONpr";
 /// The format written and read.
 pub const FORMAT_VERSION: u16 = 1;
 /// Bytes of a batch record's fixed head, its CRC included.
@@ -86,9 +107,11 @@ pub struct FileHeader {
     pub keys: Vec<Hash>,
 }
 
-/// The fixed head of a batch record.
+/// The fixed head of a batch record, or of the pruned record in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordHead {
+    /// Were leaves of it pruned?
+    pub is_pruned: bool,
     /// Bytes of the whole record.
     pub length: u32,
     /// Batch number, from 0 over all segments.
@@ -123,6 +146,15 @@ pub struct AttachmentRef<'a> {
     pub bytes: &'a [u8],
 }
 
+/// A leaf inside a parsed record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaf<'a> {
+    /// Its bytes.
+    Whole(&'a [u8]),
+    /// It was pruned: its hash is left, by which the tree stays as it was.
+    Pruned(Hash),
+}
+
 /// One entry to append.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NewEntry {
@@ -132,18 +164,19 @@ pub struct NewEntry {
     pub attachments: Vec<Attachment>,
 }
 
-/// A batch record, parsed in place.
+/// A batch record or a pruned one, parsed in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record<'a> {
     /// Its head.
     pub head: RecordHead,
     /// Its leaves.
-    pub leaves: Vec<&'a [u8]>,
+    pub leaves: Vec<Leaf<'a>>,
     /// Its attachments, by leaf.
     pub attachments: Vec<AttachmentRef<'a>>,
     /// The signed checkpoint of the tree after it.
     pub note: &'a str,
-    /// SHA-256 of all before the trailer.
+    /// What the next record names: SHA-256 of all before the trailer, of the batch record as it was
+    /// written.
     pub digest: Hash,
 }
 
@@ -152,7 +185,7 @@ pub struct Record<'a> {
 pub struct EncodedRecord {
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// Their digest, which the next record names.
+    /// The digest that the next record names.
     pub digest: Hash,
 }
 
@@ -189,6 +222,49 @@ impl<'a> Fields<'a> {
     fn u64(&mut self) -> Result<u64, SegmentError> {
         self.array().map(u64::from_be_bytes)
     }
+
+    fn leaf(&mut self) -> Result<Leaf<'a>, SegmentError> {
+        let (leaf, rest) = tile::split_entry(self.0).ok_or(SegmentError("shorter than its leaves"))?;
+        self.0 = rest;
+        Ok(Leaf::Whole(leaf))
+    }
+
+    /// A leaf of a pruned record.
+    fn marked_leaf(&mut self) -> Result<Leaf<'a>, SegmentError> {
+        match self.u8()? {
+            WHOLE_MARK => self.leaf(),
+            PRUNED_MARK => Ok(Leaf::Pruned(Hash(self.array()?))),
+            _ => Err(SegmentError("a leaf that is neither whole nor pruned")),
+        }
+    }
+}
+
+// === impl Leaf ===
+
+impl<'a> Leaf<'a> {
+    /// Its bytes; none of a pruned one.
+    #[must_use]
+    pub const fn bytes(&self) -> Option<&'a [u8]> {
+        match self {
+            Self::Whole(bytes) => Some(*bytes),
+            Self::Pruned(_) => None,
+        }
+    }
+
+    /// Was it pruned?
+    #[must_use]
+    pub const fn is_pruned(&self) -> bool {
+        matches!(self, Self::Pruned(_))
+    }
+
+    /// Its RFC 6962 hash.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        match self {
+            Self::Whole(bytes) => leaf_hash(bytes),
+            Self::Pruned(hash) => *hash,
+        }
+    }
 }
 
 /// Checks trailer and length; gives what is before the trailer, and the digest.
@@ -219,100 +295,6 @@ pub fn trailer_digest(record: &[u8]) -> Option<Hash> {
     trailer.first_chunk::<HASH_BYTES>().copied().map(Hash)
 }
 
-// === impl FileHeader ===
-
-impl FileHeader {
-    /// The file's name: its first leaf in 20 digits.
-    #[must_use]
-    pub fn file_name(&self) -> String {
-        file_name(self.first_leaf)
-    }
-
-    /// The bytes of the header record.
-    ///
-    /// # Errors
-    /// [`SegmentError`] when the origin or the list of keys is too long.
-    pub fn encode(&self) -> Result<EncodedRecord, SegmentError> {
-        let too_long = SegmentError("origin or keys too long for a header");
-        let origin_bytes = u8::try_from(self.origin.len()).map_err(|_| too_long)?;
-        if self.keys.is_empty() || self.keys.len() > LOG_KEYS_MAX {
-            return Err(SegmentError("a header names one to four log keys"));
-        }
-        let keys = u8::try_from(self.keys.len()).map_err(|_| too_long)?;
-        let mut length = FILE_FIXED_BYTES + 1 + self.origin.len() + 1;
-        length += self.keys.len() * HASH_BYTES + TRAILER_BYTES;
-        let length = u32::try_from(length).map_err(|_| too_long)?;
-        let mut bytes = FILE_MAGIC.to_vec();
-        bytes.extend_from_slice(&length.to_be_bytes());
-        bytes.extend_from_slice(&FORMAT_VERSION.to_be_bytes());
-        bytes.extend_from_slice(&self.generation.to_be_bytes());
-        bytes.extend_from_slice(&self.segment.to_be_bytes());
-        bytes.extend_from_slice(&self.first_leaf.to_be_bytes());
-        bytes.extend_from_slice(&self.first_leaf.to_be_bytes());
-        bytes.extend_from_slice(self.previous.as_bytes());
-        bytes.push(origin_bytes);
-        bytes.extend_from_slice(self.origin.as_bytes());
-        bytes.push(keys);
-        bytes.extend(self.keys.iter().flat_map(|key| key.0));
-        Ok(close_record(bytes, length))
-    }
-
-    /// Longest header record, in bytes, that a log of this origin begins a
-    /// file with. Shorter than any header with a batch behind it, so that a
-    /// torn header can be told from a damaged one.
-    #[must_use]
-    pub const fn bytes_max(origin: &str) -> u64 {
-        let keys = LOG_KEYS_MAX * HASH_BYTES;
-        (FILE_FIXED_BYTES + 1 + origin.len() + 1 + keys + TRAILER_BYTES) as u64
-    }
-
-    /// How long the header record at the front of these bytes says it is.
-    ///
-    /// # Errors
-    /// [`SegmentError`] when they don't begin a header record.
-    pub fn peek_length(bytes: &[u8]) -> Result<usize, SegmentError> {
-        let mut fields = Fields(bytes);
-        if fields.array()? != FILE_MAGIC {
-            return Err(SegmentError("not the beginning of a segment file"));
-        }
-        let length = usize::try_from(fields.u32()?).map_err(|_| SegmentError("too long"))?;
-        let fits = (FILE_FIXED_BYTES + TRAILER_BYTES..=FILE_HEADER_BYTES_MAX).contains(&length);
-        fits.then_some(length).ok_or(SegmentError("a file header of an impossible length"))
-    }
-
-    /// Parses a header record; gives it and its digest.
-    ///
-    /// # Errors
-    /// [`SegmentError`] for anything but the canonical bytes.
-    pub fn parse(record: &[u8]) -> Result<(Self, Hash), SegmentError> {
-        if Self::peek_length(record)? != record.len() {
-            return Err(SegmentError("a file header of another length"));
-        }
-        let (body, digest) = open_trailer(record)?;
-        let mut fields = Fields(body);
-        let _magic_and_length: [u8; 12] = fields.array()?;
-        if fields.u16()? != FORMAT_VERSION {
-            return Err(SegmentError("a format version that is not known"));
-        }
-        let (generation, segment) = (fields.u64()?, fields.u64()?);
-        let (first_leaf, tree_size) = (fields.u64()?, fields.u64()?);
-        let previous = Hash(fields.array()?);
-        let origin_bytes = usize::from(fields.u8()?);
-        let origin = std::str::from_utf8(fields.bytes(origin_bytes)?)
-            .map_err(|_| SegmentError("an origin that is not UTF-8"))?
-            .to_owned();
-        let keys = (0..fields.u8()?).map(|_| fields.array().map(Hash)).collect::<Result<Vec<_>, _>>()?;
-        let keys_fit = (1..=LOG_KEYS_MAX).contains(&keys.len());
-        if !keys_fit || !fields.0.is_empty() || tree_size != first_leaf {
-            return Err(SegmentError("a file header whose fields disagree"));
-        }
-        if first_leaf > TREE_LEAVES_MAX {
-            return Err(SegmentError("a tree larger than any"));
-        }
-        Ok((Self { origin, generation, segment, first_leaf, previous, keys }, digest))
-    }
-}
-
 /// The name of the segment file that begins with this leaf.
 #[must_use]
 pub fn file_name(first_leaf: u64) -> String {
@@ -337,13 +319,16 @@ impl RecordHead {
         let head = bytes.first_chunk::<HEAD_BYTES>().ok_or(SegmentError("a cut head"))?;
         let (checked, crc) = head.split_last_chunk::<4>().ok_or(SegmentError("shorter than its fields"))?;
         let mut fields = Fields(checked);
-        if fields.array()? != BATCH_MAGIC {
-            return Err(SegmentError("not the beginning of a batch record"));
-        }
+        let is_pruned = match fields.array()? {
+            BATCH_MAGIC => false,
+            PRUNED_MAGIC => true,
+            _ => return Err(SegmentError("not the beginning of a batch record")),
+        };
         if crc32c::crc32c(checked) != u32::from_be_bytes(*crc) {
             return Err(SegmentError("a head whose checksum is not that of its bytes"));
         }
         let head = Self {
+            is_pruned,
             length: fields.u32()?,
             batch: fields.u64()?,
             first_leaf: fields.u64()?,
@@ -356,7 +341,8 @@ impl RecordHead {
     }
 
     fn check_bounds(&self) -> Result<(), SegmentError> {
-        let length_fits = (HEAD_BYTES + TRAILER_BYTES..=RECORD_BYTES_MAX).contains(&self.record_bytes());
+        let bytes_max = if self.is_pruned { PRUNED_RECORD_BYTES_MAX } else { RECORD_BYTES_MAX };
+        let length_fits = (HEAD_BYTES + TRAILER_BYTES..=bytes_max).contains(&self.record_bytes());
         let leaves_fit = (1..=BATCH_LEAVES_MAX as u64).contains(&u64::from(self.leaves));
         let attachments_fit = u64::from(self.attachments) <= BATCH_ATTACHMENTS_MAX as u64;
         let tree_fits = self.first_leaf <= TREE_LEAVES_MAX - BATCH_LEAVES_MAX as u64;
@@ -378,7 +364,7 @@ impl RecordHead {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = BATCH_MAGIC.to_vec();
+        let mut bytes = if self.is_pruned { PRUNED_MAGIC } else { BATCH_MAGIC }.to_vec();
         bytes.extend_from_slice(&self.length.to_be_bytes());
         bytes.extend_from_slice(&self.batch.to_be_bytes());
         bytes.extend_from_slice(&self.first_leaf.to_be_bytes());
@@ -405,14 +391,16 @@ impl<'a> Record<'a> {
         if head.record_bytes() != record.len() {
             return Err(SegmentError("a record of another length than its head says"));
         }
-        let (body, digest) = open_trailer(record)?;
+        let (body, own_digest) = open_trailer(record)?;
         let mut fields = Fields(body);
         fields.bytes(HEAD_BYTES)?;
+        let digest = if head.is_pruned { Hash(fields.array()?) } else { own_digest };
         let mut leaves = Vec::new();
         for _ in 0..head.leaves {
-            let (leaf, rest) = tile::split_entry(fields.0).ok_or(SegmentError("shorter than its leaves"))?;
-            leaves.push(leaf);
-            fields.0 = rest;
+            leaves.push(if head.is_pruned { fields.marked_leaf()? } else { fields.leaf()? });
+        }
+        if head.is_pruned && !leaves.iter().any(Leaf::is_pruned) {
+            return Err(SegmentError("a pruned record of which nothing was pruned"));
         }
         let mut attachments = Vec::new();
         let mut leaf_before = 0;
@@ -420,6 +408,9 @@ impl<'a> Record<'a> {
             let (kind, leaf, length) = (fields.u16()?, fields.u32()?, fields.u32()?);
             if leaf < leaf_before || leaf >= head.leaves {
                 return Err(SegmentError("attachments out of order"));
+            }
+            if usize::try_from(leaf).ok().and_then(|at| leaves.get(at)).is_none_or(Leaf::is_pruned) {
+                return Err(SegmentError("an attachment of a pruned leaf"));
             }
             leaf_before = leaf;
             let length = usize::try_from(length).map_err(|_| SegmentError("too long"))?;
@@ -443,8 +434,8 @@ pub fn encode_record(
 ) -> Result<EncodedRecord, SegmentError> {
     let attachments = entries.iter().map(|entry| entry.attachments.len()).sum::<usize>();
     let length = record_bytes(entries, note.len());
-    let count = |number: usize| u32::try_from(number).map_err(|_| SegmentError("a batch past the bounds of a record"));
     let head = RecordHead {
+        is_pruned: false,
         length: count(length)?,
         batch,
         first_leaf,
@@ -461,14 +452,23 @@ pub fn encode_record(
     }
     for (leaf, entry) in (0_u32..).zip(entries) {
         for attachment in &entry.attachments {
-            bytes.extend_from_slice(&attachment.kind.to_be_bytes());
-            bytes.extend_from_slice(&leaf.to_be_bytes());
-            bytes.extend_from_slice(&count(attachment.bytes.len())?.to_be_bytes());
-            bytes.extend_from_slice(&attachment.bytes);
+            push_attachment(&mut bytes, &AttachmentRef { kind: attachment.kind, leaf, bytes: &attachment.bytes })?;
         }
     }
     bytes.extend_from_slice(note.as_bytes());
     Ok(close_record(bytes, head.length))
+}
+
+fn count(number: usize) -> Result<u32, SegmentError> {
+    u32::try_from(number).map_err(|_| SegmentError("a batch past the bounds of a record"))
+}
+
+fn push_attachment(bytes: &mut Vec<u8>, attachment: &AttachmentRef<'_>) -> Result<(), SegmentError> {
+    bytes.extend_from_slice(&attachment.kind.to_be_bytes());
+    bytes.extend_from_slice(&attachment.leaf.to_be_bytes());
+    bytes.extend_from_slice(&count(attachment.bytes.len())?.to_be_bytes());
+    bytes.extend_from_slice(attachment.bytes);
+    Ok(())
 }
 
 /// Bytes of the record that would hold these entries and a note so long.

@@ -34,8 +34,8 @@ pub struct VerifyOptions {
 pub struct LeafView<'a> {
     /// Index in the log.
     pub index: u64,
-    /// The leaf.
-    pub leaf: &'a [u8],
+    /// The leaf; none of a pruned one, of which its hash alone is left.
+    pub leaf: Option<&'a [u8]>,
     /// All attachments of the batch; see [`LeafView::attachments`].
     pub(crate) batch_attachments: &'a [AttachmentRef<'a>],
     /// Its place within the batch.
@@ -65,6 +65,8 @@ pub struct Report {
     pub root: Hash,
     /// Leaves under the `checkpoint` file, where there is a good one.
     pub published: Option<u64>,
+    /// Leaves of them that were pruned; whether they might be is the caller's to judge.
+    pub pruned: u64,
     /// Batches that were read.
     pub batches: u64,
     /// Notes whose signatures were verified, kept ones included.
@@ -173,6 +175,7 @@ impl Report {
             size: 0,
             root: crate::merkle::empty_root(),
             published: None,
+            pruned: 0,
             batches: 0,
             signatures_checked: 0,
             kept_compared: 0,

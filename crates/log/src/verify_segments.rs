@@ -6,7 +6,7 @@ use crate::checkpoint::Checkpoint;
 use crate::files::{FileLayer, Window};
 use crate::findings::FindingKind;
 use crate::limits::RECORD_BYTES_MAX;
-use crate::merkle::{Frontier, Hash, leaf_hash};
+use crate::merkle::{Frontier, Hash};
 use crate::note::SignedNote;
 use crate::scan::{holds_later_record, read_header};
 use crate::segment::{FileHeader, HEAD_BYTES, Record, RecordHead, SegmentError, file_name};
@@ -277,10 +277,11 @@ impl Run<'_, '_> {
         self.previous = record.digest;
         self.report.batches += 1;
         for (number, leaf) in (0_u32..).zip(&record.leaves) {
-            let hash = leaf_hash(leaf);
+            let hash = leaf.hash();
+            self.report.pruned += u64::from(leaf.is_pruned());
             let view = LeafView {
                 index: self.frontier.size(),
-                leaf,
+                leaf: leaf.bytes(),
                 batch_attachments: &record.attachments,
                 place: number,
                 leaf_hash: hash,
@@ -290,7 +291,7 @@ impl Run<'_, '_> {
                 self.report.add(finding);
             }
             self.frontier.append(hash);
-            self.tiles.leaf(leaf, hash, &mut self.report)?;
+            self.tiles.leaf(leaf.bytes(), hash, &mut self.report)?;
             self.kept.compare(&self.frontier, &mut self.report);
         }
         self.note(record.note, place, offset);

@@ -22,24 +22,36 @@ pub(crate) struct TileChecker<'a> {
     checks_bundles: bool,
     size: u64,
     bundle: Vec<u8>,
+    // Were leaves of the bundle pruned?
+    is_pruned: bool,
     // One row a tile level: index of the tile, hashes in it so far.
     rows: Vec<(u64, Vec<Hash>)>,
 }
 
 impl<'a> TileChecker<'a> {
     pub(crate) const fn new(files: &'a dyn FileLayer, log_dir: &'a Path, published: u64, checks_bundles: bool) -> Self {
-        Self { files, log_dir, published, checks_bundles, size: 0, bundle: Vec::new(), rows: Vec::new() }
+        Self {
+            files,
+            log_dir,
+            published,
+            checks_bundles,
+            size: 0,
+            bundle: Vec::new(),
+            is_pruned: false,
+            rows: Vec::new(),
+        }
     }
 
-    /// Takes the next leaf.
-    pub(crate) fn leaf(&mut self, leaf: &[u8], hash: Hash, report: &mut Report) -> Result<(), VerifyError> {
+    /// Takes the next leaf; none of a pruned one.
+    pub(crate) fn leaf(&mut self, leaf: Option<&[u8]>, hash: Hash, report: &mut Report) -> Result<(), VerifyError> {
         if self.size >= self.published {
             return Ok(());
         }
         self.size += 1;
         if self.checks_bundles {
             // A leaf of a parsed record or bundle is never too long.
-            let _fits = push_entry(&mut self.bundle, leaf);
+            let _fits = leaf.and_then(|leaf| push_entry(&mut self.bundle, leaf));
+            self.is_pruned |= leaf.is_none();
             if self.size.is_multiple_of(TILE_WIDTH as u64) {
                 self.bundle_done(FULL_WIDTH, report)?;
             }
@@ -87,7 +99,24 @@ impl<'a> TileChecker<'a> {
         let index = (self.size - 1) / TILE_WIDTH as u64;
         let name = TileName { kind: TileKind::Entries, index, width };
         let bundle = std::mem::take(&mut self.bundle);
+        if std::mem::take(&mut self.is_pruned) {
+            return self.must_be_gone(&name, report);
+        }
         self.compare(&name, &bundle, report)
+    }
+
+    /// A bundle of which entries were pruned: a process that ended between the two left it.
+    fn must_be_gone(&self, name: &TileName, report: &mut Report) -> Result<(), VerifyError> {
+        let path = self.log_dir.join(name.path());
+        match self.files.open_read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io_error(&path)(error)),
+            Ok(_) => {
+                let detail = "the bundle is still there, and entries of it were pruned";
+                report.find(FindingKind::Unfinished, &name.path(), None, detail);
+                Ok(())
+            }
+        }
     }
 
     fn compare(&self, name: &TileName, expected: &[u8], report: &mut Report) -> Result<(), VerifyError> {
@@ -191,13 +220,19 @@ pub(crate) fn verify_foreign(
         };
         for leaf in leaves {
             let hash = leaf_hash(leaf);
-            let view =
-                LeafView { index: frontier.size(), leaf, batch_attachments: &[], place: 0, leaf_hash: hash, batch: 0 };
+            let view = LeafView {
+                index: frontier.size(),
+                leaf: Some(leaf),
+                batch_attachments: &[],
+                place: 0,
+                leaf_hash: hash,
+                batch: 0,
+            };
             for finding in visitor(&view) {
                 report.add(finding);
             }
             frontier.append(hash);
-            checker.leaf(leaf, hash, &mut report)?;
+            checker.leaf(Some(leaf), hash, &mut report)?;
             kept.compare(&frontier, &mut report);
         }
     }

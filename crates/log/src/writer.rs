@@ -12,6 +12,7 @@ use crate::limits::{
 };
 use crate::merkle::{Frontier, Hash, leaf_hash};
 use crate::note::NoteSigner;
+use crate::prune::Pruner;
 use crate::publish::Publisher;
 use crate::reader::{LogReader, SegmentMeta, Shared};
 use crate::recover::{self, Recovered, Survey};
@@ -262,6 +263,26 @@ impl Log {
         let meta = SegmentMeta { first_leaf: header.first_leaf, path, durable_bytes, index: Some(Vec::new()) };
         self.shared.write().segments.push(meta);
         Ok(())
+    }
+
+    /// Closes the segment that is being written, unless it holds nothing yet:
+    /// the next entry begins another, and what is in closed ones can be pruned.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub fn roll(&mut self) -> Result<(), LogError> {
+        if self.is_poisoned {
+            return Err(LogError::Poisoned);
+        }
+        let holds_some = self.shared.read().segments.last().is_some_and(|last| last.first_leaf < self.frontier.size());
+        if holds_some { self.begin_segment() } else { Ok(()) }
+    }
+
+    /// A handle that prunes closed segments, from another thread while this
+    /// one appends.
+    #[must_use]
+    pub fn pruner(&self) -> Pruner {
+        Pruner::new(self.shared.clone())
     }
 
     /// Writes what is derived: tiles and the `checkpoint` file. The owner

@@ -136,6 +136,9 @@ pub enum Body {
     /// A register version was taken into use.
     #[n(41)]
     RegisterSeen(#[n(0)] RegisterSeen),
+    /// Entries about single reads are pruned by a signed rule; which ones is attached.
+    #[n(45)]
+    Pruned(#[n(0)] Pruned),
 }
 
 /// What an attachment of an entry is.

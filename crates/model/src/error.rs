@@ -64,6 +64,8 @@ codes! {
     IssuerMismatch = "issuer_mismatch", 7, 403;
     /// The thing named doesn't exist, or the caller may not know that it does.
     NotFound = "not_found", 5, 404;
+    /// The entry was pruned by a retention rule: its hash is left.
+    EntryPruned = "entry_pruned", 5, 410;
     /// A thing of that name exists.
     AlreadyExists = "already_exists", 6, 409;
     /// A data set's description lacks something required.

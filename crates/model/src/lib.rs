@@ -23,6 +23,7 @@ pub mod policy;
 pub mod register;
 pub mod report;
 pub mod request;
+pub mod retention;
 pub mod time;
 pub mod trace;
 

@@ -20,6 +20,24 @@ pub const PLACE_BYTES_MAX: usize = 255;
 pub const REFUSALS_MAX: usize = 16;
 /// Most columns of a published set.
 pub const COLUMNS_MAX: usize = 512;
+/// Longest name of a processing activity, in bytes: each entry about its reads carries it, and a
+/// decision has to stay small.
+pub const ACTIVITY_BYTES_MAX: usize = 32;
+/// Most processing activities of a retention rule or of a configuration.
+pub const ACTIVITIES_MAX: usize = 256;
+/// Fewest days that a retention rule may keep entries about reads. The CNIL's recommendation on
+/// logging (délibération 2021-122) has six months as the shortest.
+pub const RETENTION_DAYS_MIN: u32 = 180;
+/// Most days that a retention rule may name.
+pub const RETENTION_DAYS_MAX: u32 = 36_500;
+/// Largest signed retention rule (compact JWS), in bytes.
+pub const RETENTION_RULE_BYTES_MAX: usize = 64 * 1024;
+/// Entries after which one pruning goes no further through the log; the next goes on.
+pub const PRUNED_LEAVES_MAX: usize = 2_000_000;
+/// Most ranges of entries that one entry `pruned` tells of.
+pub const PRUNED_RANGES_MAX: usize = 16_384;
+/// Largest document of an entry `pruned`, in bytes.
+pub const PRUNING_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Most participants in a register.
 pub const PARTICIPANTS_MAX: usize = 10_000;
 /// Largest notice about an agreement (its payload), in bytes.
@@ -332,6 +350,10 @@ pub const HTTP_CONNECTION_MS_MAX: u64 = 600_000;
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
 
 // hyper takes no smaller buffer.
+const _: () = assert!(RETENTION_DAYS_MIN < RETENTION_DAYS_MAX);
+// A name with quotes, colon, days and comma; a range with brackets, comma and two numbers.
+const _: () = assert!(ACTIVITIES_MAX * (ACTIVITY_BYTES_MAX + 9) / 3 * 4 + 1024 < RETENTION_RULE_BYTES_MAX);
+const _: () = assert!(PRUNED_RANGES_MAX * 44 + ACTIVITIES_MAX * 512 < PRUNING_BYTES_MAX);
 const _: () = assert!(HTTP_HEAD_BYTES_MAX >= 8 * 1024);
 const _: () = assert!(WITNESS_ASKED_MS_MIN < OUTBOX_BACKOFF_MS_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX < MESSAGE_BYTES_MAX);

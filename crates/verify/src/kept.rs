@@ -208,7 +208,7 @@ impl Heads {
 
 /// The checkpoint of a log that an entry tells of: the entry's index, time, and the note.
 fn kept_in(view: &LeafView<'_>, origin: &str) -> Option<(u64, Timestamp, String)> {
-    let entry = Entry::from_bytes(view.leaf).ok()?;
+    let entry = Entry::from_bytes(view.leaf?).ok()?;
     let Body::CheckpointKept(kept) = &entry.body else { return None };
     if kept.origin != origin {
         return None;

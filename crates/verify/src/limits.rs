@@ -17,6 +17,8 @@ pub const CLOCKS_APART_MS_MAX: i64 = 5 * 60_000;
 pub const CLOCK_TOLERANCE_MS: i64 = 1_000;
 /// Newest entries of each agreement's chain by which what requests say of it is compared.
 pub const CHAIN_WINDOW: usize = 512;
+/// Runs of pruned entries that are told of one by one where no entry accounts for them.
+pub const PRUNED_TOLD_MAX: usize = 100;
 /// A trace id (W3C Trace Context), in bytes.
 pub const TRACE_BYTES: usize = 16;
 /// Largest configuration file, in bytes.

@@ -208,6 +208,7 @@ fn signature_key(kind: &str) -> &'static str {
         "signature.register",
         "signature.envelope",
         "signature.notice",
+        "signature.retention",
         "signature.request",
         "signature.receipt",
     ];

@@ -2,6 +2,7 @@
 
 use crate::words::{Lang, Phrase, sentence};
 use perron_log::{FindingKind, Outcome};
+use perron_model::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -33,6 +34,9 @@ pub struct Report {
     pub findings_left_out: u64,
     /// Entries read, by kind.
     pub entries: BTreeMap<&'static str, u64>,
+    /// Entries of which the hash alone is left, by the retention rule that allows it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pruned: Vec<PrunedBy>,
     /// Permitted reads without an outcome at the log's end.
     pub open_reads: u64,
     /// Signatures checked, by kind; good and bad ones.
@@ -124,6 +128,17 @@ pub struct JudgedWitness {
     pub size: Option<u64>,
     /// When it signed it, by its clock (RFC 3339).
     pub at: Option<String>,
+}
+
+/// Entries that were pruned by one retention rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PrunedBy {
+    /// Number of the rule.
+    pub rule: u64,
+    /// How many entries.
+    pub entries: u64,
+    /// None of them is newer.
+    pub until: Timestamp,
 }
 
 /// A head of this log as another organisation has seen it.

@@ -90,6 +90,7 @@ fn empty(whose: &Whose, key: PublicKey, from: AuthoritySource) -> Report {
         findings: Vec::new(),
         findings_left_out: 0,
         entries: BTreeMap::new(),
+        pruned: Vec::new(),
         open_reads: 0,
         signatures: BTreeMap::new(),
         checkpoints_compared: 0,
@@ -249,6 +250,7 @@ fn take_read(directory: &Path, register: &Register, report: &mut Report, read: R
         report.add(of_file(FindingKind::OlderState, "trust/register.json", detail));
     }
     report.entries = read.counts;
+    report.pruned = read.pruned;
     report.open_reads = read.open_reads;
     report.count_signatures("checkpoint", files.signatures);
     for (kind, count) in read.checked {
@@ -275,6 +277,10 @@ fn take_read(directory: &Path, register: &Register, report: &mut Report, read: R
 fn conclude(report: &mut Report, heads: &Heads) {
     if report.is_ok() {
         report.say(Phrase::new("said.alone", Vec::new()));
+        for by in report.pruned.clone() {
+            let parts = vec![by.entries.into(), by.until.to_string().into(), by.rule.into()];
+            report.say(Phrase::new("said.pruned", parts));
+        }
         for head in report.kept.clone() {
             let (last, by): (Part, Part) = (head.size.saturating_sub(1).into(), head.by.into());
             report.say(match head.at {
@@ -302,6 +308,9 @@ fn conclude(report: &mut Report, heads: &Heads) {
     }
     for partner in &heads.doubtful {
         report.leave_unsaid(Phrase::new("unsaid.partner", vec![partner.as_str().into()]));
+    }
+    if !report.pruned.is_empty() {
+        report.leave_unsaid(Phrase::new("unsaid.pruned", Vec::new()));
     }
     for key in ["unsaid.later", "unsaid.reads", "unsaid.replay", "unsaid.streams", "unsaid.key_time"] {
         report.leave_unsaid(Phrase::new(key, Vec::new()));

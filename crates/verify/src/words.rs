@@ -114,6 +114,11 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
         "Personne sans la clé de ce journal ne l'a modifié ; son détenteur l'aurait pu.",
     ),
     (
+        "said.pruned",
+        "{0} entries about single reads, of before {1}, were pruned under retention rule {2}; their hashes are left.",
+        "{0} entrées sur des lectures, d'avant le {1}, furent élaguées selon la règle de conservation {2} ; leurs empreintes restent.",
+    ),
+    (
         "said.kept",
         "Unchanged up to entry {0} since {1}, as {2} saw it. Later entries are the owner's word.",
         "Inchangé jusqu'à l'entrée {0} depuis le {1}, tel que {2} l'a vu. Les entrées suivantes n'engagent que la parole du détenteur.",
@@ -222,6 +227,11 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
         "unsaid.partner",
         "What `{0}` kept in its own log: that log doesn't verify, and only its newest kept checkpoint was compared.",
         "Ce que `{0}` a gardé dans son propre journal : ce journal ne se vérifie pas, et seul son dernier jalon gardé fut comparé.",
+    ),
+    (
+        "unsaid.pruned",
+        "What pruned entries said, and whether they were of the processing activities that their owner names.",
+        "Ce que disaient les entrées élaguées, et si elles relevaient des activités de traitement que nomme leur détenteur.",
     ),
     (
         "unsaid.too_many",
@@ -372,6 +382,7 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
     ("signature.register", "register", "registre"),
     ("signature.envelope", "agreements", "accords"),
     ("signature.notice", "notices", "avis"),
+    ("signature.retention", "retention rules", "règles de conservation"),
     ("signature.request", "read requests", "demandes de lecture"),
     ("signature.receipt", "receipts", "reçus"),
     ("error.usage", "can't verify: {0}", "vérification impossible : {0}"),
@@ -459,14 +470,19 @@ pub const SENTENCES: [Sentence; FindingKind::ALL.len()] = [
         "La signature d'un document ne se vérifie pas, ou n'est pas de qui devait signer.",
     ),
     (
+        FindingKind::PrunedWithoutRule,
+        "Entries are pruned, and no signed retention rule allows it.",
+        "Des entrées sont élaguées, et aucune règle de conservation signée ne le permet.",
+    ),
+    (
         FindingKind::TornTail,
         "The last record is not whole, and nothing has seen it whole.",
         "Le dernier enregistrement n'est pas entier, et rien ne l'a vu entier.",
     ),
     (
         FindingKind::Unfinished,
-        "A publication was interrupted; opening the log mends it.",
-        "Une publication fut interrompue ; ouvrir le journal y remédie.",
+        "A publication or a pruning was interrupted; opening the log mends it.",
+        "Une publication ou un élagage fut interrompu ; ouvrir le journal y remédie.",
     ),
     (
         FindingKind::Behind,

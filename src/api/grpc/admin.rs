@@ -28,6 +28,7 @@ use perron_model::life::FactValue;
 use perron_model::limits::AUDIT_ENTRIES_MAX;
 use perron_model::participant::Status;
 use perron_model::partner::PartnerLimits;
+use perron_model::retention::Activity;
 use perron_model::{AgreementId, DatasetId, Digest, Error, ErrorCode, ParticipantId, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -144,6 +145,12 @@ pub enum Command {
     AuditWitnesses {},
     /// Exchanges checkpoints with a participant now.
     AuditExchange { with: ParticipantId },
+    /// Prunes what the retention rule allows, or tells what that is.
+    AuditPrune { dry_run: bool },
+    /// Signs a retention rule and puts it in force.
+    RetentionSet { default_days: Option<u32>, activities: BTreeMap<Activity, u32> },
+    /// The retention rule in force.
+    RetentionShow {},
     /// Enrols a participant (authority).
     AuthorityEnrol { request: String },
     /// Suspends, revokes or reinstates a participant (authority).
@@ -200,6 +207,9 @@ impl Command {
             Command::AuditExport { .. } | Command::AuditExportPage { .. } | Command::AuditExportAgreements { .. } => {
                 "audit.export"
             }
+            Command::AuditPrune { .. } => "audit.prune",
+            Command::RetentionSet { .. } => "retention.set",
+            Command::RetentionShow {} => "retention.show",
             Command::AuthorityEnrol { .. } | Command::AuthorityStatus { .. } => "authority.change",
             Command::AuthorityList {} => "status",
         }
@@ -327,6 +337,15 @@ impl Admin {
                 blocking(move || node.witness_report(&asked)).await
             }
             Command::AuditExchange { with } => node.exchange_heads(&with).await.map(|()| json!({})),
+            Command::AuditPrune { dry_run } => {
+                let (node, actor) = (node.clone(), actor.to_owned());
+                // In a task of its own: who goes away must not leave a pruning in the middle.
+                unbroken(async move { node.prune(&actor, dry_run).await }).await
+            }
+            Command::RetentionSet { default_days, activities } => {
+                node.set_retention(actor, default_days, activities).await
+            }
+            Command::RetentionShow {} => node.retention(),
             Command::AuthorityEnrol { request } => {
                 let answer = self.authority()?.enrol(&request, node.now())?;
                 node.administer("authority.enrol", actor, request.into_bytes()).await?;

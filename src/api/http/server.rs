@@ -151,7 +151,7 @@ async fn tile(node: Arc<Node>, who: Option<&ParticipantId>, path: &str, headers:
     // Nothing beyond the durable mark: the reader refuses.
     let bytes = blocking(move || {
         node.ledger().reader().tile_bytes(&name).map_err(|e| match e {
-            perron_log::LogError::OutOfRange { .. } => unknown(),
+            perron_log::LogError::OutOfRange { .. } | perron_log::LogError::Pruned { .. } => unknown(),
             other => Error::new(ErrorCode::LogUnavailable, other.to_string()),
         })
     });

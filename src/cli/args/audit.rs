@@ -121,6 +121,16 @@ pub enum AuditVerb {
         /// The participant.
         with: ParticipantId,
     },
+    /// Prunes entries about single reads that the retention rule in force lets go: their hashes are
+    /// left, so the log verifies as before. An entry says first which, by which rule.
+    #[command(after_help = "Example: perron audit prune --dry-run")]
+    Prune {
+        #[command(flatten)]
+        dir: Dir,
+        /// Tells what would go, and changes nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Makes every decision of a directory's log again, by the policy modules and inputs that it
     /// names, and tells what comes out otherwise: a stopped directory, or a copy.
     Replay {

@@ -67,7 +67,7 @@ pub(super) fn replay(directory: &Path, modules: Option<PathBuf>, output: &Output
 
 /// The decision that an entry is, with its evaluation's input.
 fn decision_of<'a>(view: &LeafView<'a>) -> Option<(Recorded, &'a [u8])> {
-    let recorded = match Entry::from_bytes(view.leaf).ok()?.body {
+    let recorded = match Entry::from_bytes(view.leaf?).ok()?.body {
         Body::Decision(decision) => Recorded::from(&decision),
         Body::LogQuery(query) => Recorded::from(&query),
         _ => return None,

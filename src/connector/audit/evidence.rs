@@ -4,7 +4,7 @@
 use crate::connector::audit::folder::FOLDER_ACT;
 use crate::connector::node::Node;
 use crate::settings;
-use perron_log::tile::TileName;
+use perron_log::tile::{FULL_WIDTH, TileKind, TileName};
 use perron_log::{Extent, LogError};
 use perron_model::limits::{AUDIT_EVIDENCE_FILES_MAX, AUDIT_EVIDENCE_PIECE_BYTES_MAX, AUDIT_EVIDENCE_SMALL_BYTES_MAX};
 use perron_model::{AgreementId, Error, ErrorCode, Result, canonical};
@@ -21,6 +21,9 @@ pub struct EvidenceFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
 }
+
+/// Entries of a full bundle.
+const TILE_WIDTH: u64 = FULL_WIDTH as u64;
 
 /// A file that may be asked for; nothing else of the directory can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +60,7 @@ impl Node {
         let agreements = self.state.agreements()?;
         let within = agreements.iter().filter(|a| a.index < extent.size);
         files.extend(within.map(|a| EvidenceFile { path: format!("documents/{}.json", a.id), bytes: None }));
-        for tile in extent.tiles() {
+        for tile in extent.tiles().filter(|tile| !self.is_pruned_bundle(tile)) {
             if files.len() >= AUDIT_EVIDENCE_FILES_MAX {
                 let detail = format!("a copy of the log has more than {AUDIT_EVIDENCE_FILES_MAX} files");
                 return Err(Error::new(ErrorCode::TooLarge, detail));
@@ -67,13 +70,25 @@ impl Node {
         Ok(files)
     }
 
+    /// Is it a bundle of which entries were pruned? No log has such a file.
+    fn is_pruned_bundle(&self, tile: &TileName) -> bool {
+        let first = tile.index.saturating_mul(TILE_WIDTH);
+        let leaves = first..first.saturating_add(u64::from(tile.width));
+        tile.kind == TileKind::Entries && self.ledger.is_pruned(&leaves)
+    }
+
     /// A piece of one of these files: as many bytes as asked, within a bound, or fewer at its end;
     /// for a folder that this actor began by the entry `given`.
     ///
     /// # Errors
-    /// `not_found` for any other path, or without such an entry.
+    /// `not_found` for any other path, or without such an entry; `entry_pruned` where entries were
+    /// pruned since: its files aren't what they were.
     pub fn audit_evidence(&self, actor: &str, given: u64, path: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
         self.given_by(FOLDER_ACT, actor, given)?;
+        if self.ledger.pruned_at().is_some_and(|at| at > given) {
+            let detail = "entries were pruned while the folder was made: make it anew";
+            return Err(Error::new(ErrorCode::EntryPruned, detail));
+        }
         let unknown = || Error::new(ErrorCode::NotFound, format!("`{path}` is no file of an auditor's copy"));
         let length = length.min(AUDIT_EVIDENCE_PIECE_BYTES_MAX);
         let reader = self.ledger.reader();

@@ -60,6 +60,9 @@ pub struct Begun {
 pub struct Page {
     /// Entries, in the order of the log.
     pub records: Vec<Record>,
+    /// Entries that were passed over, because their hashes alone are left.
+    #[serde(default)]
+    pub pruned: u64,
     /// First entry of the next page.
     pub next: Option<u64>,
 }
@@ -119,8 +122,16 @@ impl Node {
         let from = from.max(asked.from);
         let last = asked.to.min(from.saturating_add(AUDIT_ENTRIES_LOOKED_AT_MAX));
         let (mut records, mut bytes, mut next) = (Vec::new(), 0_usize, from);
+        let mut pruned = 0_u64;
         while next < last && records.len() < AUDIT_ENTRIES_MAX && bytes < EXPORT_PAGE_BYTES_MAX {
-            let leaf = self.leaf(next)?;
+            let leaf = match self.leaf(next) {
+                Ok(leaf) => leaf,
+                Err(error) if error.code == ErrorCode::EntryPruned => {
+                    (pruned, next) = (pruned.saturating_add(1), next.saturating_add(1));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let entry = Entry::from_bytes(&leaf)?;
             let agreement = question::agreement_of(&entry).and_then(|id| self.state.agreement(&id));
             if self.answers(&asked.question, &entry, agreement.as_deref()) {
@@ -130,7 +141,7 @@ impl Node {
             }
             next = next.saturating_add(1);
         }
-        Ok(Page { records, next: (next < asked.to).then_some(next) })
+        Ok(Page { records, pruned, next: (next < asked.to).then_some(next) })
     }
 
     /// A durable entry as it is exported.
@@ -188,6 +199,8 @@ impl Node {
             .as_ref()
             .map(|set| canonical::to_bytes(set.as_ref()).is_ok_and(|bytes| Digest::of(&bytes) == offer.description));
         let standing = self.state.standing_of(&kept.id);
+        let activity = self.activities.get(&offer.dataset);
+        let rule = self.state.retention().ok().flatten();
         AgreementFacts {
             agreement: kept.id,
             entry: kept.index,
@@ -205,6 +218,8 @@ impl Node {
             policy: offer.policy.clone(),
             standing: standing.map(|s: Standing| serde_json::to_value(s).unwrap_or_default()),
             amends: offer.amends,
+            activity: activity.map(|name| name.to_string()),
+            retention_days: rule.and_then(|(_, rule)| rule.days_of(activity)),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::connector::node::Node;
 use crate::ledger::Draft;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use perron_log::{Checkpoint, LogError, SignedNote};
+use perron_log::{Checkpoint, LogError, SignedNote, Stored};
 use perron_model::entry::{Body, Entry, Extract};
 use perron_model::extract::{ExtractHead, ExtractKind, ExtractLeaf};
 use perron_model::limits::{AUDIT_ENTRIES_LOOKED_AT_MAX, AUDIT_ENTRIES_MAX, EXTRACT_LEAVES_MAX};
@@ -43,6 +43,12 @@ impl Node {
             .state
             .agreement(agreement)
             .ok_or_else(|| Error::new(ErrorCode::NotFound, "no agreement of this name"))?;
+        let pruned = self.ledger.pruned_of(agreement);
+        if pruned > 0 {
+            let detail =
+                format!("{pruned} entries of this agreement's chain were pruned, so the whole can't be made out");
+            return Err(Error::new(ErrorCode::EntryPruned, detail));
+        }
         let entries = self.ledger.chain_head(agreement).map_or(0, |(number, _)| number.saturating_add(2));
         if usize::try_from(entries).map_or(true, |entries| entries > EXTRACT_LEAVES_MAX) {
             let detail = format!("the chain has more than {EXTRACT_LEAVES_MAX} entries");
@@ -93,10 +99,13 @@ impl Node {
         let (mut leaves, mut next, mut broken) = (Vec::new(), from, None);
         let visited = reader.for_entries(from.min(last), last, &mut |stored| {
             next = next.saturating_add(1);
-            match Entry::from_bytes(&stored.leaf) {
-                Ok(entry) if is_of(&entry) => leaves.push((entry.index, stored.leaf)),
-                Ok(_) => {}
-                Err(error) => broken = Some(error),
+            // Of a chain that is whole none was pruned.
+            if let Stored::Entry(stored) = stored {
+                match Entry::from_bytes(&stored.leaf) {
+                    Ok(entry) if is_of(&entry) => leaves.push((entry.index, stored.leaf)),
+                    Ok(_) => {}
+                    Err(error) => broken = Some(error),
+                }
             }
             leaves.len() < AUDIT_ENTRIES_MAX && broken.is_none()
         });

@@ -141,6 +141,7 @@ pub(super) fn user_of(body: &Body) -> Option<&str> {
         Body::Extract(extract) => Some(&extract.by),
         Body::LogQuery(query) => Some(&query.user),
         Body::Administration(act) => Some(&act.actor),
+        Body::Pruned(pruned) => Some(&pruned.actor),
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 use crate::connector::node::Node;
 use crate::connector::receiving::kept_receipt;
 use crate::connector::witness::witness_name;
+use crate::ledger::unreadable;
 use perron_log::merkle::leaf_hash;
 use perron_log::{Checkpoint, SignedNote, TlogProof};
 use perron_model::agreement::AgreementPayload;
@@ -68,7 +69,7 @@ impl Node {
 
     fn attached(&self, index: u64, kind: AttachmentKind) -> Result<Vec<u8>> {
         let attachments = self.ledger.reader().attachments(index);
-        let attachments = attachments.map_err(|e| Error::new(ErrorCode::LogUnavailable, e.to_string()))?;
+        let attachments = attachments.map_err(|e| unreadable(&e))?;
         let found = attachments.into_iter().find(|a| a.kind == kind as u16);
         found
             .map(|a| a.bytes)

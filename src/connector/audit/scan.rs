@@ -2,10 +2,10 @@
 
 use crate::connector::{FolderDocument, FolderScope};
 use perron_log::merkle::leaf_hash;
-use perron_log::{LogReader, StoredEntry};
+use perron_log::{LogReader, Stored, StoredEntry};
 use perron_model::entry::Entry;
 use perron_model::limits::{AUDIT_FOLDER_BYTES_MAX, AUDIT_FOLDER_ENTRIES_MAX, AUDIT_FOLDER_LOOKED_AT_MAX};
-use perron_model::{Digest, Error, ErrorCode, Result};
+use perron_model::{Digest, Error, ErrorCode, Result, Timestamp};
 
 /// The entries of an agreement's chain that fall into a period.
 #[derive(Debug, Default)]
@@ -19,6 +19,10 @@ pub(super) struct Scan {
     head: Option<Digest>,
     bytes: usize,
     is_over: bool,
+    // Pruned entries: whether some came since the last whole one, and the time of the one after.
+    gone: bool,
+    gone_until: Option<Timestamp>,
+    is_torn: bool,
 }
 
 impl Scan {
@@ -30,19 +34,30 @@ impl Scan {
             return Err(Error::new(ErrorCode::TooLarge, detail));
         }
         let (mut scan, mut failed) = (Scan::default(), None);
-        let visited = reader.for_entries(0, size, &mut |stored| match Entry::from_bytes(&stored.leaf) {
-            Ok(entry) => {
-                scan.take(&entry, stored, scope);
-                !scan.is_over
-            }
-            Err(error) => {
-                failed = Some(error);
-                false
+        let visited = reader.for_entries(0, size, &mut |stored| {
+            let Stored::Entry(stored) = stored else {
+                scan.gone = true;
+                return true;
+            };
+            match Entry::from_bytes(&stored.leaf) {
+                Ok(entry) => {
+                    scan.take(&entry, stored, scope);
+                    !scan.is_over && !scan.is_torn
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
             }
         });
         visited.map_err(|e| unreadable(e.to_string()))?;
         if let Some(error) = failed {
             return Err(error);
+        }
+        if scan.is_torn {
+            let from = scan.gone_until.map_or_else(String::new, |t| format!(": begin with --since after {t}"));
+            let detail = format!("entries of the agreement's chain within the period were pruned{from}");
+            return Err(Error::new(ErrorCode::EntryPruned, detail));
         }
         if scan.is_over {
             let detail = format!(
@@ -55,7 +70,15 @@ impl Scan {
     }
 
     fn take(&mut self, entry: &Entry, stored: StoredEntry, scope: &FolderScope) {
+        if std::mem::take(&mut self.gone) {
+            self.gone_until = Some(entry.time);
+        }
         let Some(chain) = entry.chain.as_ref().filter(|c| c.agreement == scope.agreement) else { return };
+        if chain.number > self.chain {
+            // Between two entries of the folder, or so that they may fall into its period.
+            let may_fit = scope.since.is_none_or(|since| self.gone_until.is_none_or(|until| since <= until));
+            self.is_torn |= may_fit || !self.entries.is_empty();
+        }
         (self.chain, self.head) = (chain.number.saturating_add(1), Some(Digest::from_bytes(leaf_hash(&stored.leaf).0)));
         let fits = scope.since.is_none_or(|t| entry.time >= t) && scope.until.is_none_or(|t| entry.time < t);
         if !fits && self.entries.is_empty() {

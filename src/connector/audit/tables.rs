@@ -10,6 +10,7 @@ use crate::ledger::Ledger;
 use crate::query::arrow::datatypes::SchemaRef;
 use crate::query::arrow::record_batch::RecordBatch;
 use crate::query::{LogScan, LogTables};
+use perron_log::Stored;
 use perron_model::entry::Entry;
 use perron_model::limits::LOG_ROWS_STEP;
 use perron_model::{Error, ErrorCode, Result};
@@ -111,8 +112,7 @@ impl LogRows {
         let (mut from, mut to) = (range.start, range.end.max(range.start));
         while from < to {
             let middle = from + (to - from) / 2;
-            let leaf = crate::ledger::leaf_of(self.ledger.reader(), middle)?;
-            match is(Entry::from_bytes(&leaf)?.time.millis().saturating_mul(1_000)) {
+            match self.time_at(middle, to)?.is_none_or(&is) {
                 true => to = middle,
                 false => from = middle.saturating_add(1),
             }
@@ -120,11 +120,24 @@ impl LogRows {
         Ok(from)
     }
 
+    /// The time of an entry, in microseconds; of one that was pruned that of the next that wasn't.
+    fn time_at(&self, index: u64, end: u64) -> Result<Option<i64>> {
+        let mut found = None;
+        let read = self.ledger.reader().for_entries(index, end, &mut |stored| {
+            found = stored.entry();
+            found.is_none()
+        });
+        read.map_err(|e| Error::new(ErrorCode::LogUnavailable, e.to_string()))?;
+        let time = found.map(|stored| Entry::from_bytes(&stored.leaf)).transpose()?.map(|entry| entry.time);
+        Ok(time.map(|time| time.millis().saturating_mul(1_000)))
+    }
+
     /// Entries as they are exported.
     fn records(&self, range: Range<u64>) -> Result<Vec<Record>> {
         let mut records = Vec::with_capacity(usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0));
         let mut failed = None;
         let read = self.ledger.reader().for_entries(range.start, range.end, &mut |stored| {
+            let Stored::Entry(stored) = stored else { return true };
             match Entry::from_bytes(&stored.leaf) {
                 Ok(entry) => {
                     let agreement = question::agreement_of(&entry).and_then(|id| self.state.agreement(&id));

@@ -9,6 +9,7 @@ use crate::export::About;
 use crate::export::who::{Told, Who};
 use crate::ledger::Draft;
 use crate::query::LogScan;
+use perron_log::Stored;
 use perron_model::entry::{Administration, AttachmentKind, Body, Entry};
 use perron_model::limits::WHO_LOOKED_AT_MAX;
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, canonical};
@@ -63,6 +64,8 @@ impl Node {
         let within = LogRows { ledger: self.ledger.clone(), state: self.state.clone() }.narrowed(&scan)?;
         let (mut who, mut failed, mut looked_at) = (Who::default(), None, 0_u64);
         let read = self.ledger.reader().for_entries(within.start, to, &mut |stored| {
+            // What was pruned tells nothing any more.
+            let Stored::Entry(stored) = stored else { return true };
             // Past the last that may begin, only ends of reads matter.
             if stored.index >= within.end && who.is_settled() {
                 return false;

@@ -132,7 +132,8 @@ fn hold(reader: &LogReader, directory: &Directory, mut acknowledged: Acknowledge
     let places: Vec<(u64, [u8; 32])> = acknowledged.iter().map(|(index, leaf)| (*index, *leaf)).collect();
     let (first, last) = (places[0].0, places[places.len() - 1].0);
     assert!(last < now.size, "entry {last} was acknowledged, the log holds {}", now.size);
-    let visit = &mut |stored: perron_log::StoredEntry| {
+    let visit = &mut |stored: perron_log::Stored| {
+        let stored = stored.entry().unwrap();
         if let Some(leaf) = acknowledged.remove(&stored.index) {
             assert_eq!(leaf_hash(&stored.leaf).0, leaf, "entry {} is another than was acknowledged", stored.index);
         }

@@ -87,8 +87,8 @@ impl Tail {
             && let Ok(record) = Record::parse(record)
         {
             for (at, leaf) in (0_u32..).zip(&record.leaves) {
-                let hash = Digest::from_bytes(perron_log::merkle::leaf_hash(leaf).0);
-                let entry = Entry::from_bytes(leaf).unwrap();
+                let hash = Digest::from_bytes(leaf.hash().0);
+                let entry = Entry::from_bytes(leaf.bytes().unwrap()).unwrap();
                 let signed = record
                     .attachments
                     .iter()

@@ -55,7 +55,8 @@ fn bytes(reader: &LogReader) -> Result<Figure> {
     let load = [conditions::load(); 2];
     let (mut leaves, mut requests, mut inputs) = (Vec::new(), Vec::new(), Vec::new());
     let mut newest = None;
-    let take = &mut |stored: perron_log::StoredEntry| {
+    let take = &mut |stored: perron_log::Stored| {
+        let Some(stored) = stored.entry() else { return false };
         leaves.push(stored.leaf.len() as f64);
         for attachment in &stored.attachments {
             match AttachmentKind::from_u16(attachment.kind) {

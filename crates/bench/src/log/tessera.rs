@@ -122,8 +122,8 @@ async fn by_ledger(directory: &Path, size: &Size) -> Result<(Round, Vec<Vec<u8>>
     publishing.abort();
     ledger.close().await?;
     let mut leaves = Vec::new();
-    let take = &mut |stored: perron_log::StoredEntry| {
-        leaves.push(stored.leaf);
+    let take = &mut |stored: perron_log::Stored| {
+        leaves.extend(stored.entry().map(|stored| stored.leaf));
         true
     };
     ledger.reader().for_entries(0, ledger.reader().size(), take).map_err(failed)?;

@@ -39,7 +39,7 @@ pub fn verify(directory: &Path, decoded: bool) -> Result<()> {
     let (begun, cpu_ns) = (Instant::now(), cpu_taken_ns()?);
     let mut unreadable = 0_u64;
     let mut visitor = |view: &LeafView<'_>| {
-        unreadable += u64::from(decoded && Entry::from_bytes(view.leaf).is_err());
+        unreadable += u64::from(decoded && view.leaf.is_none_or(|leaf| Entry::from_bytes(leaf).is_err()));
         Vec::<perron_log::Finding>::new()
     };
     let report = perron_log::verify_log_dir(&directory.join("log"), &options, &mut visitor).map_err(failed)?;

@@ -4,6 +4,7 @@ mod crash;
 mod extent;
 mod notes;
 mod parsing;
+mod prune;
 mod scrub;
 mod support;
 mod tamper;

@@ -1,6 +1,7 @@
 //! Parsers take any bytes without a panic, and what parses prints back.
 
-use perron_log::segment::{FileHeader, Record, RecordHead, encode_record};
+use perron_log::merkle::leaf_hash;
+use perron_log::segment::{FileHeader, Leaf, Record, RecordHead, encode_pruned, encode_record};
 use perron_log::tile::{TileKind, TileName, decode_bundle, kinds, partial_tiles};
 use perron_log::{Checkpoint, Hash, SignedNote, TlogProof, Verifier};
 use proptest::prelude::*;
@@ -110,12 +111,47 @@ proptest! {
         prop_assert_eq!((record.head.batch, record.head.first_leaf), (7, from));
         prop_assert_eq!((record.digest, record.note), (encoded.digest, "a note\n"));
         for (leaf, entry) in record.leaves.iter().zip(&batch) {
-            prop_assert_eq!(*leaf, entry.leaf.as_slice());
+            prop_assert_eq!(leaf.bytes(), Some(entry.leaf.as_slice()));
         }
         let mut changed = encoded.bytes.clone();
         let place = at.index(changed.len());
         changed[place] ^= 1_u8 << bit;
         prop_assert!(Record::parse(&changed).is_err());
         prop_assert!(Record::parse(&encoded.bytes[..place]).is_err());
+    }
+
+    #[test]
+    fn pruned_records_read_back_and_each_flipped_bit_is_refused(
+        from in 0_u64..1000,
+        count in 1_u64..30,
+        pruned in any::<u32>(),
+        more in any::<u32>(),
+        at in any::<prop::sample::Index>(),
+        bit in 0_u32..8,
+    ) {
+        let batch = entries(from, count);
+        let encoded = encode_record(7, from, Hash::of(b"before"), &batch, "a note\n").unwrap();
+        let record = Record::parse(&encoded.bytes).unwrap();
+        let is_due = |set: u32| move |index: u64| set >> (index % 32) & 1 == 1;
+        prop_assert!(encode_pruned(&record, |_| false).is_err(), "nothing was pruned");
+        let Ok(once) = encode_pruned(&record, is_due(pruned)) else { return Ok(()) };
+        // Pruning what is left of it is pruning all at once.
+        let again = encode_pruned(&Record::parse(&once.bytes).unwrap(), is_due(more)).unwrap();
+        prop_assert_eq!(&again, &encode_pruned(&record, is_due(pruned | more)).unwrap());
+        let left = Record::parse(&again.bytes).unwrap();
+        prop_assert_eq!((left.digest, left.note, left.head.end_leaf()), (record.digest, "a note\n", from + count));
+        for (index, (leaf, entry)) in (from..).zip(left.leaves.iter().zip(&batch)) {
+            let goes = is_due(pruned | more)(index);
+            prop_assert_eq!(leaf.hash(), leaf_hash(&entry.leaf));
+            prop_assert_eq!(leaf.bytes(), (!goes).then_some(entry.leaf.as_slice()));
+            let attached = left.attachments.iter().filter(|kept| from + u64::from(kept.leaf) == index);
+            prop_assert_eq!(attached.count(), if goes { 0 } else { entry.attachments.len() });
+        }
+        prop_assert!(left.leaves.iter().any(Leaf::is_pruned));
+        let mut changed = again.bytes.clone();
+        let place = at.index(changed.len());
+        changed[place] ^= 1_u8 << bit;
+        prop_assert!(Record::parse(&changed).is_err());
+        prop_assert!(Record::parse(&again.bytes[..place]).is_err());
     }
 }

@@ -66,7 +66,7 @@ fn what_is_appended_is_read_back_and_proven() {
         let mut seen = 0;
         reader
             .for_entries(5, next - 5, &mut |stored| {
-                assert_eq!(stored.index, 5 + seen);
+                assert_eq!(stored.index(), 5 + seen);
                 seen += 1;
                 true
             })

@@ -531,3 +531,21 @@ pub struct RegisterSeen {
     #[n(1)]
     pub digest: Digest,
 }
+
+/// See [`super::Body::Pruned`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Pruned {
+    /// Digest of the signed retention rule by which it is done.
+    #[n(0)]
+    pub rule: Digest,
+    /// Digest of the attached document (`retention::Pruning`) that says which entries.
+    #[n(1)]
+    pub document: Digest,
+    /// How many they are.
+    #[n(2)]
+    pub leaves: u64,
+    /// Pseudonym of who asked for it, or `operator` for the owner of the socket.
+    #[n(3)]
+    pub actor: String,
+}

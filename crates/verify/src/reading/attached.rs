@@ -17,6 +17,11 @@ impl<'v> Attached<'v> {
         Some(self.0.remove(place).1)
     }
 
+    /// The first of a kind, left where it is.
+    pub fn look(&self, kind: AttachmentKind) -> Option<&'v [u8]> {
+        self.0.iter().find(|(k, _)| *k == kind as u16).map(|(_, bytes)| *bytes)
+    }
+
     /// The kinds of those that nothing took: unknown ones among them.
     pub fn left(self) -> impl Iterator<Item = u16> {
         self.0.into_iter().map(|(kind, _)| kind)

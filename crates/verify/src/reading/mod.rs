@@ -8,13 +8,14 @@ mod attached;
 mod log_queries;
 mod negotiations;
 mod notices;
+mod pruning;
 mod reads;
 mod receipts;
 mod witness;
 
 use crate::limits::{CHAIN_WINDOW, FOLLOWED_MAX, TRACE_BYTES};
 use crate::register::Register;
-use crate::report::of_entry;
+use crate::report::{PrunedBy, of_entry};
 use crate::signatures::Signatures;
 use agreements::Known;
 use attached::Attached;
@@ -24,6 +25,7 @@ use perron_model::entry::{AttachmentKind, Body, ChainPosition, Entry};
 use perron_model::life::Life;
 use perron_model::limits::LEDGER_QUEUE_MAX;
 use perron_model::participant::Participant;
+use perron_model::retention::RETENTION_ACT;
 use perron_model::{Digest, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
@@ -58,6 +60,7 @@ pub(crate) struct Reading<'a> {
     // Requests that contradict the chain that they are in: how many, and the first one's entry.
     disputed: Option<(u64, u64)>,
     jumped_at: Option<u64>,
+    stubs: pruning::Stubs,
 }
 
 /// A permitted read whose outcome is yet to come; a statement over the log is under no agreement.
@@ -75,6 +78,8 @@ struct Chain {
     uses: u64,
     // Bytes that left, and those reserved by reads without an outcome.
     volume: u64,
+    // Entries that were pruned since the counters were known.
+    torn: u64,
     // The newest leaf hashes, the last one that of number `next - 1`.
     recent: VecDeque<Digest>,
 }
@@ -126,6 +131,8 @@ pub(crate) struct Read {
     pub beyond: u64,
     /// Requests that contradict the chain that they are in: how many, and the first one's entry.
     pub disputed: Option<(u64, u64)>,
+    /// Entries that were pruned, by the rule that allows it.
+    pub pruned: Vec<PrunedBy>,
 }
 
 impl<'a> Reading<'a> {
@@ -154,6 +161,7 @@ impl<'a> Reading<'a> {
             beyond: 0,
             disputed: None,
             jumped_at: None,
+            stubs: pruning::Stubs::default(),
         }
     }
 
@@ -161,8 +169,14 @@ impl<'a> Reading<'a> {
     pub fn entry(&mut self, view: &LeafView<'_>) -> Vec<Finding> {
         self.index = view.index;
         let leaf = Digest::from_bytes(view.leaf_hash.0);
-        match Entry::from_bytes(view.leaf) {
+        let Some(bytes) = view.leaf else {
+            self.pruned_leaf(leaf);
+            self.last = Some(leaf);
+            return Vec::new();
+        };
+        match Entry::from_bytes(bytes) {
             Ok(entry) => {
+                self.whole_leaf(&entry);
                 self.place(&entry);
                 self.time(&entry);
                 self.chain(&entry, leaf);
@@ -183,7 +197,9 @@ impl<'a> Reading<'a> {
 
     /// After the last entry.
     pub fn finish(mut self) -> Read {
-        let findings = self.signatures.flush();
+        let mut findings = self.signatures.flush();
+        let (untold, pruned) = self.finish_pruned();
+        findings.extend(untold);
         if self.signatures.checked > 0 {
             self.checked.insert("request", self.signatures.checked);
         }
@@ -197,6 +213,7 @@ impl<'a> Reading<'a> {
             register_seen: self.register_seen,
             beyond: self.beyond,
             disputed: self.disputed,
+            pruned,
         }
     }
 
@@ -273,7 +290,12 @@ impl<'a> Reading<'a> {
         let chain = self.chains.entry(*agreement).or_default();
         let before = (chain.next, chain.last);
         chain.take(*number, leaf);
-        if *number != before.0 {
+        let gap = number.checked_sub(before.0).filter(|gap| *gap > 0 && before.0 > 0);
+        if gap.is_some_and(|gap| self.stubs.fill(gap, previous.as_ref())) {
+            if let Some(chain) = self.chains.get_mut(agreement) {
+                chain.torn = chain.torn.saturating_add(gap.unwrap_or(0));
+            }
+        } else if *number != before.0 {
             self.wrong(
                 FindingKind::ChainGap,
                 format!("it is number {number} of the chain of {agreement}, {} was to come", before.0),
@@ -346,12 +368,20 @@ impl<'a> Reading<'a> {
                 "log-query"
             }
             Body::Administration(admin) => {
-                self.bound(attached, AttachmentKind::Document, &admin.document);
+                if admin.action == RETENTION_ACT {
+                    self.retention(entry, admin, attached);
+                } else {
+                    self.bound(attached, AttachmentKind::Document, &admin.document);
+                }
                 "administration"
             }
             Body::RegisterSeen(seen) => {
                 self.register_version(seen, attached);
                 "register-seen"
+            }
+            Body::Pruned(pruned) => {
+                self.pruned(entry, pruned, attached);
+                "pruned"
             }
         };
         let count = self.counts.entry(kind).or_default();

@@ -32,14 +32,20 @@ impl Reading<'_> {
         let reasoned =
             if body.permitted { body.reasons.is_empty() && body.snapshot.is_some() } else { !body.reasons.is_empty() };
         self.require(reasoned, FindingKind::Order, "a permit has a snapshot and no reasons, a refusal has reasons");
-        let (before, volume) = chained.and_then(|a| self.chains.get(&a)).map_or((0, 0), |c| (c.uses, c.volume));
+        if let Some(agreement) = &chained {
+            self.take_counters(agreement, attached);
+        }
+        let chain = chained.and_then(|a| self.chains.get(&a));
+        let (before, volume) = chain.map_or((0, 0), |c| (c.uses, c.volume));
         let due = if body.permitted { before.saturating_add(1) } else { before };
-        if body.uses != due {
+        let is_torn = chain.is_some_and(|c| c.torn > 0);
+        if !chain.map_or(body.uses == due, |c| c.is_due(body.uses, due)) {
             self.wrong(FindingKind::Order, format!("the uses after it are {}, {due} were to come", body.uses));
         }
         let reserved = volume.saturating_add(body.reserved.unwrap_or(0));
         let told = body.reserved.map(|_| reserved);
-        self.require(told == body.volume, FindingKind::Order, "the bytes charged after it are not those to come");
+        let fits = told == body.volume || is_torn;
+        self.require(fits, FindingKind::Order, "the bytes charged after it are not those to come");
         self.require(body.permitted || body.reserved.is_none(), FindingKind::Order, "a refusal reserves nothing");
         self.evaluated(entry, body, claims.as_ref(), (before, volume), attached);
         self.kept_beside(body, claims.as_ref(), attached);
@@ -151,6 +157,7 @@ impl Reading<'_> {
             return self.require(!charges, FindingKind::Order, "it charges, and is under no agreement");
         };
         let due = if nothing { chain.uses.saturating_sub(1) } else { chain.uses };
+        let (is_due, is_torn) = (chain.is_due(body.uses, due), chain.torn > 0);
         chain.uses = body.uses;
         // What was reserved and didn't leave is given back, unless a crash hides what left.
         if body.status != OutcomeStatus::UnknownAfterCrash {
@@ -158,10 +165,11 @@ impl Reading<'_> {
         }
         let told = reserved.map(|_| chain.volume);
         let over = body.bytes > reserved.unwrap_or(u64::MAX);
-        if body.uses != due {
+        if !is_due {
             self.wrong(FindingKind::Order, format!("the uses after it are {}, {due} were to come", body.uses));
         }
-        self.require(told == body.volume, FindingKind::Order, "the bytes charged after it are not those to come");
+        let fits = told == body.volume || is_torn;
+        self.require(fits, FindingKind::Order, "the bytes charged after it are not those to come");
         self.require(!over, FindingKind::Order, "more left than was reserved");
     }
 

@@ -8,6 +8,7 @@ mod log_queries;
 mod notices;
 mod page;
 mod policy;
+mod pruning;
 mod receipts;
 mod second;
 mod semantics;

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use perron_log::segment::{FileHeader, Record, encode_record};
+use perron_log::segment::{BATCH_MAGIC, FileHeader, Leaf, PRUNED_MAGIC, Record, encode_pruned, encode_record};
 use perron_log::{Attachment, NewEntry};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -11,11 +11,22 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(header.encode().map(|record| record.bytes).as_deref(), Ok(bytes));
     }
     // A digest over all bytes stands in the trailer: it is put right, or nothing would come past it.
-    let sealed = sealed(bytes);
-    for bytes in [bytes, sealed.as_slice()] {
+    let sealed = [BATCH_MAGIC, PRUNED_MAGIC].map(|magic| sealed(bytes, magic));
+    for bytes in [bytes, &sealed[0], &sealed[1]] {
         let Ok(record) = Record::parse(bytes) else { continue };
+        // What is pruned of it reads back, with the digest by which the next record names it.
+        if let Ok(pruned) = encode_pruned(&record, |index| index % 3 == 0) {
+            let left = Record::parse(&pruned.bytes).unwrap();
+            assert_eq!((left.digest, left.note), (record.digest, record.note));
+            assert!(left.leaves.iter().map(Leaf::hash).eq(record.leaves.iter().map(Leaf::hash)));
+        }
+        if record.head.is_pruned {
+            assert_eq!(encode_pruned(&record, |_| false).map(|record| record.bytes).as_deref(), Ok(bytes));
+            continue;
+        }
+        let leaf = |leaf: &Leaf<'_>| leaf.bytes().unwrap().to_vec();
         let mut entries: Vec<NewEntry> =
-            record.leaves.iter().map(|leaf| NewEntry { leaf: leaf.to_vec(), attachments: Vec::new() }).collect();
+            record.leaves.iter().map(|l| NewEntry { leaf: leaf(l), attachments: Vec::new() }).collect();
         for attached in &record.attachments {
             let kept = Attachment { kind: attached.kind, bytes: attached.bytes.to_vec() };
             entries[attached.leaf as usize].attachments.push(kept);
@@ -27,11 +38,11 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// The bytes with the length, the checksum and the trailer that they should have.
-fn sealed(bytes: &[u8]) -> Vec<u8> {
+fn sealed(bytes: &[u8], magic: [u8; 8]) -> Vec<u8> {
     let Ok(length) = u32::try_from(bytes.len()) else { return Vec::new() };
     let Some(body) = bytes.len().checked_sub(36).filter(|body| *body >= 72) else { return Vec::new() };
     let mut sealed = bytes.to_vec();
-    sealed[..8].copy_from_slice(b"PERRONba");
+    sealed[..8].copy_from_slice(&magic);
     sealed[8..12].copy_from_slice(&length.to_be_bytes());
     let crc = crc32c(&sealed[..68]);
     sealed[68..72].copy_from_slice(&crc.to_be_bytes());

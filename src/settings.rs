@@ -1,12 +1,16 @@
 //! Typed settings that rooms take. Parsing the configuration file is the wiring's.
 
-use perron_model::limits::{ACTIVITIES_MAX, OUTSIDE_LOGS_MAX, WITNESSES_MAX};
+use perron_model::limits::{
+    ACTIVITIES_MAX, OUTSIDE_LOGS_MAX, RECONCILE_EVERY_S_DEFAULT, RECONCILE_EVERY_S_MAX, RECONCILE_EVERY_S_MIN,
+    WITNESSES_MAX,
+};
 use perron_model::retention::Activity;
 use perron_model::{DatasetId, Error, ErrorCode, ParticipantId, Result, SpaceId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Name of the configuration file in an organisation's directory.
 pub const FILE: &str = "perron.toml";
@@ -23,6 +27,9 @@ pub struct Config {
     /// the organisation's directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness_policy: Option<PathBuf>,
+    /// How often the chain of each agreement is matched with its other party's.
+    #[serde(default, skip_serializing_if = "ReconcileEvery::is_default")]
+    pub reconcile_every: ReconcileEvery,
     /// Addresses that are listened on.
     pub listen: Listen,
     /// The authority; none in the authority's own directory.
@@ -163,6 +170,64 @@ pub enum Confirmation {
     EndOfStream,
 }
 
+/// How often the chains of agreements are matched with those of their other parties: a number with its
+/// unit (`s`, `m`, `h`, `d`), or `never`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ReconcileEvery {
+    seconds: Option<u64>,
+}
+
+impl ReconcileEvery {
+    /// The time between two of them; none where they are made by command alone.
+    pub fn duration(self) -> Option<Duration> {
+        self.seconds.map(Duration::from_secs)
+    }
+
+    fn is_default(&self) -> bool {
+        *self == ReconcileEvery::default()
+    }
+}
+
+impl Default for ReconcileEvery {
+    fn default() -> ReconcileEvery {
+        ReconcileEvery { seconds: Some(RECONCILE_EVERY_S_DEFAULT) }
+    }
+}
+
+impl TryFrom<String> for ReconcileEvery {
+    type Error = String;
+    fn try_from(text: String) -> std::result::Result<ReconcileEvery, String> {
+        if text == "never" {
+            return Ok(ReconcileEvery { seconds: None });
+        }
+        let unit = match text.chars().next_back() {
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3_600,
+            Some('d') => 86_400,
+            _ => return Err("`reconcile_every` is a number with its unit, as `24h`, or `never`".to_owned()),
+        };
+        let digits = text.trim_end_matches(['s', 'm', 'h', 'd']);
+        let is_number = digits.len() + 1 == text.len() && digits.bytes().all(|b| b.is_ascii_digit());
+        let number = if is_number { digits.parse::<u64>().ok() } else { None };
+        let seconds = number.and_then(|n| n.checked_mul(unit));
+        match seconds.filter(|s| (RECONCILE_EVERY_S_MIN..=RECONCILE_EVERY_S_MAX).contains(s)) {
+            Some(seconds) => Ok(ReconcileEvery { seconds: Some(seconds) }),
+            None => Err(format!(
+                "`reconcile_every` is from {RECONCILE_EVERY_S_MIN}s to {}d, or `never`",
+                RECONCILE_EVERY_S_MAX / 86_400
+            )),
+        }
+    }
+}
+
+impl From<ReconcileEvery> for String {
+    fn from(every: ReconcileEvery) -> String {
+        every.seconds.map_or_else(|| "never".to_owned(), |seconds| format!("{seconds}s"))
+    }
+}
+
 /// Addresses that are listened on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -196,6 +261,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// Processing activities by the set that is read.
     pub activities: BTreeMap<DatasetId, Activity>,
+    /// Time between two reconciliations of an agreement; none where they are made by command alone.
+    pub reconcile_every: Option<Duration>,
 }
 
 impl Config {
@@ -286,6 +353,29 @@ mod tests {
         ] {
             assert_eq!(load(&bad).unwrap_err().code, ErrorCode::ConfigInvalid, "{bad}");
         }
+    }
+
+    #[test]
+    fn how_often_chains_are_matched_has_its_bounds() {
+        let every = |text: &str| {
+            load(&format!(
+                "reconcile_every = {text}\nparticipant = \"a\"\nspace = \"s\"\n[listen]\npeers = \"127.0.0.1:1\"\n"
+            ))
+            .map(|config| config.reconcile_every.duration().map(|d| d.as_secs()))
+        };
+        for (text, seconds) in
+            [("\"1s\"", Some(1)), ("\"24h\"", Some(86_400)), ("\"31d\"", Some(2_678_400)), ("\"never\"", None)]
+        {
+            assert_eq!(every(text).unwrap(), seconds, "{text}");
+        }
+        for bad in
+            ["\"0s\"", "\"32d\"", "\"24\"", "\"1hh\"", "\"-1h\"", "\"h\"", "\"+1h\"", "24", "\"99999999999999999999d\""]
+        {
+            assert_eq!(every(bad).unwrap_err().code, ErrorCode::ConfigInvalid, "{bad}");
+        }
+        assert_eq!(ReconcileEvery::default().duration(), Some(Duration::from_secs(86_400)));
+        let spelled = String::from(ReconcileEvery { seconds: Some(60) });
+        assert_eq!(ReconcileEvery::try_from(spelled), Ok(ReconcileEvery { seconds: Some(60) }));
     }
 
     #[test]

@@ -84,9 +84,10 @@ def item(source, type_):  # the next one, of a type in entry.cddl
     if type_ == "bool": return {0xf4: False, 0xf5: True}[number(source, 1)]
     if type_ == "tstr": return take(source, head(source, 3)).decode()
     if type_ == "[* tstr]": return [item(source, "tstr") for _ in range(head(source, 4))]
-    if type_ == "{* tstr => digest}":
-        names = [(item(source, "tstr"), item(source, "digest"))[0] for _ in range(head(source, 5))]
-        return must(names == sorted({*names}, key=lambda name: (len(name.encode()), name)))
+    if type_[:11] == "{* tstr => ":
+        said = [(item(source, "tstr"), item(source, type_[11:-1])) for _ in range(head(source, 5))]
+        names = sorted(dict(said), key=lambda name: (len(name.encode()), name))
+        return sure(dict(said), [name for name, _ in said] == names)
     if type_ == "body":
         kind = dict(KINDS)[str(must(head(source, 4) == 2) or head(source, 0))]
         return kind, must(head(source, 4) == 1) or item(source, kind)

@@ -55,7 +55,7 @@ def said_by(entries, register, me):
         with found("document-bytes", f"entry {n}"):
             (before, last), raws = (last, b64(leaf_hash(leaf))), dict(attached)
             if stub(s, n, leaf, last): continue
-            e, c, then = entry_of(leaf), Record(next=0, uses=0, volume=0, torn=0), s.time
+            e, c, then = entry_of(leaf), Record(next=0, uses=0, volume=0, torn=0, leaves={}), s.time
             b, s.time, s.jumped = timed(s, e), e.time, n if e.kind == "clock-jump" else s.jumped
             must(order=(e.index, e.previous) == (n, before), time_backwards=(e.time < then) == (e.kind == "clock-jump"),
                  chain_gap=e.chain or e.kind not in CHAINED and (e.kind == "log-query" or not b.permitted)
@@ -64,7 +64,7 @@ def said_by(entries, register, me):
             if e.chain:
                 c = s.chains.setdefault(e.chain.agreement, c)
                 torn(s, e, c)
-                due, c.next, c.last = (c.next, c.last), e.chain.number + 1, last
+                due, c.next, c.last, c.leaves[e.chain.number] = (c.next, c.last), e.chain.number + 1, last, last
                 must(chain_gap=(e.chain.number, e.chain.previous) == due, order=due[0] or e.kind == "agreement")
             due = {int(line[4]): getattr(b, line[3]) for line in MAPS[e.kind] if line[4] and getattr(b, line[3])}
             must({*due} - {7} <= {*raws} <= {*due} and len(raws) == len(attached)
@@ -95,6 +95,14 @@ def standing(known):
             "amended" if known.life.now != known.name else "suspended" if suspended else "in-force")
 def on_start(s, e, b, c, d): must(order=b.origin == s.me.log_origin and not s.reads)
 def on_extract(s, e, b, c, d): must(order={s.me.id, b.to} == {p.id for p in s.agreements[e.chain.agreement].parties})
+def on_reconciled(s, e, b, c, d):
+    kept = [s.heads[p.log_origin] for p in parties(s, b.partner, e.chain.agreement) if p.log_origin in s.heads]
+    failed = {(result, False, True) for result in ("invalid", "refused", "unanswered")}
+    must(order={s.me.id, b.partner} == {p.id for p in s.agreements[e.chain.agreement].parties}
+         and b.number < e.chain.number and c.leaves.get(b.number, b.leaf) == b.leaf
+         and (b.extract or b.result != "same")
+         and (b.result, not b.reason, not b.differences) in {("same", True, True), ("differs", True, False), *failed},
+         fork=all(head.size != b.size or head.root == b.root for head in kept))
 def on_negotiation(s, e, b, c, d):
     m, step = d[5], s.steps.setdefault(b.id, Record(state="-", who=(b.side, b.counterparty)))
     first = b.message == "request" or (b.message, b.side, m.consumer_pid) == ("offer", "consumer", "")

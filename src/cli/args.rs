@@ -304,8 +304,31 @@ pub enum PartnerVerb {
         #[arg(long, value_parser = bytes)]
         volume: Option<u64>,
     },
+    /// Whether a partner may have extracts of our log over the wire: the chains of its own agreements.
+    #[command(subcommand)]
+    Extracts(ExtractsVerb),
     /// Partners, their limits and what they use.
     List(Dir),
+}
+
+/// `perron partner extracts …`.
+#[derive(Debug, Subcommand)]
+pub enum ExtractsVerb {
+    /// It may: its connector asks for them by itself.
+    #[command(after_help = "Example: perron partner extracts allow intercommunale")]
+    Allow(PartnerArgs),
+    /// It may not, as at the beginning; but where an agreement obliges us to give them, it does.
+    #[command(after_help = "Example: perron partner extracts deny intercommunale")]
+    Deny(PartnerArgs),
+}
+
+/// A partner.
+#[derive(Clone, Debug, Args)]
+pub struct PartnerArgs {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// The partner.
+    pub name: ParticipantId,
 }
 
 /// A number of bytes, with K, M or G for powers of 1,024.

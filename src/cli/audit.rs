@@ -3,6 +3,7 @@
 mod export;
 mod extract;
 mod folder;
+mod reconciliations;
 mod records;
 mod replay;
 mod who;
@@ -52,7 +53,14 @@ pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
             Ok(())
         }
         AuditVerb::Extract { dir, agreement } => extract::extract(&dir.dir, agreement),
-        AuditVerb::Reconcile { dir, extract, ours } => extract::match_with(&dir.dir, &extract, ours.as_deref(), output),
+        AuditVerb::Reconcile { dir, extract: Some(file), ours, .. } => {
+            extract::match_with(&dir.dir, &file, ours.as_deref(), output)
+        }
+        AuditVerb::Reconcile { dir, with: Some(with), agreement, .. } => {
+            reconciliations::now(&dir.dir, with, agreement, output)
+        }
+        AuditVerb::Reconcile { .. } => Err(Error::malformed("neither an extract nor a partner is given")),
+        AuditVerb::Reconciliations { dir } => reconciliations::list(&dir.dir, output),
         AuditVerb::Folder { dir, agreement, since, until, with_verifier, out } => {
             folder::run(&dir.dir, FolderScope { agreement, since, until }, with_verifier, &out, output)
         }

@@ -8,7 +8,7 @@ use crate::cli::{Output, client};
 use crate::connector::authority::{MEMBERSHIP_MS, REGISTER_FILE};
 use crate::files::write_file;
 use crate::ledger::SystemClock;
-use crate::settings::{Config, Listen};
+use crate::settings::{Config, Listen, ReconcileEvery};
 use crate::trust::authority::AuthorityRegister;
 use crate::trust::ca::SpaceCa;
 use crate::trust::enrolment::EnrolmentRequest;
@@ -77,6 +77,7 @@ fn init(dir: &Dir, given: &Facts, listen: std::net::SocketAddr, output: &Output)
         witness: Vec::new(),
         witness_policy: None,
         activities: BTreeMap::new(),
+        reconcile_every: ReconcileEvery::default(),
     };
     config.save(directory)?;
     let thumbprint = keys.public(KeyUse::Register)?.thumbprint().to_string();

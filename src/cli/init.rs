@@ -5,7 +5,7 @@ use crate::cli::serve::lock;
 use crate::cli::{Output, client};
 use crate::files::write_file;
 use crate::ledger::SystemClock;
-use crate::settings::{AuthorityAddress, Config, Listen};
+use crate::settings::{AuthorityAddress, Config, Listen, ReconcileEvery};
 use crate::trust::enrolment::{EnrolmentAnswer, EnrolmentRequest, Facts as ParticipantFacts};
 use crate::trust::keys::KeySet;
 use perron_gate::Clock;
@@ -95,6 +95,7 @@ pub fn join(args: &JoinArgs, output: &Output) -> Result<()> {
         witness: Vec::new(),
         witness_policy: None,
         activities: BTreeMap::new(),
+        reconcile_every: ReconcileEvery::default(),
     };
     config.save(directory)?;
     if output.json {

@@ -141,6 +141,7 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
         participant: config.participant.clone(),
         data: directory.to_owned(),
         activities: config.activities.clone(),
+        reconcile_every: config.reconcile_every.duration(),
     };
     let parts = Parts {
         settings,

@@ -4,6 +4,7 @@ mod evidence;
 mod export;
 mod extract;
 mod folder;
+mod giving;
 mod question;
 mod receipt;
 mod scan;
@@ -16,6 +17,7 @@ pub use evidence::EvidenceFile;
 pub use export::{AgreementPage, Begun, Page, STREAM};
 pub use extract::{ExtractBegun, ExtractPage};
 pub use folder::{Folder, FolderAnswer, FolderDocument, FolderScope, ProvenLeaf, Witnessed};
+pub use giving::Extracts;
 pub use question::Question;
 pub use sql::{LogStatement, Looking};
 pub use who::WhoAnswer;
@@ -220,7 +222,7 @@ struct Fitting {
 }
 
 /// What entries are called when they are told of.
-pub const KINDS: [&str; 23] = [
+pub const KINDS: [&str; 24] = [
     "start",
     "stop",
     "recovery",
@@ -240,6 +242,7 @@ pub const KINDS: [&str; 23] = [
     "checkpoint-kept",
     "staff-refusal",
     "extract",
+    "reconciled",
     "log-query",
     "administration",
     "register-seen",
@@ -308,6 +311,10 @@ fn facts(body: &Body) -> (&'static str, Json) {
             ("staff-refusal", json!({"user": b.user, "action": b.action, "reason": b.reason, "purpose": b.purpose}))
         }
         Body::Extract(b) => ("extract", json!({"to": b.to, "by": b.by})),
+        Body::Reconciled(b) => (
+            "reconciled",
+            json!({"with": b.partner, "result": b.result, "reason": b.reason, "number": b.number, "leaf": b.leaf, "size": b.size, "root": b.root, "their_number": b.their_number, "their_leaf": b.their_leaf, "extract": b.extract, "matched": b.matched, "open": b.open, "differences": b.differences}),
+        ),
         Body::LogQuery(b) => (
             "log-query",
             json!({"user": b.user, "permitted": b.permitted, "reasons": b.reasons, "clauses": b.clauses, "entries": b.entries, "statement": b.statement, "module": b.module}),

@@ -18,7 +18,19 @@ struct Duty<'a> {
     stated: &'a Json,
 }
 
+/// The action by which whoever owes it gives extracts of its log.
+const ACCEPT_TRACKING: &str = "acceptTracking";
+/// Namespace of ODRL's vocabulary.
+const ODRL: &str = "http://www.w3.org/ns/odrl/2/";
+
 impl Duty<'_> {
+    /// Is it a duty to do this, by an action of ODRL's vocabulary?
+    fn is_to(&self, action: &str) -> bool {
+        let named = self.stated.get("action").and_then(text_of);
+        let local = named.map(|name| name.strip_prefix("odrl:").or_else(|| name.strip_prefix(ODRL)).unwrap_or(name));
+        local == Some(action)
+    }
+
     /// Who owes it: whom the policy names, else the consumer.
     fn owed_by(&self, agreement: &KeptAgreement) -> Side {
         let named = self.stated.get("assignee").and_then(text_of).and_then(|name| ParticipantId::parse(name).ok());
@@ -41,6 +53,14 @@ impl Node {
             json!({"duty": duty.at, "owed_by": duty.owed_by(&agreement), "state": state, "stated": duty.stated, "told": told.map(evidence)})
         };
         Ok(Json::Array(duties(&agreement.payload.offer.policy).into_iter().map(shown).collect()))
+    }
+
+    /// Does an agreement oblige us to give its other party the extracts of our chain? It does by a duty
+    /// of ours to `acceptTracking` (ODRL Vocabulary 2.2: that the use of the asset may be tracked).
+    pub(super) fn owes_extracts(&self, agreement: &KeptAgreement) -> bool {
+        duties(&agreement.payload.offer.policy)
+            .iter()
+            .any(|duty| duty.owed_by(agreement) == agreement.side && duty.is_to(ACCEPT_TRACKING))
     }
 
     /// Tells the other side, signed, that a duty which this side owes was fulfilled.

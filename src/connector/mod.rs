@@ -15,6 +15,7 @@ pub mod peers;
 pub mod ports;
 pub mod reads;
 mod receiving;
+mod reconciling;
 pub mod retention;
 mod scrubbing;
 mod settling;
@@ -32,3 +33,4 @@ pub use audit::{
     KINDS, LogStatement, Looking, Page, ProvenLeaf, Question, WhoAnswer, Witnessed, describe,
 };
 pub use node::{MODULES, Node};
+pub use reconciling::Matched;

@@ -95,6 +95,8 @@ pub struct Node {
     pub(crate) checkpoint_rates: Rates,
     pub(crate) settling: crate::connector::settling::Settling,
     pub(crate) scrubbing: crate::connector::scrubbing::Scrubbing,
+    pub(crate) extracts: crate::connector::audit::Extracts,
+    pub(crate) reconciling: Arc<crate::connector::reconciling::Reconciling>,
     pub(crate) negotiating: tokio::sync::Mutex<()>,
     // A retention rule and what is pruned by it are one step after the other.
     pub(crate) pruning: tokio::sync::Mutex<()>,
@@ -128,6 +130,7 @@ impl Node {
             unfinished = opened.unfinished,
             "the log is open"
         );
+        let reconciling = crate::connector::reconciling::Reconciling::new(parts.settings.reconcile_every, &data);
         let partners = Arc::new(Partners::open(state.clone(), ledger.reader(), clock.now())?);
         let sets = Arc::new(Sets::open(&data.join("sets"))?);
         let releases = Arc::new(Releases::open(&data.join("released"))?);
@@ -169,6 +172,8 @@ impl Node {
             checkpoint_rates: Rates::new(CHECKPOINTS_BURST, CHECKPOINTS_PER_SECOND),
             settling: crate::connector::settling::Settling::default(),
             scrubbing: crate::connector::scrubbing::Scrubbing::default(),
+            extracts: crate::connector::audit::Extracts::default(),
+            reconciling: Arc::new(reconciling),
             negotiating: tokio::sync::Mutex::new(()),
             pruning: tokio::sync::Mutex::new(()),
             activities: parts.settings.activities,

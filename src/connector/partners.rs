@@ -107,8 +107,8 @@ impl Partners {
     fn list(&self, now: Timestamp) -> Json {
         let mut limits = self.state.partner_limits();
         let used = self.used().clone();
-        for partner in used.keys() {
-            limits.entry(partner.clone()).or_default();
+        for partner in used.keys().cloned().chain(self.state.extracts_allowed()) {
+            limits.entry(partner).or_default();
         }
         let shown = |(partner, limits): (ParticipantId, PartnerLimits)| {
             let mut used = used.get(&partner).cloned().unwrap_or_default();
@@ -118,6 +118,7 @@ impl Partners {
                 "bandwidth_bytes_per_s": limits.bandwidth_bytes_per_s,
                 "concurrency": limits.concurrency,
                 "volume_bytes_per_day": limits.volume_bytes_per_day,
+                "extracts": self.state.gives_extracts_to(&partner),
                 "running": used.running,
                 "sent_today_bytes": sent,
             })
@@ -175,15 +176,17 @@ impl Node {
     /// Limits a partner, in place of what limited it before.
     pub async fn limit_partner(&self, actor: &str, partner: ParticipantId, limits: PartnerLimits) -> Result<()> {
         let limits = limits.check()?;
-        let known = partner != self.me && self.register.load().participant(&partner).is_some();
-        if !known {
-            return Err(Error::new(
-                ErrorCode::ParticipantUnknown,
-                format!("`{partner}` is no partner of the register"),
-            ));
-        }
+        self.require_partner(&partner)?;
         let document = canonical::to_bytes(&LimitedPartner { partner, limits })?;
         self.administer("partner.limit", actor, document).await
+    }
+
+    /// Refuses who isn't another participant of the register.
+    pub(in crate::connector) fn require_partner(&self, partner: &ParticipantId) -> Result<()> {
+        if *partner != self.me && self.register.load().participant(partner).is_some() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorCode::ParticipantUnknown, format!("`{partner}` is no partner of the register")))
     }
 
     /// Partners, their limits and what they use.

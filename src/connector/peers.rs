@@ -112,6 +112,28 @@ pub struct Head {
     pub consistency: Vec<[u8; 32]>,
 }
 
+/// A place between two lines of an extract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExtractPlace {
+    /// Entry of the owner's log that says that it was given.
+    pub end: u64,
+    /// Entries of the tree that its proofs end in.
+    pub size: u64,
+    /// Entry of the owner's log from which on entries of the chain follow.
+    pub from: u64,
+}
+
+/// Some lines of an extract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtractPart {
+    /// Whole lines.
+    pub lines: Vec<u8>,
+    /// Where it goes on; none at the end.
+    pub next: Option<ExtractPlace>,
+    /// Where it begins: the proof from the checkpoint that the other side holds.
+    pub consistency: Vec<[u8; 32]>,
+}
+
 /// Other connectors of the data space.
 #[async_trait]
 pub trait Peers: Send + Sync {
@@ -136,6 +158,15 @@ pub trait Peers: Send + Sync {
     async fn head(&self, peer: &ParticipantId, held_size: u64) -> Result<Head>;
     /// The newest checkpoint of our log that the peer keeps.
     async fn kept(&self, peer: &ParticipantId) -> Result<Option<String>>;
+    /// The peer's chain of an agreement, part by part: from its beginning, or from a place of one that
+    /// broke off. `held_size` is that of the checkpoint of its log that we hold.
+    async fn extract(
+        &self,
+        peer: &ParticipantId,
+        agreement: &AgreementId,
+        held_size: u64,
+        resume: Option<ExtractPlace>,
+    ) -> Result<BoxStream<'static, Result<ExtractPart>>>;
     /// Shows ours to the peer, as a witness; gives its cosignature lines, or the size it holds
     /// where that isn't `old_size`.
     async fn show(&self, peer: &ParticipantId, old_size: u64, head: Head) -> Result<std::result::Result<Vec<u8>, u64>>;

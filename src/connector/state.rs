@@ -6,6 +6,7 @@
 mod agreements;
 mod lives;
 mod negotiations;
+mod reconciled;
 mod records;
 
 use crate::ledger::Observer;
@@ -25,6 +26,7 @@ use perron_model::partner::{LimitedPartner, PartnerLimits};
 use perron_model::request::{Acknowledgement, Receipt, Seen};
 use perron_model::retention::{RETENTION_ACT, RetentionRule};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result};
+pub use reconciled::{Matching, Reconciliations};
 pub use records::payload_of;
 use records::{document, document_text, load, newest_position, permits, position, put, release_key, snapshot_of};
 use serde::{Deserialize, Serialize};
@@ -81,6 +83,9 @@ struct Memory {
     facts: BTreeMap<FactName, Declared>,
     collections: BTreeMap<CollectionName, Collection>,
     partners: BTreeMap<ParticipantId, PartnerLimits>,
+    // Partners that may have extracts over the wire.
+    extracts: BTreeSet<ParticipantId>,
+    reconciled: BTreeMap<AgreementId, Reconciliations>,
 }
 
 /// The fold.
@@ -110,6 +115,8 @@ const HELD: &str = "held";
 const RELEASES: &str = "releases";
 const SETS: &str = "sets";
 const PARTNERS: &str = "partners";
+const EXTRACTS: &str = "extracts";
+const RECONCILED: &str = "reconciled";
 const OPEN_READS: &str = "open-reads";
 const RETENTION: &str = "retention";
 
@@ -133,6 +140,7 @@ impl State {
         for LimitedPartner { partner, limits } in load(&store, PARTNERS)? {
             memory.partners.insert(partner, limits);
         }
+        memory.load_reconciled(&store)?;
         for (key, value) in store.scan(HELD, b"")? {
             let agreement = <[u8; 32]>::try_from(key)
                 .map_err(|_| Error::new(ErrorCode::Internal, "a record of the store can't be read"))?;
@@ -276,6 +284,7 @@ impl State {
                 let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
                 memory.partners.insert(limited.partner, limited.limits);
             }
+            Body::Administration(admin) if admin.action == "partner.extracts" => self.take_extracts(attachments)?,
             Body::Administration(admin) if admin.action == "dataset.withdraw" => {
                 let id: DatasetId = document(attachments, AttachmentKind::Document)?;
                 self.store.apply(vec![Change::Remove { tree: SETS, key: id.as_str().as_bytes().to_vec() }])?;
@@ -295,6 +304,7 @@ impl State {
                 self.take_agreement(entry, envelope)?;
             }
             Body::Notice(_) => self.take_notice(entry, attachments)?,
+            Body::Reconciled(reconciled) => self.take_reconciled(entry, reconciled)?,
             Body::Decision(decision) => {
                 self.note(position(REQUESTS, decision.request.as_bytes().to_vec(), entry.index))?;
             }

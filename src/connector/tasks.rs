@@ -43,7 +43,7 @@ impl Node {
 
     /// Starts the tasks of a node; they end with `stop`.
     pub fn spawn_tasks(self: &Arc<Self>, stop: tokio_util::sync::CancellationToken) {
-        let tasks: [futures::future::BoxFuture<'static, ()>; 9] = [
+        let tasks: [futures::future::BoxFuture<'static, ()>; 10] = [
             Box::pin(crate::connector::watching::watch(self.clone())),
             Box::pin(negotiate(self.clone())),
             Box::pin(notify(self.clone())),
@@ -53,6 +53,7 @@ impl Node {
             Box::pin(end_reads(self.clone())),
             Box::pin(crate::connector::settling::settle(self.clone())),
             Box::pin(crate::connector::scrubbing::scrub(self.clone())),
+            Box::pin(crate::connector::reconciling::reconcile(self.clone())),
         ];
         for task in tasks {
             let stop = stop.clone();

@@ -7,6 +7,7 @@
 //! and logged in one place.
 
 mod kept;
+mod shown;
 
 pub use kept::{Kept, SUPERSEDED};
 

@@ -122,7 +122,7 @@ fn activity_of(record: &Record, class: Class) -> Activity {
         ("recovery", _) => (99, "Recovery"),
         ("clock-jump", _) => (99, "Clock Jump"),
         ("agreement" | "checkpoint-kept", _) => CREATE,
-        ("register-seen" | "extract" | "log-query", _) => READ_API,
+        ("register-seen" | "extract" | "reconciled" | "log-query", _) => READ_API,
         ("notice", _) if said("act") == "revoke" => DELETE,
         ("negotiation", _) if said("message") == "request" => CREATE,
         ("administration" | "staff-refusal", _) => match said("action").rsplit('.').next().unwrap_or_default() {

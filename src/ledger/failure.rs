@@ -68,6 +68,7 @@ pub(super) fn ends_something(body: &Body) -> bool {
         | Body::PlanRefusal(_)
         | Body::CheckpointKept(_)
         | Body::Extract(_)
+        | Body::Reconciled(_)
         | Body::LogQuery(_)
         | Body::StaffRefusal(_) => false,
     }

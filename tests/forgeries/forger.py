@@ -136,9 +136,10 @@ class Forger:
         twin = Entry(encoded(entry.value), list(entry.attached))
         self.entries.insert(self.entries.index(entry) + 1, twin)
 
-    def insert(self, kind, before, fields, time=0, **_):
+    def insert(self, kind, before, fields, time=0, chain=None, **_):
         place = self.entries.index(self.find(before))
         value = {0: 1, 1: 0, 2: self.entries[place].value[2] + time, 4: bytes(16), 9: [KINDS[kind], [{}]]}
+        if chain: value[5] = {0: self.find(chain).body[0], 1: 0}
         made = Entry(encoded(value), [])
         made.body.update({int(n): self.literal(x) for n, x in fields.items()})
         self.entries.insert(place, made)
@@ -152,6 +153,9 @@ class Forger:
 
     def literal(self, to):
         if isinstance(to, str) and to.startswith("hex:"): return bytes.fromhex(to[4:])
+        if isinstance(to, str) and to.startswith("leaf:"): return self.find(to[5:]).before
+        if isinstance(to, str) and to.startswith("kept:"):  # size of the newest checkpoint kept of an organisation's log
+            return max(e.body[1] for e in self.entries if e.kind == "checkpoint-kept" and f"/{to[5:]}/" in e.body[0])
         if isinstance(to, str) and to.startswith("time:"): return self.find(to[5:]).value[2]
         return to
 

@@ -149,7 +149,7 @@ fn a_read_is_one_file_that_the_authoritys_key_alone_verifies() {
 #[test]
 fn both_sides_chains_tell_the_same() {
     use perron_model::entry::Body;
-    use perron_verify::{DifferenceKind, open_extract, reconcile};
+    use perron_verify::{DifferenceKind, open_extract, reconcile, reconcile_asked};
     let mut world = World::new();
     let agreement = world.agree("2099-01-01T00:00:00Z");
     world.query(&agreement, "SELECT count(*) FROM data").unwrap();
@@ -191,6 +191,7 @@ fn both_sides_chains_tell_the_same() {
 
     // What one side hides, or tells otherwise, the other one's chain shows.
     let ours = open_extract(&mut std::fs::read(&own).unwrap().as_slice(), &authority).unwrap();
+    let (just_given, just_read) = (theirs.clone(), ours.clone());
     let later = |mut extract: perron_verify::OpenedExtract| {
         extract.given = extract.given.plus_millis(3_600_000);
         extract
@@ -206,6 +207,22 @@ fn both_sides_chains_tell_the_same() {
     let kinds = |theirs, ours| reconcile(theirs, ours).unwrap().differences.iter().map(|d| d.kind).collect::<Vec<_>>();
     let hidden = without(&theirs, |body| matches!(body, Body::Decision(_)));
     assert_eq!(kinds(&hidden, &ours), [DifferenceKind::DecisionMissing]);
+    // Of two that were given just now nothing can be said, unless the one was asked for by the other.
+    let hidden = without(&just_given, |body| matches!(body, Body::Decision(_)));
+    let told = reconcile(&hidden, &just_read).unwrap();
+    assert_eq!((told.differences.len(), told.too_new), (0, 1));
+    let asked = |hidden, asked| reconcile_asked(hidden, &just_read, asked).unwrap();
+    let told = asked(&hidden, u64::MAX);
+    assert_eq!((told.kinds.get("decision-missing"), told.too_new), (Some(&1), 0));
+    assert_eq!((asked(&hidden, 0).kinds.len(), asked(&hidden, 0).too_new), (0, 1));
+    let hidden = without(&just_given, |body| matches!(body, Body::Outcome(_)));
+    assert_eq!(asked(&hidden, u64::MAX).kinds.get("outcome-missing"), Some(&1));
+    assert_eq!((asked(&hidden, 0).kinds.len(), asked(&hidden, 0).too_new), (0, 1));
+    // What we read after that lacks nothing that the other one tells.
+    let hidden = without(&just_read, |body| matches!(body, Body::Intent(_)));
+    let told = reconcile_asked(&just_given, &hidden, 0).unwrap();
+    assert_eq!(told.kinds.get("request-missing"), Some(&1));
+
     let hidden = without(&theirs, |body| matches!(body, Body::Outcome(_)));
     assert_eq!(kinds(&hidden, &ours), [DifferenceKind::OutcomeMissing]);
     let hidden = without(&ours, |body| matches!(body, Body::Intent(_)));

@@ -61,6 +61,7 @@ fn published(of: &Type) -> (String, bool) {
         ["Blind" | "ByteVec"] => "bytes .size 16",
         ["Vec", "String"] => "[* tstr]",
         ["BTreeMap", "String", "Digest"] => "{* tstr => digest}",
+        ["BTreeMap", "String", "u64"] => "{* tstr => uint}",
         other => panic!("{other:?} has no type in docs/reference/entry.cddl: teach it here, and tools/verify.py"),
     };
     (text.to_owned(), optional)

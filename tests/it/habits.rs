@@ -54,6 +54,7 @@ const SLEEPS: &[(&str, &str)] = &[
         "src/cli/demo/story.rs",
         "the demonstration waits for an agreement to end, and says so; and for what comes into an inbox",
     ),
+    ("src/connector/reconciling.rs", "an extract that broke off goes on a little later"),
 ];
 
 struct Habits<'a> {

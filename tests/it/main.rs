@@ -13,6 +13,7 @@ mod dialling;
 mod doctor;
 mod edits;
 mod errors;
+mod exchange;
 mod export;
 mod folder;
 mod formats;

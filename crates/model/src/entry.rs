@@ -127,6 +127,9 @@ pub enum Body {
     /// An agreement's chain up to this entry was made out for its other party.
     #[n(33)]
     Extract(#[n(0)] Extract),
+    /// The other party's chain of an agreement was matched with ours, or couldn't be had.
+    #[n(34)]
+    Reconciled(#[n(0)] Reconciled),
     /// A user of the organisation asked its own log by a statement: what was decided about it.
     #[n(35)]
     LogQuery(#[n(0)] LogQuery),

@@ -148,6 +148,8 @@ codes! {
     PartnerBusy = "partner_busy", 8, 429;
     /// The partner got the volume that the provider gives it in a day.
     PartnerVolumeReached = "partner_volume_reached", 8, 429;
+    /// The organisation gives this partner no extracts of its log.
+    ExtractDenied = "extract_denied", 7, 403;
     /// The ticket isn't known, was used, or is too old.
     TicketInvalid = "ticket_invalid", 3, 400;
     /// This request was answered before.

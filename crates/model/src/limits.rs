@@ -269,6 +269,35 @@ pub const MODULES_MAX: usize = 256;
 
 /// Entries of the largest chain that an extract gives.
 pub const EXTRACT_LEAVES_MAX: usize = 1_000_000;
+/// Extracts that one partner may ask for over the wire in an hour, each an entry of our log; one that
+/// goes on where it broke off counts too.
+pub const EXTRACTS_PER_HOUR: u32 = 60;
+/// Extracts that leave over the wire at a time, to all partners.
+pub const EXTRACTS_AT_ONCE_MAX: usize = 4;
+/// Lines after which a message of an extract ends, in bytes; the last one may pass it.
+pub const EXTRACT_MESSAGE_BYTES: usize = 512 * 1024;
+/// Largest extract that is taken over the wire, in bytes.
+pub const EXTRACT_BYTES_MAX: usize = 64 * MESSAGE_BYTES_MAX;
+/// Times that one extract is asked for, or goes on where it broke off, before it has to wait.
+pub const EXTRACT_TRIES_MAX: usize = 4;
+/// How long one extract may take to arrive, in milliseconds.
+pub const EXTRACT_MS_MAX: u64 = 600_000;
+/// How long an extract may go on where it broke off, in milliseconds.
+pub const EXTRACT_LIFE_MS: i64 = 3_600_000;
+/// Extracts of partners that are kept, in files.
+pub const EXTRACTS_KEPT_MAX: usize = 2_000;
+/// Time between two reconciliations of an agreement where none is set, in seconds.
+pub const RECONCILE_EVERY_S_DEFAULT: u64 = 86_400;
+/// Shortest time that can be set, in seconds.
+pub const RECONCILE_EVERY_S_MIN: u64 = 1;
+/// Longest time that can be set, in seconds.
+pub const RECONCILE_EVERY_S_MAX: u64 = 31 * 86_400;
+/// Shortest time between two looks at what is due, in milliseconds.
+pub const RECONCILE_LOOK_MS_MIN: u64 = 250;
+/// Longest time between two looks at what is due, in milliseconds.
+pub const RECONCILE_LOOK_MS_MAX: u64 = 600_000;
+/// How long the same failure to have a partner's extract needs no further entry, in milliseconds.
+pub const RECONCILE_FAILURE_MS: i64 = 7 * 24 * 3_600_000;
 /// Differences between two pieces of evidence that are told one by one; others are counted.
 pub const DIFFERENCES_TOLD_MAX: usize = 1_000;
 
@@ -357,6 +386,10 @@ const _: () = assert!(PRUNED_RANGES_MAX * 44 + ACTIVITIES_MAX * 512 < PRUNING_BY
 const _: () = assert!(HTTP_HEAD_BYTES_MAX >= 8 * 1024);
 const _: () = assert!(WITNESS_ASKED_MS_MIN < OUTBOX_BACKOFF_MS_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX < MESSAGE_BYTES_MAX);
+// A message of an extract has one line beyond its bound at the most: a leaf and its proof.
+const _: () = assert!(EXTRACT_MESSAGE_BYTES + 256 * 1024 <= MESSAGE_BYTES_MAX);
+const _: () = assert!(RECONCILE_EVERY_S_MIN <= RECONCILE_EVERY_S_DEFAULT);
+const _: () = assert!(RECONCILE_EVERY_S_DEFAULT <= RECONCILE_EVERY_S_MAX);
 const _: () = assert!(STATEMENT_BYTES_MAX < REQUEST_BYTES_MAX);
 const _: () = assert!(POLICY_BYTES_MAX < DOCUMENT_BYTES_MAX);
 const _: () = assert!(DOCUMENT_BYTES_MAX < MESSAGE_BYTES_MAX);

@@ -30,6 +30,17 @@ pub struct LimitedPartner {
     pub limits: PartnerLimits,
 }
 
+/// The document of an administrative act that gives a partner extracts of our log over the wire, or
+/// none any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartnerExtracts {
+    /// Who.
+    pub partner: ParticipantId,
+    /// May it have the extracts of its agreements?
+    pub allowed: bool,
+}
+
 impl PartnerLimits {
     /// The limits, if they are usable.
     ///

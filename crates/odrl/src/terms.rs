@@ -183,6 +183,7 @@ pub const TERMS: &[Term] = &[
     action("odrl:delete", Kind::DutyAction, By::Notice, Trust::Detected),
     action("odrl:inform", Kind::DutyAction, By::Notice, Trust::Detected),
     action("odrl:compensate", Kind::DutyAction, By::Notice, Trust::Detected),
+    action("odrl:acceptTracking", Kind::DutyAction, By::Log, Trust::Detected),
     action("odrl:<action>", Kind::DutyAction, By::Notice, Trust::Detected),
     action("odrl:assignee", Kind::DutyMember, By::Notice, Trust::Detected),
     deadline("odrl:dateTime", Value::Time),

@@ -30,6 +30,10 @@ pub struct OpenedExtract {
     pub side: Side,
     /// Entries of the owner's log under the signature that the proofs end in.
     pub size: u64,
+    /// The root of that tree.
+    pub root: Digest,
+    /// The checkpoint that says so, as signed.
+    pub checkpoint: String,
     /// Whether the other party signed that it saw that log.
     pub cosigned: Vec<Cosigned>,
     /// When it was given, by the owner's log.
@@ -114,7 +118,8 @@ pub fn open_extract(lines: &mut dyn BufRead, authority: &PublicKey) -> Result<Op
     });
     let given = given.ok_or_else(|| gap("its last entry isn't that it was made out"))?;
     let (owner, to, agreement, size) = (head.owner, head.to, head.agreement, tree.size);
-    Ok(OpenedExtract { owner, to, agreement, side, size, cosigned, given, entries })
+    let (root, checkpoint) = (Digest::from_bytes(tree.root.0), head.checkpoint);
+    Ok(OpenedExtract { owner, to, agreement, side, size, root, checkpoint, cosigned, given, entries })
 }
 
 /// The next line without its end; none at the end of the file.

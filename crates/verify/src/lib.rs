@@ -28,6 +28,6 @@ pub use extract::{ExtractReport, OpenedExtract, open_extract, read_extract};
 pub use parties::Cosigned;
 pub use policy::read_policy;
 pub use receipt::{Ended, ReceiptReport, read_receipt, verify_receipt};
-pub use reconcile::{Difference, DifferenceKind, Reconciled, reconcile};
+pub use reconcile::{Difference, DifferenceKind, Reconciled, reconcile, reconcile_asked};
 pub use report::{Authority, AuthoritySource, Finding, Judged, JudgedWitness, KeptHead, Report};
 pub use verify::{Options, Visit, verify, verify_visiting, verify_with};

@@ -7,11 +7,12 @@ use perron_model::entry::{Body, Decision, Entry, Outcome, OutcomeStatus, Receive
 use perron_model::limits::DIFFERENCES_TOLD_MAX;
 use perron_model::negotiation::Side;
 use perron_model::{Digest, Error, ErrorCode, Result, Timestamp};
-use serde::Serialize;
-use std::collections::{HashMap, HashSet};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What came of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Reconciled {
     /// Reads that both chains tell alike.
     pub reads: u64,
@@ -28,10 +29,13 @@ pub struct Reconciled {
     pub differences: Vec<Difference>,
     /// Differences beyond those.
     pub differences_left_out: u64,
+    /// How many differences there are of each kind, by its stable name.
+    pub kinds: BTreeMap<String, u64>,
 }
 
 /// Something that the two chains don't tell alike.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Difference {
     /// What it is.
     pub kind: DifferenceKind,
@@ -42,7 +46,7 @@ pub struct Difference {
 }
 
 /// Kinds of differences.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DifferenceKind {
     /// The provider decided about a request that the consumer's chain doesn't tell of.
@@ -57,6 +61,10 @@ pub enum DifferenceKind {
     AnswerDiffers,
     /// One chain has a notice that the other lacks.
     NoticeMissing,
+    /// What the partner's log signed contradicts a checkpoint of it that is kept.
+    HistoryDiffers,
+    /// The partner was asked for an extract, and gave one that it had made out before.
+    ExtractOlder,
 }
 
 impl DifferenceKind {
@@ -69,8 +77,27 @@ impl DifferenceKind {
             DifferenceKind::RefusalDiffers => "difference.refusal-differs",
             DifferenceKind::AnswerDiffers => "difference.answer-differs",
             DifferenceKind::NoticeMissing => "difference.notice-missing",
+            DifferenceKind::HistoryDiffers => "difference.history-differs",
+            DifferenceKind::ExtractOlder => "difference.extract-older",
         }
     }
+
+    /// Its stable name.
+    pub fn name(self) -> &'static str {
+        self.words().strip_prefix("difference.").unwrap_or_default()
+    }
+}
+
+/// What shows that something of one side came after the chain of the other side was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// Times of two clocks alone.
+    Clocks,
+    /// This chain was asked for when the other side's log had so many entries: what those say was
+    /// before it.
+    Asked(u64),
+    /// This chain was read once the other one was there: nothing of that one came after it.
+    Last,
 }
 
 /// What a chain tells of one side's reads, by request, and of notices, by name.
@@ -82,10 +109,12 @@ struct Told<'a> {
     notices: HashMap<Digest, &'a Entry>,
     leaves: HashSet<Digest>,
     given: Timestamp,
+    side: Side,
+    cut: Cut,
 }
 
 impl<'a> Told<'a> {
-    fn of(extract: &'a OpenedExtract) -> Told<'a> {
+    fn of(extract: &'a OpenedExtract, cut: Cut) -> Told<'a> {
         let mut told = Told {
             decisions: HashMap::new(),
             outcomes: HashMap::new(),
@@ -94,6 +123,8 @@ impl<'a> Told<'a> {
             notices: HashMap::new(),
             leaves: extract.entries.iter().map(|(leaf, _)| *leaf).collect(),
             given: extract.given,
+            side: extract.side,
+            cut,
         };
         for (leaf, entry) in &extract.entries {
             match &entry.body {
@@ -108,26 +139,57 @@ impl<'a> Told<'a> {
         told
     }
 
-    /// May an entry of the other's chain have come after this one was given? Their clocks differ.
+    /// May what an entry of the other's chain tells of have come after this one was given?
     fn may_precede(&self, entry: &Entry) -> bool {
+        match self.cut {
+            Cut::Clocks => self.may_precede_by_clocks(entry),
+            Cut::Asked(size) => entry.index >= size,
+            Cut::Last => false,
+        }
+    }
+
+    fn may_precede_by_clocks(&self, entry: &Entry) -> bool {
         entry.time.plus_millis(CLOCKS_APART_MS_MAX) >= self.given
+    }
+
+    /// The same of a notice: one that its own side wrote may still be on its way here.
+    fn may_lack_notice(&self, entry: &Entry) -> bool {
+        let by = match &entry.body {
+            Body::Notice(notice) if notice.by == "provider" => Side::Provider,
+            _ => Side::Consumer,
+        };
+        self.may_precede(entry) || (by != self.side && self.may_precede_by_clocks(entry))
     }
 }
 
-/// Matches the extracts of both sides of one agreement, in either order.
+/// Matches the extracts of both sides of one agreement, in either order. What is within five minutes
+/// of when the other one was given may have come after it.
 ///
 /// # Errors
 /// `evidence_differs` where they aren't of the two sides of one agreement.
 pub fn reconcile(one: &OpenedExtract, other: &OpenedExtract) -> Result<Reconciled> {
+    matched(one, Cut::Clocks, other, Cut::Clocks)
+}
+
+/// Matches the extract that a partner gave when it was asked with our own chain, read after that. What
+/// our log said when it had `asked` entries, before the partner was asked, is in both or a difference:
+/// no clock decides.
+///
+/// # Errors
+/// As [`reconcile`].
+pub fn reconcile_asked(theirs: &OpenedExtract, ours: &OpenedExtract, asked: u64) -> Result<Reconciled> {
+    matched(theirs, Cut::Asked(asked), ours, Cut::Last)
+}
+
+fn matched(one: &OpenedExtract, cut: Cut, other: &OpenedExtract, other_cut: Cut) -> Result<Reconciled> {
     let (provider, consumer) = match (one.side, other.side) {
-        (Side::Provider, Side::Consumer) => (one, other),
-        (Side::Consumer, Side::Provider) => (other, one),
+        (Side::Provider, Side::Consumer) => (Told::of(one, cut), Told::of(other, other_cut)),
+        (Side::Consumer, Side::Provider) => (Told::of(other, other_cut), Told::of(one, cut)),
         _ => return Err(Error::new(ErrorCode::EvidenceDiffers, "both extracts are of the same side")),
     };
     if one.agreement != other.agreement {
         return Err(Error::new(ErrorCode::EvidenceDiffers, "the extracts are of two agreements"));
     }
-    let (provider, consumer) = (Told::of(provider), Told::of(consumer));
     let mut result = Reconciled::default();
     let mut decided: Vec<_> = provider.decisions.values().collect();
     decided.sort_by_key(|(entry, _, _)| entry.index);
@@ -144,6 +206,13 @@ pub fn reconcile(one: &OpenedExtract, other: &OpenedExtract) -> Result<Reconcile
 }
 
 impl Reconciled {
+    /// A difference of this kind alone.
+    pub fn only(kind: DifferenceKind) -> Reconciled {
+        let mut result = Reconciled::default();
+        result.add((kind, None, None));
+        result
+    }
+
     /// What may be said, in a language, line by line.
     pub fn words(&self, lang: Lang) -> Vec<String> {
         let say = |key, parts: Vec<Part>| Phrase::new(key, parts).text(lang);
@@ -191,6 +260,14 @@ impl Reconciled {
             return self.add(both(DifferenceKind::RefusalDiffers));
         }
         if let Some(kind) = received.outcome.and_then(|held| answer(leaf, &held, received, provider)) {
+            // Its chain may have been given while the read still ran.
+            if kind == DifferenceKind::OutcomeMissing
+                && !provider.outcomes.contains_key(leaf)
+                && provider.may_precede(theirs)
+            {
+                self.too_new = self.too_new.saturating_add(1);
+                return;
+            }
             return self.add(both(kind));
         }
         self.reads = self.reads.saturating_add(1);
@@ -216,14 +293,23 @@ impl Reconciled {
         for (name, entry) in sorted {
             match consumer.notices.contains_key(name) {
                 true => self.notices = self.notices.saturating_add(1),
-                false => self.lacking(DifferenceKind::NoticeMissing, Some(entry), None, consumer),
+                false => self.lacking_notice(entry, Side::Provider, consumer),
             }
         }
         let mut alone: Vec<_> = consumer.notices.iter().filter(|(n, _)| !provider.notices.contains_key(*n)).collect();
         alone.sort_by_key(|(_, entry)| entry.index);
         for (_, entry) in alone {
-            self.lacking(DifferenceKind::NoticeMissing, None, Some(entry), provider);
+            self.lacking_notice(entry, Side::Consumer, provider);
         }
+    }
+
+    fn lacking_notice(&mut self, entry: &Entry, of: Side, lacks: &Told<'_>) {
+        if lacks.may_lack_notice(entry) {
+            self.too_new = self.too_new.saturating_add(1);
+            return;
+        }
+        let place = |side| (side == of).then_some(entry.index);
+        self.add((DifferenceKind::NoticeMissing, place(Side::Provider), place(Side::Consumer)));
     }
 
     /// Something that one chain has and the other lacks; unless that one may have been given before.
@@ -236,6 +322,8 @@ impl Reconciled {
     }
 
     fn add(&mut self, (kind, provider, consumer): (DifferenceKind, Option<u64>, Option<u64>)) {
+        let count = self.kinds.entry(kind.name().to_owned()).or_default();
+        *count = count.saturating_add(1);
         if self.differences.len() >= DIFFERENCES_TOLD_MAX {
             self.differences_left_out = self.differences_left_out.saturating_add(1);
         } else {

@@ -311,6 +311,16 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
         "{0}: entry {1} of the provider, entry {2} of the consumer.",
         "{0} : entrée {1} du fournisseur, entrée {2} du consommateur.",
     ),
+    (
+        "difference.history-differs",
+        "What the partner's log signed contradicts a checkpoint of it that is kept",
+        "Ce que le journal du partenaire a signé contredit un jalon de lui qui est gardé",
+    ),
+    (
+        "difference.extract-older",
+        "The partner was asked for an extract, and gave one from before",
+        "Le partenaire, à qui un extrait fut demandé, en a donné un d'avant",
+    ),
     ("reconciled.left_out", "{0} further differences are not shown.", "{0} autres différences ne sont pas montrées."),
     (
         "difference.request-missing",

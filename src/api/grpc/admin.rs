@@ -131,6 +131,10 @@ pub enum Command {
     AuditExtract { agreement: AgreementId },
     /// A page of what was given: entries from `from` on, with proofs in the tree of `size` entries.
     AuditExtractPage { agreement: AgreementId, end: u64, size: u64, from: u64 },
+    /// Matches the chains of agreements with a partner's now.
+    AuditReconcile { with: ParticipantId, agreement: Option<AgreementId> },
+    /// What came of matching each agreement's chain.
+    AuditReconciliations {},
     /// What an auditor's folder is made of.
     AuditFolder { scope: FolderScope },
     /// A piece of a file of the copy in it, base64; `given` is the folder's own entry.
@@ -159,6 +163,8 @@ pub enum Command {
     AuthorityList {},
     /// Limits a partner, in place of what limited it before.
     PartnerLimit { partner: ParticipantId, limits: PartnerLimits },
+    /// Gives a partner extracts over the wire, or none any more.
+    PartnerExtracts { partner: ParticipantId, allowed: bool },
     /// Partners, their limits and what they use.
     PartnerList {},
 }
@@ -171,7 +177,8 @@ impl Command {
             // Both acts of an operator.
             Command::UserAdd { .. } | Command::UserList {} => "user.add",
             Command::UserResolve { .. } => "user.resolve",
-            Command::PartnerLimit { .. } => "partner.limit",
+            // Both say what a partner gets.
+            Command::PartnerLimit { .. } | Command::PartnerExtracts { .. } => "partner.limit",
             Command::PartnerList {} => "partner.list",
             Command::DatasetAdd { .. } => "dataset.add",
             Command::DatasetUpdate { .. } => "dataset.update",
@@ -200,6 +207,8 @@ impl Command {
             | Command::AuditReceipt { .. }
             | Command::AuditExtract { .. }
             | Command::AuditExtractPage { .. }
+            | Command::AuditReconcile { .. }
+            | Command::AuditReconciliations {}
             | Command::AuditFolder { .. }
             | Command::AuditEvidence { .. }
             | Command::AuditWitnesses {}
@@ -316,6 +325,12 @@ impl Admin {
             Command::AuditExtractPage { agreement, end, size, from } => {
                 node.extract_page(agreement, end, size, from).await.and_then(to_json)
             }
+            Command::AuditReconcile { with, agreement } => {
+                let node = node.clone();
+                // In a task of its own: what a partner gave is kept and written, whoever waits for it.
+                unbroken(async move { node.reconcile_with(&with, agreement).await.and_then(to_json) }).await
+            }
+            Command::AuditReconciliations {} => Ok(node.reconciliation_list()),
             Command::AuditFolder { scope } => {
                 let (node, actor) = (node.clone(), actor.to_owned());
                 unbroken(async move { node.audit_folder(scope, &actor).await.and_then(to_json) }).await
@@ -365,6 +380,9 @@ impl Admin {
             Command::PartnerLimit { partner, limits } => {
                 node.limit_partner(actor, partner, limits).await.map(|()| json!({}))
             }
+            Command::PartnerExtracts { partner, allowed } => {
+                node.set_extracts(actor, partner, allowed).await.map(|()| json!({}))
+            }
             Command::PartnerList {} => Ok(node.partner_list()),
         }
     }
@@ -392,6 +410,7 @@ impl Admin {
             "newest": self.node.newest_entry()?,
             "listen": listen,
             "authority": self.authority.is_some(),
+            "reconciliations": self.node.reconciliation_status(),
             "stream": self.stream.as_ref().map(|stream| stream.status(reader.size())),
             "witnesses": self.asked.status(),
             "version": env!("CARGO_PKG_VERSION"),

@@ -9,7 +9,8 @@ use crate::api::pb::ledger_service_client::LedgerServiceClient;
 use crate::api::pb::negotiation_service_client::NegotiationServiceClient;
 use crate::api::pb::register_service_client::RegisterServiceClient;
 use crate::connector::peers::{
-    CatalogueItem, Head, OutgoingRead, Peers, Planned, ReadEvent, ReceiptParts, RemoteState, Watched, WireMessage,
+    CatalogueItem, ExtractPart, ExtractPlace, Head, OutgoingRead, Peers, Planned, ReadEvent, ReceiptParts, RemoteState,
+    Watched, WireMessage,
 };
 use crate::trust::dialer::{Dialer, Purpose};
 use arrow_flight::flight_service_client::FlightServiceClient;
@@ -220,6 +221,22 @@ impl Peers for GrpcPeers {
         let note = call(client.get_kept(pb::GetKeptRequest {})).await?.checkpoint;
         let note = String::from_utf8(note).map_err(|_| Error::malformed("a checkpoint is UTF-8"))?;
         Ok(Some(note).filter(|n| !n.is_empty()))
+    }
+
+    async fn extract(
+        &self,
+        peer: &ParticipantId,
+        agreement: &AgreementId,
+        held_size: u64,
+        resume: Option<ExtractPlace>,
+    ) -> Result<BoxStream<'static, Result<ExtractPart>>> {
+        let mut client = LedgerServiceClient::new(self.channel(peer)).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let resume = resume.map(convert::place_to_wire);
+        let begun = client.get_extract(pb::GetExtractRequest { agreement: agreement.to_string(), held_size, resume });
+        let stream = guard::unless_silent(begun).await?.map_err(|s| from_status(&s))?.into_inner();
+        let parts =
+            guard::while_not_silent(stream).map(|part| convert::part_from_wire(part?.map_err(|s| from_status(&s))?));
+        Ok(parts.boxed())
     }
 
     async fn show(&self, peer: &ParticipantId, old_size: u64, head: Head) -> Result<std::result::Result<Vec<u8>, u64>> {

@@ -1,7 +1,9 @@
 //! Between the wire's messages and the model's.
 
 use crate::api::pb;
-use crate::connector::peers::{CatalogueItem, ForWatcher, Head, ReceiptParts, RemoteState, Watched, WatchedMessage};
+use crate::connector::peers::{
+    CatalogueItem, ExtractPart, ExtractPlace, ForWatcher, Head, ReceiptParts, RemoteState, Watched, WatchedMessage,
+};
 use perron_model::agreement::Offer;
 use perron_model::limits::DOCUMENT_BYTES_MAX;
 use perron_model::negotiation::{Message, NegotiationMessage, State};
@@ -113,6 +115,30 @@ pub fn hashes(hashes: Vec<Vec<u8>>) -> Result<Vec<[u8; 32]>> {
 /// A head on the wire.
 pub fn consistency(head: &Head) -> Vec<Vec<u8>> {
     head.consistency.iter().map(|h| h.to_vec()).collect()
+}
+
+/// A place of an extract on the wire.
+pub fn place_to_wire(place: ExtractPlace) -> pb::ExtractPlace {
+    pb::ExtractPlace { end: place.end, size: place.size, from: place.from }
+}
+
+/// A place of an extract from the wire.
+pub fn place_from_wire(place: pb::ExtractPlace) -> ExtractPlace {
+    ExtractPlace { end: place.end, size: place.size, from: place.from }
+}
+
+/// Lines of an extract on the wire.
+pub fn part_to_wire(part: ExtractPart) -> pb::GetExtractResponse {
+    pb::GetExtractResponse {
+        lines: part.lines,
+        next: part.next.map(place_to_wire),
+        consistency: part.consistency.into_iter().map(|hash| hash.to_vec()).collect(),
+    }
+}
+
+/// Lines of an extract from the wire.
+pub fn part_from_wire(part: pb::GetExtractResponse) -> Result<ExtractPart> {
+    Ok(ExtractPart { lines: part.lines, next: part.next.map(place_from_wire), consistency: hashes(part.consistency)? })
 }
 
 /// A receipt on the wire.

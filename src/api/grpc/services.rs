@@ -254,6 +254,21 @@ impl LedgerService for Services {
         };
         Ok(Response::new(answer))
     }
+    type GetExtractStream = std::pin::Pin<Box<dyn Stream<Item = Result<pb::GetExtractResponse, Status>> + Send>>;
+
+    async fn get_extract(
+        &self,
+        request: Request<pb::GetExtractRequest>,
+    ) -> Result<Response<Self::GetExtractStream>, Status> {
+        let peer = self.caller(&request)?;
+        let asked = request.into_inner();
+        let agreement = AgreementId::parse(&asked.agreement).map_err(|e| to_status(&e))?;
+        let resume = asked.resume.map(convert::place_from_wire);
+        let parts = self.node.extract_for(&peer, agreement, asked.held_size, resume).await;
+        let parts = parts.map_err(|e| to_status(&e))?;
+        let messages = parts.map(|part| part.map(convert::part_to_wire).map_err(|e| to_status(&e)));
+        Ok(Response::new(Box::pin(messages.take_until(self.stop.clone().cancelled_owned()))))
+    }
     async fn get_receipt(
         &self,
         request: Request<pb::GetReceiptRequest>,

@@ -56,16 +56,29 @@ pub enum AuditVerb {
         #[arg(allow_hyphen_values = true)]
         agreement: AgreementId,
     },
-    /// Matches the other side's extract with our own chain: what one has and the other lacks, what
-    /// differs.
+    /// Matches the other side's chain with our own: what one has and the other lacks, what differs. The
+    /// other side's is its extract in a file, or is asked for now.
+    #[command(after_help = "Example: perron audit reconcile --with intercommunale")]
     Reconcile {
         #[command(flatten)]
         dir: Dir,
         /// The other side's extract.
-        extract: PathBuf,
+        #[arg(required_unless_present = "with", conflicts_with = "with")]
+        extract: Option<PathBuf>,
         /// Our own extract, in place of one that the running process gives now.
-        #[arg(long)]
+        #[arg(long, requires = "extract")]
         ours: Option<PathBuf>,
+        /// Asks this partner for its extracts now: what came of it is in the log.
+        #[arg(long)]
+        with: Option<ParticipantId>,
+        /// Of this agreement alone; else of all that aren't over.
+        #[arg(long, allow_hyphen_values = true, requires = "with")]
+        agreement: Option<AgreementId>,
+    },
+    /// What came of matching each agreement's chain with its other party's, on schedule or by command.
+    Reconciliations {
+        #[command(flatten)]
+        dir: Dir,
     },
     /// Writes a folder for an auditor, a data protection officer or a court: one page about an
     /// agreement that verifies itself in a browser, and a copy of the evidence.

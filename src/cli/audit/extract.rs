@@ -17,6 +17,14 @@ pub(super) fn extract(directory: &Path, agreement: AgreementId) -> Result<()> {
     })
 }
 
+/// A language as the verifier knows it.
+pub(super) fn verifiers(lang: Lang) -> perron_verify::words::Lang {
+    match lang {
+        Lang::En => perron_verify::words::Lang::En,
+        Lang::Fr => perron_verify::words::Lang::Fr,
+    }
+}
+
 /// Gives each line of an extract of the process that serves a directory.
 fn lines(directory: &Path, agreement: AgreementId, give: &mut dyn FnMut(&str)) -> Result<()> {
     let begun: ExtractBegun = client::ask(directory, &Command::AuditExtract { agreement })?;
@@ -54,11 +62,7 @@ pub(super) fn match_with(directory: &Path, theirs: &Path, ours: Option<&Path>, o
         let told = serde_json::to_value(&reconciled);
         output.answer(&told.map_err(|_| Error::new(ErrorCode::Internal, "the report can't be written"))?);
     } else {
-        let lang = match output.lang {
-            Lang::En => perron_verify::words::Lang::En,
-            Lang::Fr => perron_verify::words::Lang::Fr,
-        };
-        reconciled.words(lang).iter().for_each(|line| say!("{line}"));
+        reconciled.words(verifiers(output.lang)).iter().for_each(|line| say!("{line}"));
     }
     if reconciled.is_same() {
         return Ok(());

@@ -60,6 +60,7 @@ pub fn all(directory: &Path, process: &Process, findings: &mut Vec<Finding>) {
     socket(directory, process, findings);
     stream(directory, &config, process, findings);
     witnesses(directory, &config, process, findings);
+    reconciliations(process, findings);
 }
 
 fn take<T>(
@@ -371,5 +372,20 @@ fn witnesses(directory: &Path, config: &Config, process: &Process, findings: &mu
     } else {
         let facts = [count, ("detail", troubles.join("; "))];
         Finding::warning(CHECK, "witness_waits", seen("witnesses_wait", facts))
+    });
+}
+
+/// Running: the agreements whose other party's chain isn't what ours is.
+fn reconciliations(process: &Process, findings: &mut Vec<Finding>) {
+    const CHECK: &str = "reconciliations";
+    let Process::Running(status) = process else { return };
+    let told = |name: &str| status.pointer(&format!("/reconciliations/{name}")).filter(|told| !told.is_null());
+    let Some(count) = told("differing").and_then(Json::as_u64) else { return };
+    let text = |name: &str| told(name).and_then(Json::as_str).unwrap_or("–").to_owned();
+    let facts =
+        [("count", count.to_string()), ("agreement", text("first/agreement")), ("partner", text("first/partner"))];
+    findings.push(match count {
+        0 => Finding::fine(CHECK, seen("reconciliations", [])),
+        _ => Finding::warning(CHECK, "chains_differ", seen("reconciliations_differ", facts)),
     });
 }

@@ -2,6 +2,7 @@
 
 use crate::connector::catalogue::blocking;
 use crate::connector::node::Node;
+use crate::connector::peers::ExtractPlace;
 use crate::ledger::Draft;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -88,26 +89,41 @@ impl Node {
     }
 
     fn page(&self, agreement: &AgreementId, end: u64, size: u64, from: u64) -> Result<ExtractPage> {
+        let (leaves, next) = self.proven_page(agreement, &ExtractPlace { end, size, from }, usize::MAX)?;
+        Ok(ExtractPage { leaves, next })
+    }
+
+    /// Entries of the chain from a place on with their proofs, `bytes_max` bytes about, and where to go
+    /// on.
+    pub(super) fn proven_page(
+        &self,
+        agreement: &AgreementId,
+        place: &ExtractPlace,
+        bytes_max: usize,
+    ) -> Result<(Vec<ExtractLeaf>, Option<u64>)> {
+        let ExtractPlace { end, size, from } = *place;
         let reader = self.ledger.reader();
-        let is_of = |entry: &Entry| entry.chain.as_ref().is_some_and(|chain| chain.agreement == *agreement);
-        let given = if end < size && size <= reader.size() { Some(Entry::from_bytes(&self.leaf(end)?)?) } else { None };
-        if !given.is_some_and(|entry| is_of(&entry) && matches!(entry.body, Body::Extract(_))) {
-            return Err(Error::new(ErrorCode::NotFound, "no extract of this agreement ends there"));
-        }
+        self.require_extract(agreement, end, size)?;
+        // No entry of an agreement comes before its first.
+        let from = from.max(self.state.agreement(agreement).map_or(0, |kept| kept.index));
         let past = end.saturating_add(1);
         let last = past.min(from.saturating_add(AUDIT_ENTRIES_LOOKED_AT_MAX));
-        let (mut leaves, mut next, mut broken) = (Vec::new(), from, None);
+        let (mut leaves, mut bytes, mut next, mut broken) = (Vec::new(), 0_usize, from, None);
         let visited = reader.for_entries(from.min(last), last, &mut |stored| {
             next = next.saturating_add(1);
             // Of a chain that is whole none was pruned.
             if let Stored::Entry(stored) = stored {
                 match Entry::from_bytes(&stored.leaf) {
-                    Ok(entry) if is_of(&entry) => leaves.push((entry.index, stored.leaf)),
+                    Ok(entry) if is_of(&entry, agreement) => {
+                        bytes =
+                            bytes.saturating_add(stored.leaf.len().saturating_mul(4) / 3).saturating_add(PROOF_BYTES);
+                        leaves.push((entry.index, stored.leaf));
+                    }
                     Ok(_) => {}
                     Err(error) => broken = Some(error),
                 }
             }
-            leaves.len() < AUDIT_ENTRIES_MAX && broken.is_none()
+            leaves.len() < AUDIT_ENTRIES_MAX && bytes < bytes_max && broken.is_none()
         });
         let unavailable = |e: LogError| Error::new(ErrorCode::LogUnavailable, e.to_string());
         visited.map_err(unavailable)?;
@@ -117,6 +133,23 @@ impl Node {
             let proof = proof.iter().map(perron_log::Hash::to_base64).collect();
             Ok(ExtractLeaf { leaf: URL_SAFE_NO_PAD.encode(leaf), proof })
         });
-        Ok(ExtractPage { leaves: proven.collect::<Result<_>>()?, next: (next < past).then_some(next) })
+        Ok((proven.collect::<Result<_>>()?, (next < past).then_some(next)))
     }
+
+    /// The entry that says that an extract of the agreement was given, in a tree of this size: nothing
+    /// is given that no entry says.
+    pub(super) fn require_extract(&self, agreement: &AgreementId, end: u64, size: u64) -> Result<Entry> {
+        let is_there = end < size && size <= self.ledger.reader().size();
+        let given = if is_there { Some(Entry::from_bytes(&self.leaf(end)?)?) } else { None };
+        given
+            .filter(|entry| is_of(entry, agreement) && matches!(entry.body, Body::Extract(_)))
+            .ok_or_else(|| Error::new(ErrorCode::NotFound, "no extract of this agreement ends there"))
+    }
+}
+
+/// Bytes of a proof in a log of some million entries, about.
+const PROOF_BYTES: usize = 24 * 48;
+
+fn is_of(entry: &Entry, agreement: &AgreementId) -> bool {
+    entry.chain.as_ref().is_some_and(|chain| chain.agreement == *agreement)
 }

@@ -121,6 +121,7 @@ pub(super) fn named_in(body: &Body) -> Option<&str> {
         Body::PlanRefusal(refusal) => Some(refusal.peer.as_str()),
         Body::RefusalSummary(summary) => Some(summary.peer.as_str()),
         Body::Extract(extract) => Some(extract.to.as_str()),
+        Body::Reconciled(reconciled) => Some(reconciled.partner.as_str()),
         // `<authority>/<participant>/<generation>`; a log outside of the data space is nobody's here.
         Body::CheckpointKept(kept) if kept.key.is_none() => kept.origin.split('/').nth(1),
         _ => None,

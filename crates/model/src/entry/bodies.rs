@@ -470,9 +470,55 @@ pub struct Extract {
     /// For whom: the other party of the agreement.
     #[n(0)]
     pub to: String,
-    /// Who made it out: a pseudonym, or `operator`.
+    /// Who made it out: a pseudonym, or `operator`; `partner` where the other party asked for it
+    /// over the wire.
     #[n(1)]
     pub by: String,
+}
+
+/// See [`super::Body::Reconciled`]. The agreement is that of its chain.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Reconciled {
+    /// The other party.
+    #[n(0)]
+    pub partner: String,
+    /// `same`; `differs`; `invalid`: what came doesn't hold; `refused`; `unanswered`.
+    #[n(1)]
+    pub result: String,
+    /// Stable code, where nothing was compared.
+    #[n(2)]
+    pub reason: Option<String>,
+    /// Number of the newest entry of our own chain that was compared, or that there was.
+    #[n(3)]
+    pub number: u64,
+    /// Its leaf hash.
+    #[n(4)]
+    pub leaf: Digest,
+    /// Entries of the partner's log under the signature that its extract ends in.
+    #[n(5)]
+    pub size: Option<u64>,
+    /// The root that it signed.
+    #[n(6)]
+    pub root: Option<Digest>,
+    /// Number of the newest entry of the partner's chain: that it gave the extract.
+    #[n(7)]
+    pub their_number: Option<u64>,
+    /// Its leaf hash.
+    #[n(8)]
+    pub their_leaf: Option<Digest>,
+    /// SHA-256 of the extract's bytes.
+    #[n(9)]
+    pub extract: Option<Digest>,
+    /// Reads and notices that both chains tell alike.
+    #[n(10)]
+    pub matched: Option<u64>,
+    /// Reads without an end at the consumer yet, and what is too new to be compared.
+    #[n(11)]
+    pub open: Option<u64>,
+    /// How many differences there are, by the stable name of their kind.
+    #[cbor(n(12), with = "super::by_name")]
+    pub differences: BTreeMap<String, u64>,
 }
 
 /// See [`super::Body::LogQuery`].

@@ -1,27 +1,29 @@
-//! Digests by name, in the order of deterministic CBOR: of the encoded names, so the shorter name
+//! Values by name, in the order of deterministic CBOR: of the encoded names, so the shorter name
 //! first (RFC 8949, section 4.2.1).
 
-use crate::id::Digest;
 use minicbor::decode::Error as DecodeError;
 use minicbor::encode::{Error, Write};
-use minicbor::{Decoder, Encoder};
+use minicbor::{Decode, Decoder, Encode, Encoder};
 use std::collections::BTreeMap;
 
-pub(super) fn encode<C, W: Write>(
-    map: &BTreeMap<String, Digest>,
+pub(super) fn encode<C, V: Encode<C>, W: Write>(
+    map: &BTreeMap<String, V>,
     to: &mut Encoder<W>,
     context: &mut C,
 ) -> Result<(), Error<W::Error>> {
     let mut pairs: Vec<_> = map.iter().collect();
     pairs.sort_by_key(|(name, _)| (name.len(), *name));
     to.map(u64::try_from(pairs.len()).unwrap_or(u64::MAX))?;
-    for (name, digest) in pairs {
-        to.str(name)?.encode_with(digest, context)?;
+    for (name, value) in pairs {
+        to.str(name)?.encode_with(value, context)?;
     }
     Ok(())
 }
 
-pub(super) fn decode<C>(from: &mut Decoder<'_>, context: &mut C) -> Result<BTreeMap<String, Digest>, DecodeError> {
+pub(super) fn decode<'b, C, V: Decode<'b, C>>(
+    from: &mut Decoder<'b>,
+    context: &mut C,
+) -> Result<BTreeMap<String, V>, DecodeError> {
     from.decode_with(context)
 }
 

@@ -5,7 +5,7 @@ use super::{Chain, Reading, has_room};
 use crate::envelope::{self, Agreed};
 use perron_log::FindingKind;
 use perron_model::Digest;
-use perron_model::entry::{Agreement, AttachmentKind, Entry, Extract, RegisterSeen};
+use perron_model::entry::{Agreement, AttachmentKind, Entry, Extract, Reconciled, RegisterSeen};
 use perron_model::negotiation::Side;
 use perron_model::participant::Participant;
 
@@ -57,10 +57,36 @@ impl Reading<'_> {
 
     /// The chain of an agreement is given to its other party, and to nobody else.
     pub(super) fn extract(&mut self, entry: &Entry, body: &Extract) {
-        let known = entry.chain.as_ref().and_then(|chain| self.agreements.get(&chain.agreement));
-        let other = known.map(|known| if known.side == Side::Provider { &known.consumer } else { &known.provider });
-        let fits = other.is_none_or(|other| other.id.as_str() == body.to);
+        let fits = self.other_party(entry).is_none_or(|other| other.id.as_str() == body.to);
         self.require(fits, FindingKind::Order, "it gives an agreement's chain to another than its other party");
+    }
+
+    fn other_party(&self, entry: &Entry) -> Option<&Participant> {
+        let known = self.agreements.get(&entry.chain.as_ref()?.agreement)?;
+        Some(if known.side == Side::Provider { &known.consumer } else { &known.provider })
+    }
+
+    /// What was matched of our own chain was there, and what came of it holds together.
+    pub(super) fn reconciled(&mut self, entry: &Entry, body: &Reconciled) {
+        let other = self.other_party(entry);
+        let is_other = other.is_none_or(|other| other.id.as_str() == body.partner);
+        let kept = other.and_then(|other| self.kept.get(&other.log_origin));
+        let forked = kept.is_some_and(|kept| kept.contradicts(body.size, body.root));
+        let own = entry.chain.as_ref().and_then(|position| {
+            let before = body.number < position.number;
+            Some(before && self.chains.get(&position.agreement)?.holds(body.number, &body.leaf) != Some(false))
+        });
+        let (has_differences, has_reason) = (!body.differences.is_empty(), body.reason.is_some());
+        let holds = match body.result.as_str() {
+            "same" => body.extract.is_some() && !has_differences && !has_reason,
+            "differs" => has_differences && !has_reason,
+            "invalid" | "refused" | "unanswered" => has_reason && !has_differences,
+            _ => false,
+        };
+        self.require(is_other, FindingKind::Order, "it matches an agreement's chain with another than its other party");
+        self.require(own != Some(false), FindingKind::Order, "the end of its own chain that it matched never was");
+        self.require(holds, FindingKind::Order, "its result isn't what it tells of differences");
+        self.require(!forked, FindingKind::Fork, "it was given another tree than the checkpoint kept of that size");
     }
 
     /// The entry tells what was agreed, and of this owner.

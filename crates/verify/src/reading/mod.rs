@@ -270,7 +270,8 @@ impl<'a> Reading<'a> {
             | Body::SchemaGrant(_)
             | Body::PlanRefusal(_)
             | Body::Release(_)
-            | Body::Extract(_) => true,
+            | Body::Extract(_)
+            | Body::Reconciled(_) => true,
             Body::Decision(decision) => decision.permitted,
             // Where its decision is in none, neither is it.
             Body::Outcome(outcome) => {
@@ -362,6 +363,10 @@ impl<'a> Reading<'a> {
             Body::Extract(extract) => {
                 self.extract(entry, extract);
                 "extract"
+            }
+            Body::Reconciled(reconciled) => {
+                self.reconciled(entry, reconciled);
+                "reconciled"
             }
             Body::LogQuery(query) => {
                 self.log_query(leaf, query, attached);

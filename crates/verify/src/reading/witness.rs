@@ -57,6 +57,13 @@ impl Reading<'_> {
     }
 }
 
+impl KeptHere {
+    /// Is this another tree of the same size?
+    pub(super) fn contradicts(&self, size: Option<u64>, root: Option<Digest>) -> bool {
+        size == Some(self.size) && root != Some(self.root)
+    }
+}
+
 /// A checkpoint as its log signed it. A log that the register doesn't know is opened by the key that
 /// the entry names: whoever kept it says by which they did, and nobody else is bound by it.
 fn opened(

@@ -1,8 +1,10 @@
 //! The ledger alone, over a real directory: order, bounds, and the end.
 
 use super::{Draft, KnownHeads, Ledger, LogIdentity, Observer, SystemClock};
+use perron_gate::{LogQueryRecord, LogRequest};
 use perron_log::Signer;
-use perron_model::entry::{Administration, AttachmentKind, Body, Entry};
+use perron_model::decision::{Refused, Verdict};
+use perron_model::entry::{Administration, AttachmentKind, Body, Entry, Outcome, OutcomeStatus};
 use perron_model::limits::{LEDGER_BATCH_BYTES_MAX, MESSAGE_BYTES_MAX};
 use perron_model::{AgreementId, Digest, Error, ErrorCode};
 use std::collections::HashMap;
@@ -104,4 +106,50 @@ async fn a_log_that_was_given_up_takes_nothing_more() {
     assert_eq!(ledger.append(draft(None, 10)).await.unwrap_err().code, ErrorCode::LogDamaged);
     ledger.close().await.unwrap();
     assert_eq!(ledger.reader().size(), 1);
+}
+
+/// A statement over the log that a crash cuts gets its end with the next start, in no chain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_over_the_log_that_was_cut_gets_its_end() {
+    use perron_gate::Ledger as _;
+    let directory = tempfile::tempdir().unwrap();
+    let (ledger, _) = open(directory.path());
+    let request = LogRequest { user: "u".into(), roles: Vec::new(), statement: "SELECT 1".into(), trace: None };
+    let record = |verdict: Verdict| LogQueryRecord {
+        request: request.clone(),
+        input: b"{}".to_vec(),
+        verdict,
+        module: Digest::of(b"m"),
+        entries: 0,
+    };
+    let refused = vec![Refused { code: "role_missing".into(), clause: "roles".into() }];
+    ledger.record_log_query(record(Verdict::Refuse(refused))).await.unwrap();
+    let cut = ledger.record_log_query(record(Verdict::Permit)).await.unwrap();
+    let ended = ledger.record_log_query(record(Verdict::Permit)).await.unwrap();
+    assert_eq!(ledger.durable(), 3);
+    let outcome = Outcome {
+        decision: ended.leaf,
+        status: OutcomeStatus::Complete,
+        reason: None,
+        batches: 1,
+        rows: 1,
+        bytes: 1,
+        messages: 1,
+        stream_root: Digest::of(b"r"),
+        uses: 0,
+        volume: None,
+    };
+    ledger.outcome_of_log_query(outcome).await.unwrap();
+    ledger.close().await.unwrap();
+    drop(ledger);
+
+    let (ledger, told) = open(directory.path());
+    assert_eq!(told.0.lock().unwrap().len(), 5);
+    let last = Entry::from_bytes(&ledger.reader().leaf(4).unwrap()).unwrap();
+    let Body::Outcome(outcome) = last.body else { panic!("no outcome: {last:?}") };
+    assert_eq!((outcome.decision, outcome.status), (cut.leaf, OutcomeStatus::UnknownAfterCrash));
+    assert!(last.chain.is_none() && outcome.uses == 0 && outcome.volume.is_none());
+    ledger.close().await.unwrap();
+    drop(ledger);
+    assert_eq!(open(directory.path()).1.0.lock().unwrap().len(), 5);
 }

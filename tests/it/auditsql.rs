@@ -75,9 +75,17 @@ fn an_auditor_asks_the_log_by_sql() {
     let expected = listed.iter().filter(|entry| entry["time"].as_str().unwrap() >= since).count();
     assert_eq!(from_then[0]["n"].as_u64(), Some(expected as u64));
 
+    // A read is told whole wherever a look at reads is narrowed to, and only one that began there.
+    let permits = of_kind(&world, "permit");
+    let second = permits[1]["index"].as_u64().unwrap();
+    let later = ask(&format!("SELECT count(*) AS n, max(rows) AS rows FROM reads WHERE index >= {second}"));
+    assert_eq!(later, [json!({"n": 1, "rows": 1})]);
+    let first = ask(&format!("SELECT status, rows FROM reads WHERE index < {second}"));
+    assert_eq!(first, [json!({"status": "complete", "rows": ROWS})]);
+
     // Each was decided by the policy, and is an entry before the answer, with its end.
     let looks = of_kind(&world, "log-query");
-    assert_eq!(looks.len(), 5, "{looks:#?}");
+    assert_eq!(looks.len(), 7, "{looks:#?}");
     let pseudonym = looks[0]["facts"]["user"].as_str().unwrap();
     for look in &looks {
         assert_eq!((&look["facts"]["permitted"], look["facts"]["user"].as_str()), (&json!(true), Some(pseudonym)));
@@ -102,7 +110,7 @@ fn an_auditor_asks_the_log_by_sql() {
     world.verify(PROVIDER);
     let replayed = perron(&["audit", "replay", &world.path(PROVIDER)]).unwrap();
     assert_eq!(replayed["same"], replayed["decisions"]);
-    assert_eq!(replayed["decisions"].as_u64(), Some(2 + 6));
+    assert_eq!(replayed["decisions"].as_u64(), Some(2 + 8));
 }
 
 #[test]

@@ -311,7 +311,10 @@ mod tests {
         }
     }
 
-    fn pruning(groups: &[(Option<&str>, &[(u64, u64)])]) -> Pruning {
+    /// An activity, and the ranges pruned of it.
+    type Group<'a> = (Option<&'a str>, &'a [(u64, u64)]);
+
+    fn pruning(groups: &[Group<'_>]) -> Pruning {
         let group = |(activity, ranges): &(Option<&str>, &[(u64, u64)])| PrunedGroup {
             activity: activity.map(|name| Activity::parse(name).unwrap()),
             days: 365,

@@ -76,7 +76,7 @@ impl Stream for Leaving {
 /// What is answered: a partner's read, or a statement over one's own log.
 pub(super) enum Answering {
     /// A read, and who reads.
-    Read(Serving, ParticipantId),
+    Read(Box<Serving>, ParticipantId),
     /// A statement over the log.
     Look(Looking),
 }
@@ -103,7 +103,10 @@ impl Answering {
     /// The rows, once, with their schema.
     fn take(&mut self) -> Option<(SchemaRef, RowStream)> {
         let (schema, rows) = match self {
-            Answering::Read(serving, _) => (&serving.schema, &mut serving.rows),
+            Answering::Read(serving, _) => {
+                let serving = serving.as_mut();
+                (&serving.schema, &mut serving.rows)
+            }
             Answering::Look(looking) => (&looking.schema, &mut looking.rows),
         };
         rows.take().map(|rows| (SchemaRef::clone(schema), rows))

@@ -221,7 +221,7 @@ impl LocalFlight {
     /// The tables of the log, which are in no catalog and no schema, for who may ask it; what an agreement gives is told by its offer.
     async fn tables_of<T>(&self, request: &Request<T>) -> Result<Vec<(&'static str, SchemaRef)>, Status> {
         let user = user_of(&self.node, request)?;
-        if !request.metadata().get(AGREEMENT_HEADER).is_some_and(|named| named == LOG) {
+        if request.metadata().get(AGREEMENT_HEADER).is_none_or(|named| named != LOG) {
             return Err(Status::unimplemented("tables are listed of the log alone"));
         }
         self.node.tables_of_log(&user).await.map_err(|e| to_status(&e))

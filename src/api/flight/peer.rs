@@ -70,7 +70,7 @@ impl FlightService for PeerFlight {
         let node = self.0.node.clone();
         let admitted = tokio::spawn(async move {
             let serving = node.serve(&peer, incoming).await?;
-            Ok::<_, perron_gate::Denied>(answer(node, Answering::Read(serving, peer)))
+            Ok::<_, perron_gate::Denied>(answer(node, Answering::Read(Box::new(serving), peer)))
         });
         let admitted =
             admitted.await.map_err(|_| to_status(&Error::new(ErrorCode::Internal, "a read ended unexpectedly")))?;

@@ -34,7 +34,7 @@ fn print(told: &Told, output: &Output) {
     let or_none = |value: Option<&str>| value.unwrap_or("–").to_owned();
     let reader = &told.reader;
     let agreement = reader.agreement.map(|id| id.to_string());
-    let parts: Vec<(&str, String)> = vec![
+    let parts = [
         ("organisation", or_none(reader.organisation.as_deref())),
         ("name", or_none(told.name.as_deref().or(reader.organisation.as_deref()))),
         ("purpose", or_none(reader.purpose.as_deref())),

@@ -209,3 +209,7 @@ impl Iterator for Reads {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tables_tests.rs"]
+mod tests;

@@ -100,8 +100,11 @@ impl Plan {
     }
 }
 
+/// What is done with an entry, its leaf hash and what is asked of its attachments; `false` ends it.
+type Visit<'a> = dyn FnMut(&Entry, Digest, Option<&[u8]>) -> bool + 'a;
+
 /// Gives the entries that are whole, with their hash and a decision's input.
-fn each(log: &LogReader, size: u64, visit: &mut dyn FnMut(&Entry, Digest, Option<&[u8]>) -> bool) -> Result<()> {
+fn each(log: &LogReader, size: u64, visit: &mut Visit<'_>) -> Result<()> {
     let mut failed = None;
     let visited = log.for_entries(0, size, &mut |stored| {
         let Stored::Entry(stored) = stored else { return true };

@@ -224,6 +224,9 @@ fn a_read_that_ran_beside_the_newest_decision_stays() {
     assert_eq!(book.ranges(&rule(Some(400), &[]), &[]), [(0, 2)]);
 }
 
+/// An activity, and the ranges that are pruned of it.
+type Group = (Option<String>, Vec<(u64, u64)>);
+
 #[test]
 fn each_activity_has_its_days() {
     let mut book = Book::new();
@@ -235,7 +238,7 @@ fn each_activity_has_its_days() {
         book.activity = None;
         book.landmark();
     }
-    let groups = |rule: &RetentionRule| -> Vec<(Option<String>, Vec<(u64, u64)>)> {
+    let groups = |rule: &RetentionRule| -> Vec<Group> {
         let groups = book.plan(rule, &[]).pruning.groups;
         groups.into_iter().map(|g| (g.activity.map(String::from), g.ranges)).collect()
     };

@@ -114,6 +114,8 @@ fn entries_about_old_reads_go_by_a_signed_rule_and_the_log_verifies() {
         assert_eq!(old.agreed(name), agreed, "counters are as they were");
         assert_eq!(old.prunes(name, false)["entries"], 0, "there is nothing more");
         // Who asks for what is gone is told so.
+        let who = old.world.of(name, &["audit", "who"], &[]).unwrap();
+        assert_eq!(who["pruned"], would["entries"], "an answer about reads says what it can't tell");
         let index = gone[0]["index"].to_string();
         assert_eq!(old.code(name, &["audit", "show"], &[&index]), "entry_pruned");
         assert_eq!(old.code(name, &["audit", "receipt"], &[&index]), "entry_pruned");
@@ -122,6 +124,14 @@ fn entries_about_old_reads_go_by_a_signed_rule_and_the_log_verifies() {
         let asked = ["--agreement", &old.agreement.clone(), &folder];
         assert_eq!(old.code(name, &["audit", "folder"], &asked), "entry_pruned");
     }
+    // A statement over the log sees what is left, an entry a row.
+    let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(old.world.dir(PROVIDER)).unwrap()).to_string();
+    old.world.of(PROVIDER, &["user", "add"], &["odile", "--role", "auditor", "--uid", &uid]).unwrap();
+    let left = old.world.entries(PROVIDER);
+    let until = left.last().unwrap()["index"].as_u64().unwrap();
+    let counted = format!("SELECT count(*) AS n, max(index) AS last FROM log WHERE index <= {until}");
+    let counted = old.world.of(PROVIDER, &["audit", "sql"], &[&counted]).unwrap();
+    assert_eq!((&counted["n"], &counted["last"]), (&left.len().into(), &until.into()));
     // Opened again, with and without what is derived.
     for name in [PROVIDER, CONSUMER] {
         let agreed = old.agreed(name);

@@ -33,7 +33,7 @@ pub fn run(directory: &Path, args: ExportArgs, output: &Output) -> Result<()> {
     let mut sink = Sink::open(args.format, args.out.as_deref())?;
     let begun = begin(directory, args.format.format(), &question, args.from)?;
     let mut count = 0_u64;
-    pages(directory, &begun, |record| {
+    let pruned = pages(directory, &begun, |record| {
         count = count.saturating_add(1);
         sink.take(record, &begun.about)
     })?;
@@ -42,6 +42,9 @@ pub fn run(directory: &Path, args: ExportArgs, output: &Output) -> Result<()> {
         let out = out.display().to_string();
         let (from, to, count) = (begun.from.to_string(), begun.to.to_string(), count.to_string());
         output.say("audit.exported", &[("count", &count), ("from", &from), ("to", &to), ("out", &out)]);
+        if pruned > 0 && !output.json {
+            output.say("audit.passed_over", &[("count", &pruned.to_string())]);
+        }
     }
     Ok(())
 }
@@ -51,15 +54,18 @@ pub(super) fn begin(directory: &Path, format: Format, question: &Question, from:
     client::ask(directory, &Command::AuditExport { format, question: Box::new(question.clone()), from })
 }
 
-/// Gives every entry of an export to `take`, in their order; memory holds a page.
-pub(super) fn pages(directory: &Path, begun: &Begun, mut take: impl FnMut(Record) -> Result<()>) -> Result<()> {
+/// Gives every entry of an export to `take`, in their order; memory holds a page. Answers how many
+/// pruned ones were passed over.
+pub(super) fn pages(directory: &Path, begun: &Begun, mut take: impl FnMut(Record) -> Result<()>) -> Result<u64> {
+    let mut pruned = 0_u64;
     let mut next = Some(begun.from).filter(|from| *from < begun.to);
     while let Some(from) = next {
         let page: Page = client::ask(directory, &Command::AuditExportPage { entry: begun.entry, from })?;
         page.records.into_iter().try_for_each(&mut take)?;
+        pruned = pruned.saturating_add(page.pruned);
         next = page.next;
     }
-    Ok(())
+    Ok(pruned)
 }
 
 /// Where entries go.

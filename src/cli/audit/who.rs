@@ -22,6 +22,9 @@ pub(super) fn run(directory: &Path, args: AboutArgs, output: &Output) -> Result<
     let parts = [("participant", answer.about.participant.as_str()), ("to", &to), ("entry", &entry)];
     let key = if answer.told.is_empty() { "audit.who.nobody" } else { "audit.who.head" };
     say!("{}", text(output.lang, key, &parts));
+    if answer.pruned > 0 {
+        output.say("audit.passed_over", &[("count", &answer.pruned.to_string())]);
+    }
     for told in &answer.told {
         say!("");
         print(told, output);

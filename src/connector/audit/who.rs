@@ -27,6 +27,8 @@ pub struct WhoAnswer {
     pub entry: u64,
     /// Entries that the answer is about: those before this number.
     pub to: u64,
+    /// Pruned entries among those: whether they were about it, nobody can say.
+    pub pruned: u64,
     /// By whom, for what.
     pub told: Vec<Told>,
 }
@@ -48,24 +50,30 @@ impl Node {
         let attachments = vec![(AttachmentKind::Document, document)];
         let recorded = self.ledger.append(Draft { body, chain: None, trace: None, attachments }).await?;
         let node = Arc::clone(self);
-        let mut told = blocking(move || node.who_read(&question, to)).await?;
+        let (mut told, pruned) = blocking(move || node.who_read(&question, to)).await?;
         let register = self.register.load();
         for one in &mut told {
             let id = one.reader.organisation.as_deref().and_then(|id| ParticipantId::parse(id).ok());
             one.name = id.and_then(|id| register.participant(&id)).map(|member| member.name.clone());
         }
-        Ok(WhoAnswer { about: self.about(), entry: recorded.index, to, told })
+        Ok(WhoAnswer { about: self.about(), entry: recorded.index, to, pruned, told })
     }
 
-    fn who_read(&self, question: &Question, to: u64) -> Result<Vec<Told>> {
+    /// What is told, and how many pruned entries there are where a read that is asked for may have begun.
+    fn who_read(&self, question: &Question, to: u64) -> Result<(Vec<Told>, u64)> {
         let micros = |time: perron_model::Timestamp| time.millis().saturating_mul(1_000);
         let (since, until) = (question.since.map(micros), question.until.map(micros));
         let scan = LogScan { table: "log", columns: Vec::new(), from: 0, to, since, until, entries: to };
         let within = LogRows { ledger: self.ledger.clone(), state: self.state.clone() }.narrowed(&scan)?;
-        let (mut who, mut failed, mut looked_at) = (Who::default(), None, 0_u64);
+        let (mut who, mut failed, mut looked_at, mut pruned) = (Who::default(), None, 0_u64, 0_u64);
         let read = self.ledger.reader().for_entries(within.start, to, &mut |stored| {
-            // What was pruned tells nothing any more.
-            let Stored::Entry(stored) = stored else { return true };
+            let stored = match stored {
+                Stored::Entry(stored) => stored,
+                Stored::Pruned { index, .. } => {
+                    pruned = pruned.saturating_add(u64::from(index < within.end));
+                    return true;
+                }
+            };
             // Past the last that may begin, only ends of reads matter.
             if stored.index >= within.end && who.is_settled() {
                 return false;
@@ -83,7 +91,7 @@ impl Node {
         read.map_err(|e| Error::new(ErrorCode::LogUnavailable, e.to_string()))?;
         match failed {
             Some(error) => Err(error),
-            None => who.finish(),
+            None => Ok((who.finish()?, pruned)),
         }
     }
 

@@ -55,7 +55,8 @@ pub struct Matched {
     pub agreement: AgreementId,
     /// Its other party.
     pub partner: ParticipantId,
-    /// `same`, `differs`, `invalid`, `refused`, `unanswered`.
+    /// `same`, `differs`, `invalid`, `refused`, `unanswered`; in an answer alone also `pruned`: entries
+    /// of our own chain are gone, so nothing was asked.
     pub result: String,
     /// Stable code, where nothing was compared.
     pub reason: Option<String>,
@@ -67,6 +68,21 @@ pub struct Matched {
     pub extract: Option<Digest>,
     /// What both tell alike, what is open, what differs.
     pub reconciled: Option<Reconciled>,
+}
+
+impl Matched {
+    fn pruned(kept: &KeptAgreement, error: Error) -> Matched {
+        Matched {
+            agreement: kept.id,
+            partner: kept.counterparty(),
+            result: "pruned".to_owned(),
+            reason: Some(error.code.to_string()),
+            detail: Some(error.detail),
+            size: None,
+            extract: None,
+            reconciled: None,
+        }
+    }
 }
 
 /// An extract as it came, with the proof from the checkpoint of `held` entries that we had.
@@ -151,7 +167,14 @@ impl Node {
         for id in names {
             let kept = self.state.stored_agreement(&id)?.filter(|kept| kept.counterparty() == *partner);
             if let Some(kept) = kept {
-                matched.push(self.match_chains(Arc::new(kept), true).await?.0);
+                let kept = Arc::new(kept);
+                matched.push(match self.match_chains(kept.clone(), true).await {
+                    // Asked about all, the others are matched all the same.
+                    Err(error) if error.code == ErrorCode::EntryPruned && agreement.is_none() => {
+                        Matched::pruned(&kept, error)
+                    }
+                    done => done?.0,
+                });
             }
         }
         if matched.is_empty() {

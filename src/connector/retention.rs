@@ -64,6 +64,11 @@ impl Node {
         Ok(json!({"rule": rule, "datasets": self.activities, "done": self.ledger.is_pruning_done()}))
     }
 
+    /// The retention rule in force as signed (a compact JWS); none where nothing may be pruned.
+    pub fn retention_rule(&self) -> Result<Option<String>> {
+        Ok(self.state.retention()?.map(|(signed, _)| signed))
+    }
+
     /// Prunes what the rule in force allows, or tells what that is. What one entry can't name is left
     /// for the next call, and the answer says so.
     ///

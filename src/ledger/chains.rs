@@ -24,9 +24,9 @@ pub struct Chain {
     pub volume: u64,
     recent: Recent,
     /// Permitted reads that the consumer hasn't acknowledged, by decision, with their time.
-    pub unacknowledged: BTreeMap<Digest, Timestamp>,
+    pub unacknowledged: HashMap<Digest, Timestamp>,
     /// Permitted reads without an outcome, with what they have reserved.
-    pub running: BTreeMap<Digest, Option<u64>>,
+    pub running: HashMap<Digest, Option<u64>>,
     /// Entries of it that were pruned.
     pruned: u64,
     // Were entries pruned since the counters were known? Only while the log is read at start.
@@ -228,7 +228,9 @@ impl Chains {
             chain.running.keys().map(|decision| (Some(*agreement), *decision)).collect::<Vec<_>>()
         };
         let log_queries = self.log_queries.iter().map(|decision| (None, *decision));
-        self.chains.iter().flat_map(reads).chain(log_queries).collect()
+        let mut unfinished: Vec<_> = self.chains.iter().flat_map(reads).chain(log_queries).collect();
+        unfinished.sort();
+        unfinished
     }
 
     /// The outcome of a read that a crash left without one.

@@ -120,6 +120,15 @@ fn entries_about_old_reads_go_by_a_signed_rule_and_the_log_verifies() {
         assert_eq!(old.code(name, &["audit", "show"], &[&index]), "entry_pruned");
         assert_eq!(old.code(name, &["audit", "receipt"], &[&index]), "entry_pruned");
         assert_eq!(old.code(name, &["audit", "extract"], &[&old.agreement.clone()]), "entry_pruned");
+        let other = if name == PROVIDER { CONSUMER } else { PROVIDER };
+        let directory = old.world.path(name);
+        let matched = std::process::Command::new(env!("CARGO_BIN_EXE_perron"))
+            .args(["--json", "audit", "reconcile", "--with", other, "--dir", &directory])
+            .output()
+            .unwrap();
+        let row: Json = serde_json::from_slice(&matched.stdout).unwrap();
+        assert_eq!((&row["result"], &row["reason"]), (&"pruned".into(), &"entry_pruned".into()), "{row}");
+        assert!(!matched.status.success());
         let folder = old.world.path(&format!("{name}.folder"));
         let asked = ["--agreement", &old.agreement.clone(), &folder];
         assert_eq!(old.code(name, &["audit", "folder"], &asked), "entry_pruned");

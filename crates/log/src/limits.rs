@@ -91,8 +91,11 @@ pub const FINDINGS_MAX: usize = 1_000;
 /// Kept checkpoints that one verification compares.
 pub const KEPT_CHECKPOINTS_MAX: usize = 100_000;
 
-/// Notes whose signatures are checked together, spread over the processors.
-pub const SIGNATURES_PER_ROUND: usize = 256;
+/// Notes whose signatures a thread checks at a time.
+pub const SIGNATURES_A_PART: usize = 32;
+
+/// Such parts that wait for a thread before the one who reads waits for them.
+pub const VERIFY_PARTS_WAITING_MAX: usize = 64;
 
 /// Files and folders that a walk below `log/` visits before it gives up.
 pub const WALK_ENTRIES_MAX: usize = 10_000_000;

@@ -1,11 +1,13 @@
-//! Checking many notes' signatures, in rounds spread over the processors.
+//! Checking many notes' signatures on all processors, while the one who reads goes on.
 
 use std::num::NonZero;
-use std::thread;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use crate::findings::FindingKind;
 use crate::keys::Verifier;
-use crate::limits::{SIGNATURES_PER_ROUND, VERIFY_THREADS_MAX};
+use crate::limits::{SIGNATURES_A_PART, VERIFY_PARTS_WAITING_MAX, VERIFY_THREADS_MAX};
 use crate::note::{NoteError, SignedNote};
 use crate::verify::Report;
 
@@ -16,46 +18,168 @@ pub(crate) struct QueuedNote {
     pub(crate) note: SignedNote,
 }
 
-/// Notes queue up and are checked together, never by batch verification: each
-/// signature alone, strictly.
-pub(crate) struct NoteQueue<'a> {
-    keys: &'a [Verifier],
-    queue: Vec<QueuedNote>,
-    threads: usize,
+/// Notes are handed to threads a part at a time, and never checked by batch
+/// verification: each signature alone, strictly.
+pub(crate) struct NoteQueue {
+    keys: Arc<[Verifier]>,
+    part: Vec<QueuedNote>,
+    // None until the first part is full: a short log needs no thread.
+    pool: Option<Pool>,
+    queued: u64,
+    checked: Checked,
 }
 
-impl<'a> NoteQueue<'a> {
-    pub(crate) fn new(keys: &'a [Verifier]) -> Self {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        Self { keys, queue: Vec::new(), threads: threads.clamp(1, VERIFY_THREADS_MAX) }
-    }
+/// What came of the notes that were checked.
+#[derive(Default)]
+struct Checked {
+    notes: u64,
+    failures: Vec<(QueuedNote, NoteError)>,
+}
 
-    pub(crate) fn push(&mut self, note: QueuedNote, report: &mut Report) {
-        self.queue.push(note);
-        if self.queue.len() >= SIGNATURES_PER_ROUND {
-            self.flush(report);
+struct Pool {
+    parts: SyncSender<Vec<QueuedNote>>,
+    threads: Vec<JoinHandle<Checked>>,
+}
+
+// === impl Checked ===
+
+impl Checked {
+    fn check(&mut self, part: Vec<QueuedNote>, keys: &[Verifier]) {
+        for queued in part {
+            self.notes += 1;
+            if let Err(error) = queued.note.verify_only(keys) {
+                self.failures.push((queued, error));
+            }
         }
     }
 
-    pub(crate) fn flush(&mut self, report: &mut Report) {
-        let queue = std::mem::take(&mut self.queue);
-        report.signatures_checked += queue.len() as u64;
-        for (note, error) in self.failures(&queue) {
-            let detail = error.to_string();
-            report.find(FindingKind::Signature, &note.path, Some(note.offset), detail);
+    fn add(&mut self, other: Self) {
+        self.notes += other.notes;
+        self.failures.extend(other.failures);
+    }
+}
+
+// === impl Pool ===
+
+impl Pool {
+    fn start(keys: &Arc<[Verifier]>) -> Self {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).clamp(1, VERIFY_THREADS_MAX);
+        let (parts, waiting) = sync_channel(VERIFY_PARTS_WAITING_MAX);
+        let waiting = Arc::new(Mutex::new(waiting));
+        let started = (0..threads).filter_map(|_| {
+            let (keys, waiting) = (keys.clone(), waiting.clone());
+            thread::Builder::new().name("perron-notes".to_owned()).spawn(move || work(&keys, &waiting)).ok()
+        });
+        Self { parts, threads: started.collect() }
+    }
+}
+
+/// Checks parts until no more can come.
+fn work(keys: &[Verifier], waiting: &Mutex<Receiver<Vec<QueuedNote>>>) -> Checked {
+    let mut checked = Checked::default();
+    loop {
+        let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match next {
+            Ok(part) => checked.check(part, keys),
+            Err(_) => return checked,
+        }
+    }
+}
+
+// === impl NoteQueue ===
+
+impl NoteQueue {
+    pub(crate) fn new(keys: &[Verifier]) -> Self {
+        Self { keys: keys.into(), part: Vec::new(), pool: None, queued: 0, checked: Checked::default() }
+    }
+
+    /// Takes a note; waits where many wait already.
+    pub(crate) fn push(&mut self, note: QueuedNote) {
+        self.queued += 1;
+        self.part.push(note);
+        if self.part.len() < SIGNATURES_A_PART {
+            return;
+        }
+        let part = std::mem::take(&mut self.part);
+        let pool = self.pool.get_or_insert_with(|| Pool::start(&self.keys));
+        // Where no thread could be started, or none is left, parts come back and are checked here.
+        if let Err(back) = pool.parts.send(part) {
+            self.checked.check(back.0, &self.keys);
         }
     }
 
-    fn failures<'q>(&self, queue: &'q [QueuedNote]) -> Vec<(&'q QueuedNote, NoteError)> {
-        let keys = self.keys;
-        let check = move |part: &'q [QueuedNote]| -> Vec<(&'q QueuedNote, NoteError)> {
-            part.iter().filter_map(|queued| Some((queued, queued.note.verify_only(keys).err()?))).collect()
-        };
-        let share = queue.len().div_ceil(self.threads).max(1);
-        thread::scope(|scope| {
-            let parts: Vec<_> = queue.chunks(share).map(|part| (part, scope.spawn(move || check(part)))).collect();
-            // A thread that died has checked nothing: do its share here.
-            parts.into_iter().flat_map(|(part, thread)| thread.join().unwrap_or_else(|_| check(part))).collect()
-        })
+    /// Waits for all that was queued, and reports it in the order of the log.
+    pub(crate) fn finish(&mut self, report: &mut Report) {
+        let mut checked = std::mem::take(&mut self.checked);
+        checked.check(std::mem::take(&mut self.part), &self.keys);
+        if let Some(Pool { parts, threads }) = self.pool.take() {
+            drop(parts);
+            // A thread that died doesn't say what it had checked.
+            threads.into_iter().filter_map(|thread| thread.join().ok()).for_each(|more| checked.add(more));
+        }
+        report.signatures_checked += checked.notes;
+        checked.failures.sort_by(|(a, _), (b, _)| (&a.path, a.offset).cmp(&(&b.path, b.offset)));
+        for (note, error) in checked.failures {
+            report.find(FindingKind::Signature, &note.path, Some(note.offset), error.to_string());
+        }
+        let unchecked = std::mem::take(&mut self.queued).saturating_sub(checked.notes);
+        if unchecked > 0 {
+            let detail = format!("{unchecked} signed checkpoints couldn't be checked: a thread of this program ended");
+            report.find(FindingKind::Signature, "log/segments", None, detail);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Checkpoint;
+    use crate::keys::Signer;
+    use crate::merkle::Hash;
+    use crate::note::NoteSigner;
+
+    const ORIGIN: &str = "authority.example/commune/1";
+
+    fn notes(signer: &Signer, count: u64) -> Vec<QueuedNote> {
+        let note = |size| Checkpoint::new(ORIGIN, size, Hash::ZERO).sign(&[signer]).unwrap();
+        (0..count).map(|at| QueuedNote { path: "log/segments/0".to_owned(), offset: at, note: note(at + 1) }).collect()
+    }
+
+    /// Each bad one of many is told, in the order of the log, however the threads took them.
+    #[test]
+    fn all_are_checked_and_told_in_order() {
+        let signer = Signer::from_seed(ORIGIN, &[7; 32]).unwrap();
+        let other = Signer::from_seed(ORIGIN, &[8; 32]).unwrap();
+        let count = SIGNATURES_A_PART as u64 * 7 + 3;
+        let bad: Vec<u64> = vec![1, SIGNATURES_A_PART as u64 * 3, count - 1];
+        let mut forged = notes(&other, count).into_iter();
+        let mut queue = NoteQueue::new(&[signer.verifier().clone()]);
+        for (at, good) in notes(&signer, count).into_iter().enumerate() {
+            let forged = forged.next().unwrap();
+            queue.push(if bad.contains(&(at as u64)) { forged } else { good });
+        }
+        let mut report = Report::new();
+        queue.finish(&mut report);
+        assert_eq!(report.signatures_checked, count);
+        let told: Vec<u64> = report.findings.iter().filter_map(|found| found.offset).collect();
+        assert_eq!(told, bad);
+    }
+
+    /// What no thread gave back is told: it doesn't pass as checked.
+    #[test]
+    fn what_was_not_checked_is_told() {
+        let signer = Signer::from_seed(ORIGIN, &[7; 32]).unwrap();
+        let mut queue = NoteQueue::new(&[signer.verifier().clone()]);
+        for note in notes(&signer, SIGNATURES_A_PART as u64 + 1) {
+            queue.push(note);
+        }
+        let lost = thread::spawn(|| Checked::default());
+        let pool = queue.pool.as_mut().unwrap();
+        // The thread that had the part is gone with what it found.
+        pool.threads = vec![lost];
+        let mut report = Report::new();
+        queue.finish(&mut report);
+        assert_eq!(report.signatures_checked, 1);
+        assert!(report.has(FindingKind::Signature));
     }
 }

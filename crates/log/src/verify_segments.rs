@@ -24,7 +24,7 @@ struct Run<'a, 'v> {
     visitor: &'a mut Visitor<'v>,
     published: Option<(Checkpoint, String)>,
     kept: Kept,
-    queue: NoteQueue<'a>,
+    queue: NoteQueue,
     tiles: TileChecker<'a>,
     report: Report,
     frontier: Frontier,
@@ -78,7 +78,7 @@ pub(crate) fn verify_segments(
     };
     run.kept.compare(&run.frontier, &mut run.report);
     run.segments(&found.first_leaves)?;
-    run.queue.flush(&mut run.report);
+    run.queue.finish(&mut run.report);
     Ok(run.finish(&found))
 }
 
@@ -333,7 +333,7 @@ impl Run<'_, '_> {
             return;
         }
         let queued = QueuedNote { path: place.path.to_owned(), offset: at, note };
-        self.queue.push(queued, &mut self.report);
+        self.queue.push(queued);
     }
 
     fn finish(mut self, found: &Inventory) -> Report {

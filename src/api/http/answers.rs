@@ -11,6 +11,7 @@ use perron_model::{Error, ErrorCode};
 pub type Answer = Response<Full<Bytes>>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const JOSE: &str = "application/jose";
 const BYTES: &str = "application/octet-stream";
 /// A tile never changes; it is for who asked.
 const FOR_EVER: &str = "private, max-age=31536000, immutable";
@@ -20,6 +21,11 @@ const ASK_AGAIN: &str = "no-cache";
 /// Text that is another one soon: a checkpoint.
 pub fn checkpoint(note: String) -> Answer {
     answer(StatusCode::OK, TEXT, ASK_AGAIN, note.into())
+}
+
+/// A signed rule, which another one may replace (RFC 7515, section 9.2.1).
+pub fn rule(signed: String) -> Answer {
+    answer(StatusCode::OK, JOSE, ASK_AGAIN, signed.into())
 }
 
 /// A tile or an entry bundle.

@@ -1,8 +1,8 @@
 //! The listener: one request at a time on a connection, each within its bounds.
 //!
 //! Submissions to the witness need no certificate: what counts is the checkpoint's signature. Hash
-//! tiles hold blinded hashes alone, and go to participants in force; entries go to the
-//! organisation's own auditors.
+//! tiles hold blinded hashes alone, and go to participants in force, as does the rule by which
+//! entries are pruned; entries go to the organisation's own auditors.
 
 use crate::api::grpc::channels::{self, Channel};
 use crate::api::grpc::services::unbroken;
@@ -97,11 +97,12 @@ async fn answered(node: Arc<Node>, who: Option<ParticipantId>, request: Request<
     let answer = match path {
         "/add-checkpoint" if head.method == Method::POST => add_checkpoint(node, body).await,
         "/add-checkpoint" => return answers::other_method("POST"),
-        _ if path != "/checkpoint" && !path.starts_with("/tile/") => {
+        _ if !matches!(path, "/checkpoint" | "/retention") && !path.starts_with("/tile/") => {
             Err(Error::new(ErrorCode::NotFound, "there is nothing at this path"))
         }
         _ if head.method != Method::GET => return answers::other_method("GET"),
         "/checkpoint" => checkpoint(&node, who.as_ref(), &head.headers).await,
+        "/retention" => retention(&node, who.as_ref(), &head.headers).await,
         _ => tile(node, who.as_ref(), path, &head.headers).await,
     };
     answer.unwrap_or_else(|error| answers::error(&error))
@@ -135,6 +136,13 @@ async fn whole(body: Incoming) -> Result<bytes::Bytes> {
 async fn checkpoint(node: &Node, who: Option<&ParticipantId>, headers: &HeaderMap) -> Result<Answer> {
     require_reader(node, who, headers).await?;
     Ok(answers::checkpoint(node.ledger().reader().last_note()))
+}
+
+/// The retention rule in force, as its owner signed it: why hashes stand where entries stood.
+async fn retention(node: &Node, who: Option<&ParticipantId>, headers: &HeaderMap) -> Result<Answer> {
+    require_reader(node, who, headers).await?;
+    let none = || Error::new(ErrorCode::NotFound, "no retention rule is in force: nothing of the log is pruned");
+    Ok(answers::rule(node.retention_rule()?.ok_or_else(none)?))
 }
 
 /// C2SP tlog-tiles, `tile/<L>/<N>[.p/<W>]` and `tile/entries/<N>[.p/<W>]`.

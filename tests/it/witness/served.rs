@@ -237,6 +237,22 @@ fn the_log_is_read_by_those_entitled() {
     assert!(head.size > 0);
 }
 
+/// Whoever reads the log's tiles reads why hashes stand where entries stood: the rule as signed.
+#[test]
+fn the_retention_rule_is_read_by_those_entitled() {
+    let mut world = World::new();
+    let at = serve(&mut world, ORIGIN, &signer(7).verifier().to_vkey());
+    let (nobody, partner) = (Client::new(&world, at, None), Client::new(&world, at, Some(CONSUMER)));
+    let get = |client: &Client| runtime().block_on(client.get("/retention", None));
+    assert_eq!((get(&nobody).status.as_u16(), get(&partner).status.as_u16()), (401, 404));
+    world.of(PROVIDER, &["retention", "set"], &["--default-days", "365"]).unwrap();
+    let answer = get(&partner);
+    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/jose"));
+    let shown = world.of(PROVIDER, &["retention", "show"], &[]).unwrap();
+    assert_eq!(answer.text(), shown["rule"]["signed"].as_str().unwrap());
+    assert_eq!(get(&nobody).status, 401);
+}
+
 /// Tessera's own program appends to a log of its own and has it cosigned by our connector, which
 /// knows neither.
 #[test]

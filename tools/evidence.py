@@ -121,7 +121,8 @@ def keys_of(parties, use, *times):  # in force at one of these times, or at any
     return [key.key for party in parties for key in party.keys if key.use == use and lives(key)]
 def print_of(name, key, kind=b"\1"): return sha(name.encode() + b"\n" + kind + unb64(key))
 def lines_of(name, keys, kind=b"\1"): return {(name, print_of(name, key, kind)[:4]): key for key in keys}
-def log_keys(parties, origin): return lines_of(origin, keys_of([p for p in parties if p.log_origin == origin], "log"))
+def origins(party): return [party.log_origin, *(closed.origin for closed in party.closed_logs or [])]
+def log_keys(parties, origin): return lines_of(origin, keys_of([p for p in parties if origin in origins(p)], "log"))
 def note_in(text):  # C2SP signed-note, tlog-checkpoint: what it says, lines with their signatures, what was signed
     with found("encoding"):
         origin, size, root, more, lines = re.fullmatch(NOTE, text).groups()

@@ -9,8 +9,8 @@ the line whose rule doesn't hold. Exit code: 0 nothing is wrong, 1 something is,
 import argparse, contextlib, functools, pathlib, re, tomllib
 from evidence import (
     CHAINED, FOUND, MAPS, Record, STEPS, agreed, b64, batches, canonical, compact, digest, entry_of, found,
-    grown, head_of, keys_of, leaf_hash, lines_of, log_keys, must, note_in, note_of, opened, register_of,
-    root_of, sha, stamp, tiles_of, unb64)
+    grown, head_of, keys_of, leaf_hash, lines_of, log_keys, must, note_in, note_of, opened, origins,
+    register_of, root_of, sha, stamp, tiles_of, unb64)
 from pruning import on_administration, on_pruned, stub, timed, torn
 
 # The files of a log.
@@ -19,15 +19,15 @@ def compare(folder, due, kind, whole, there):  # the bytes that are due as files
         with found(kind, folder / at):
             must(missing_file=at in there, stray_file=at in due or not whole)
             must(at not in due or not there[at].is_symlink() and there[at].read_bytes() == due[at])
-def entries_of(log, folder, party, seen):  # each leaf with what is attached; then all other files, and what others saw
-    origin, keys = party.log_origin, log_keys([party], party.log_origin)
+def entries_of(log, folder, party, seen, origin):  # each leaf with what is attached; then other files, what others saw
+    keys, log.read = log_keys([party], origin), (0, root_of([]))
     perfect, leaves, notes, roots = [], [], {}, {0: root_of([])}
     with found("segment-bytes", folder / "segment"):
         for bound, text, named in batches(folder, origin, keys):
             for leaf, attached in bound:
                 yield leaf, attached
                 perfect, _ = grown(perfect, len(leaves), leaf_hash(leaf)), leaves.append(leaf)
-                roots[len(leaves)] = root_of(perfect)
+                log.read = len(leaves), roots.setdefault(len(leaves), root_of(perfect))
             with found("tree-root", f"{folder}/segment, batch {len(notes)}"):
                 note, notes[len(leaves)] = note_of(text, origin, keys), text.encode()
                 must((note.size, note.root, note.more) == (len(leaves), root_of(perfect), ""),
@@ -47,10 +47,13 @@ def entries_of(log, folder, party, seen):  # each leaf with what is attached; th
             compare(folder, tiles_of(leaves[:note.size]) | {"checkpoint": notes[note.size]}, "tile-bytes", True, there)
 
 # What the entries say: an entry e, its body b, its chain so far c, its attachments d, and s, what was before it.
-def said_by(entries, register, me):
-    s = Record(register=register, me=me, time=0, jumped=-5000, seen=Record(version=0), chains={}, steps={}, signed={},
-               agreements={}, documents={}, reads={}, intents=set(), heads={})
-    last = None
+def before_all(register, me):
+    return Record(register=register, me=me, time=0, seen=Record(version=0), chains={}, steps={}, signed={},
+                  agreements={}, documents={}, reads={}, intents=set(), heads={})
+def said_by(s, entries, origin, closed):  # of a log, and the one whose place it took, as told of and as it was read
+    for first, *_ in s.runs or []:
+        with found("pruned-without-rule", f"from entry {first} before"): must(False)
+    s.runs, s.jumped, s.origin, s.closed, last = [], -5000, origin, closed, None
     for n, (leaf, attached) in enumerate(entries):
         with found("document-bytes", f"entry {n}"):
             (before, last), raws = (last, b64(leaf_hash(leaf))), dict(attached)
@@ -60,6 +63,7 @@ def said_by(entries, register, me):
             must(order=(e.index, e.previous) == (n, before), time_backwards=(e.time < then) == (e.kind == "clock-jump"),
                  chain_gap=e.chain or e.kind not in CHAINED and (e.kind == "log-query" or not b.permitted)
                  and (e.kind != "outcome" or s.reads.get(b.decision) == (None, None)))
+            must(succession=(e.kind == "succession") == bool(closed and n == 0))
             must(time_backwards=s.jumped != n or (getattr(b, "from"), b.to) == (then, e.time))
             if e.chain:
                 c = s.chains.setdefault(e.chain.agreement, c)
@@ -93,7 +97,30 @@ def standing(known):
     suspended = any(act.kind == "suspend" and name not in lifted for name, act in told.items())
     return ("revoked" if any(act.kind == "revoke" for act in told.values()) else
             "amended" if known.life.now != known.name else "suspended" if suspended else "in-force")
-def on_start(s, e, b, c, d): must(order=b.origin == s.me.log_origin and not s.reads)
+def on_start(s, e, b, c, d): must(order=b.origin == s.origin and not s.reads)
+def on_succession(s, e, b, c, d):
+    (told, read), doc, keys = s.closed, canonical(d[6], "succession"), log_keys([s.me], b.origin)
+    gives = {a.name for a in s.agreements.values() if a.side == "provider" and a.life.now == a.name}
+    notes = [note_of(h.note, b.origin, keys) if h.note else h for h in doc.heads]
+    names = [x.agreement for x in doc.charged]
+    sizes = [h.size for h in doc.heads]
+    must([note.size for note in notes] == sizes, succession=e.hash == told.genesis
+         and (b.origin, b.size, b.root, b.held) == (told.origin, told.size, told.root, told.held)
+         and (b.size, b.root) == read and (b.lost, b.held) == (b.held - b.size, max([b.size, *sizes]))
+         and all((note.size, note.root) != read for note in notes)
+         and gives <= {*names} and len({*names}) == len(names))
+    for x in doc.charged:
+        chain, r = s.chains.setdefault(x.agreement, Record(next=0, uses=0, volume=0, torn=0)), x.receipt
+        due = [max(chain.uses, 2**52), max(chain.volume, 2**52)] if x.by == "lost" else [chain.uses, chain.volume]
+        if r:
+            both = [(r.decision, r.decision_proof), *([(r.outcome, r.outcome_proof)] if r.outcome else [])]
+            both = [opened([s.me], *one) for one in both]
+            must(succession=x.by == "partner" and [one.kind for one in both] == ["decision", "outcome"][:len(both)]
+                 and all(one.chain.agreement == x.agreement for one in both))
+            told = [one.body.volume for one in both if one.body.volume is not None]
+            due = [max(due[0], both[-1].body.uses), max(due[1], *told[-1:], 0)]
+        must(succession=chain.torn or [x.uses, x.volume] == due)
+        chain.uses, chain.volume = x.uses, x.volume
 def on_extract(s, e, b, c, d): must(order={s.me.id, b.to} == {p.id for p in s.agreements[e.chain.agreement].parties})
 def on_reconciled(s, e, b, c, d):
     kept = [s.heads[p.log_origin] for p in parties(s, b.partner, e.chain.agreement) if p.log_origin in s.heads]
@@ -201,20 +228,18 @@ def on_register_seen(s, e, b, c, d):
 
 # The directory.
 def whose(folder): return Record(**tomllib.loads((folder / "perron.toml").read_text()))
-def judge(folder, authority, against):
-    register, trust, seen, log = register_of(folder, authority, whose(folder).space), folder / "trust", [], Record()
-    members, witnesses = {party.id: party for party in register.members}, {}
-    me = members.get(whose(folder).participant) or must(document_bytes=False)
-    origin, keys = me.log_origin, log_keys([me], me.log_origin)
+def seen_by(register, me, origin, cosigned, against):  # heads of a log of ours: its size, its root, where it is
+    members, witnesses, seen = {party.id: party for party in register.members}, {}, []
+    keys = log_keys([me], origin)
     for who in members:
         witnesses |= lines_of(f"{register.space}/{who}/witness", keys_of([members[who]], "witness"), b"\4")
-    notes = [(path, path.read_bytes(), path.stem) for path in sorted(trust.glob("cosigned/*.checkpoint"))]
+    notes = [(path, path.read_bytes(), path.stem) for path in sorted(cosigned.glob("*.checkpoint"))]
     for path in against:
         file = path / "trust/kept" / (origin.replace("/", "_") + ".checkpoint") if path.is_dir() else path
         notes += [(file, file.read_bytes(), None)] if file.exists() else []
         if not path.is_dir() or whose(path).participant not in members: continue
-        before, kept = FOUND[:], []
-        for leaf, attached in entries_of(Record(), path / "log", members[whose(path).participant], []):
+        before, kept, them = FOUND[:], [], members[whose(path).participant]
+        for leaf, attached in entries_of(Record(), path / "log", them, [], them.log_origin):
             with contextlib.suppress(Exception):
                 if (e := entry_of(leaf)).kind == "checkpoint-kept" and e.body.origin == origin:
                     note_of(dict(attached)[4].decode(), origin, keys)
@@ -229,15 +254,31 @@ def judge(folder, authority, against):
             must(not by or any(line in witnesses and line[0] == name or by[:13] == f"vkey+{line[1].hex()}"
                                for line in note.by))
             seen.append((note.size, note.root, path))
+    return seen
+def judge(folder, authority, against):
+    register, trust, log, closed = register_of(folder, authority, whose(folder).space), folder / "trust", Record(), None
+    me = next((p for p in register.members if p.id == whose(folder).participant), 0) or must(document_bytes=False)
+    s = before_all(register, me)
+    for told in me.closed_logs or []:  # what others hold of it beyond where it was closed must be what is told of
+        at, before = folder / "generations" / told.origin.split("/")[2], Record()
+        seen = seen_by(register, me, told.origin, at / "cosigned", against)
+        for size, _, path in seen:
+            with found("succession", path): must(size <= told.held)
+        with found("missing-file", at / "log"): must((at / "log").is_dir())
+        within = [head for head in seen if head[0] <= told.size]
+        said_by(s, entries_of(before, at / "log", me, within, told.origin), told.origin, closed)
+        closed = told, before.read
+    seen = seen_by(register, me, me.log_origin, trust / "cosigned", against)
     with found("missing-file", folder / "log"): must((folder / "log").is_dir())
-    s, there = said_by(entries_of(log, folder / "log", me, seen), register, me), folder.glob("documents/*")
+    said_by(s, entries_of(log, folder / "log", me, seen, me.log_origin), me.log_origin, closed)
+    there = folder.glob("documents/*")
     for first, *_ in s.runs or []:
         with found("pruned-without-rule", f"from entry {first}"): must(False)
     compare(folder / "documents", s.documents, "document-bytes", log.whole, {file.name: file for file in there})
     for path in sorted(trust.glob("kept/*.checkpoint")):
         with found("document-bytes", path):
             name = (text := path.read_bytes().decode(errors="replace")).split("\n")[0]
-            is_member = any(party.log_origin == name for party in register.members)
+            is_member = any(name in origins(party) for party in register.members)
             must(path.stem == (name.replace("/", "_") if is_member else f"outside+{sha(name.encode()).hex()}"))
             if told := s.heads.pop(name, Record(size=0) if is_member else None):
                 note = head_of(register, text, name, told.key)

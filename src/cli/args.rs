@@ -66,6 +66,12 @@ pub enum Noun {
     /// Looks at an installation, stopped or running, and says what to do.
     #[command(after_help = "Example: perron doctor --dir commune")]
     Doctor(Dir),
+    /// Copies an organisation's directory, stopped or running, and verifies the copy.
+    #[command(after_help = "Example: perron backup --dir commune /mnt/backup/2026-12-01")]
+    Backup(BackupArgs),
+    /// Brings a backup back: asks who holds what of its log, and lets it go on, or begins the next one.
+    #[command(after_help = "Example: perron restore --dir commune /mnt/backup/2026-12-01 --keys /mnt/keys")]
+    Restore(RestoreArgs),
     /// A data space's authority.
     #[command(subcommand)]
     Authority(AuthorityVerb),
@@ -113,6 +119,33 @@ pub enum Noun {
     /// How long entries about single reads are kept.
     #[command(subcommand)]
     Retention(RetentionVerb),
+}
+
+/// `perron backup`.
+#[derive(Clone, Debug, Args)]
+pub struct BackupArgs {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// The copy, which must not exist.
+    pub to: PathBuf,
+    /// Copies the private keys too. Without this they are left out: keep a copy of `keys/` apart.
+    #[arg(long)]
+    pub with_keys: bool,
+}
+
+/// `perron restore`.
+#[derive(Clone, Debug, Args)]
+pub struct RestoreArgs {
+    #[command(flatten)]
+    pub dir: Dir,
+    /// The backup; without one, the directory as it stands is what was brought back.
+    pub backup: Option<PathBuf>,
+    /// Directory of the private keys, where the backup holds none.
+    #[arg(long)]
+    pub keys: Option<PathBuf>,
+    /// Where others hold more of the log: closes it as it was brought back, and begins the next one.
+    #[arg(long)]
+    pub next_generation: bool,
 }
 
 /// `perron demo`.

@@ -4,6 +4,7 @@ mod agreement;
 mod args;
 mod audit;
 mod authority;
+mod backup;
 mod client;
 mod collection;
 mod dataset;
@@ -16,6 +17,7 @@ mod output;
 mod partner;
 mod policy;
 mod query;
+mod restore;
 mod retention;
 mod serve;
 mod store;
@@ -41,6 +43,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Noun::Serve(args) => serve::run(&args, &output),
         Noun::Init(args) => init::init(&args, &output),
         Noun::Join(args) => init::join(&args, &output),
+        Noun::Backup(args) => backup::run(&args, &output),
+        Noun::Restore(args) => restore::run(&args, &output),
         Noun::Authority(verb) => authority::run(verb, &output),
         Noun::User(verb) => user::run(verb, &output),
         Noun::Partner(verb) => partner::run(verb, &output),

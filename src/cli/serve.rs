@@ -14,6 +14,7 @@ use crate::connector::Node;
 use crate::connector::authority::Authority;
 use crate::connector::node::Parts;
 use crate::connector::streaming::{self, Stream};
+use crate::connector::succession::{BACKUP_FILE, Places};
 use crate::connector::witness::{HeldElsewhere, ask_for_heads, outside_logs};
 use crate::connector::witnessing::{self, Asked};
 use crate::files::write_file;
@@ -81,6 +82,15 @@ pub fn lock(directory: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// Refuses a backup that isn't restored, and a directory whose next log isn't in its place yet.
+pub(super) fn require_restored(directory: &Path) -> Result<()> {
+    if directory.join(BACKUP_FILE).exists() {
+        let detail = format!("this is a backup, or what was brought back from one (`{BACKUP_FILE}`)");
+        return Err(Error::new(ErrorCode::RestoreUnfinished, detail));
+    }
+    Places::of(directory).require_finished()
+}
+
 /// All that runs for one directory.
 struct Running {
     node: Arc<Node>,
@@ -94,19 +104,19 @@ struct Running {
     config: Config,
 }
 
-struct Prepared {
-    parts: Parts,
-    peers: Arc<GrpcPeers>,
+/// What a process is made of before its log is opened.
+pub(super) struct Prepared {
+    pub(super) parts: Parts,
+    pub(super) peers: Arc<GrpcPeers>,
     tls: Arc<ReloadableTls>,
-    register: Arc<RegisterHandle>,
-    keys: Arc<KeySet>,
+    pub(super) register: Arc<RegisterHandle>,
+    pub(super) keys: Arc<KeySet>,
     stream: Option<Arc<Stream>>,
-    asked: Arc<Asked>,
-    is_torn: bool,
+    pub(super) asked: Arc<Asked>,
 }
 
-/// Everything before the log is opened for writing.
-fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
+/// Everything before the log is looked at.
+pub(super) fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
     let keys = Arc::new(KeySet::load(&directory.join("keys"))?);
     let trust = directory.join("trust");
     let key = init::read_authority_key(directory)?;
@@ -153,12 +163,11 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
         policies,
         outside: outside_logs(config.http.as_ref().map_or(&[][..], |http| http.log.as_slice()))?,
     };
-    let is_torn = parts.is_torn()?;
-    Ok(Prepared { parts, peers, tls, register, keys, stream, asked, is_torn })
+    Ok(Prepared { parts, peers, tls, register, keys, stream, asked })
 }
 
 fn open(directory: &Path, config: Config, prepared: Prepared, elsewhere: &HeldElsewhere) -> Result<Running> {
-    let Prepared { parts, peers, tls, register, keys, stream, asked, .. } = prepared;
+    let Prepared { parts, peers, tls, register, keys, stream, asked } = prepared;
     let node = Arc::new(Node::open(parts, elsewhere)?);
     let authority = if keys.is_authority() {
         Some(Arc::new(Authority::open(directory, &config.space, &config.participant, keys.clone(), register.clone())?))
@@ -173,14 +182,12 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
         &directory.canonicalize().map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the directory doesn't exist"))?;
     let config = Config::load(directory)?;
     let _lock = lock(directory)?;
+    require_restored(directory)?;
     let running = {
         let (at, of) = (directory.clone(), config.clone());
         let prepared = crate::connector::catalogue::blocking(move || prepare(&at, &of)).await?;
-        let elsewhere = if prepared.is_torn {
-            ask_for_heads(&*prepared.peers, &prepared.register.load(), &config.participant).await
-        } else {
-            HeldElsewhere::default()
-        };
+        // Whoever holds more of this log than there is ends the start before anything is written.
+        let elsewhere = ask_for_heads(&*prepared.peers, &prepared.register.load(), &config.participant).await;
         let (directory, config) = (directory.clone(), config.clone());
         crate::connector::catalogue::blocking(move || open(&directory, config, prepared, &elsewhere)).await?
     };
@@ -299,9 +306,13 @@ fn spawn_trust(running: &Running, directory: &Path, stop: &CancellationToken) {
     let file = directory.join("trust").join(crate::connector::authority::REGISTER_FILE);
     let task: Option<futures::future::BoxFuture<'static, ()>> = match (&running.authority, &running.config.authority) {
         (Some(authority), _) => Some(Box::pin(resign(running.node.clone(), authority.clone()))),
-        (None, Some(address)) => {
-            Some(Box::pin(follow(running.peers.clone(), address.participant.clone(), running.register.clone(), file)))
-        }
+        (None, Some(address)) => Some(Box::pin(follow(
+            running.peers.clone(),
+            address.participant.clone(),
+            running.node.clone(),
+            running.register.clone(),
+            file,
+        ))),
         (None, None) => None,
     };
     let renewal: Option<futures::future::BoxFuture<'static, ()>> = running.config.authority.as_ref().map(|address| {
@@ -346,6 +357,7 @@ async fn resign(node: Arc<Node>, authority: Arc<Authority>) {
 async fn follow(
     peers: Arc<GrpcPeers>,
     authority: perron_model::ParticipantId,
+    node: Arc<Node>,
     register: Arc<RegisterHandle>,
     file: std::path::PathBuf,
 ) {
@@ -354,7 +366,10 @@ async fn follow(
         if let Ok(mut versions) = peers.watch_register(&authority).await {
             while let Some(Ok(bytes)) = versions.next().await {
                 match take_register(&bytes, &register, &file) {
-                    Ok(()) => wait_ms = OUTBOX_BACKOFF_MS_MIN,
+                    Ok(()) => {
+                        wait_ms = OUTBOX_BACKOFF_MS_MIN;
+                        node.stop_if_closed().await;
+                    }
                     Err(error) => {
                         tracing::error!(code = error.code.as_str(), "a register version was refused: {}", error.detail)
                     }
@@ -366,7 +381,7 @@ async fn follow(
     }
 }
 
-fn take_register(bytes: &[u8], register: &RegisterHandle, file: &Path) -> Result<()> {
+pub(super) fn take_register(bytes: &[u8], register: &RegisterHandle, file: &Path) -> Result<()> {
     let signed: SignedRegister = canonical::from_bytes(bytes, 64 * DOCUMENT_BYTES_MAX)?;
     let current = register.load();
     let verified = VerifiedRegister::verify(&signed, current.authority(), Some(&current))?;

@@ -1,5 +1,6 @@
 //! What users of the organisation ask about what is here: lists, and entries of the log.
 
+mod backup;
 mod evidence;
 mod export;
 mod extract;
@@ -13,6 +14,7 @@ mod tables;
 mod tiles;
 mod who;
 
+pub use backup::{BackupExtent, BackupSegment};
 pub use evidence::EvidenceFile;
 pub use export::{AgreementPage, Begun, Page, STREAM};
 pub use extract::{ExtractBegun, ExtractPage};
@@ -222,7 +224,7 @@ struct Fitting {
 }
 
 /// What entries are called when they are told of.
-pub const KINDS: [&str; 24] = [
+pub const KINDS: [&str; 25] = [
     "start",
     "stop",
     "recovery",
@@ -247,6 +249,7 @@ pub const KINDS: [&str; 24] = [
     "administration",
     "register-seen",
     "pruned",
+    "succession",
 ];
 
 /// An entry as plain data; the command line puts it into words.
@@ -326,5 +329,9 @@ fn facts(body: &Body) -> (&'static str, Json) {
         Body::Pruned(b) => {
             ("pruned", json!({"rule": b.rule, "document": b.document, "leaves": b.leaves, "actor": b.actor}))
         }
+        Body::Succession(b) => (
+            "succession",
+            json!({"origin": b.origin, "size": b.size, "root": b.root, "held": b.held, "lost": b.lost, "backup": b.backup, "document": b.document}),
+        ),
     }
 }

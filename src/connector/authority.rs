@@ -7,6 +7,7 @@ use crate::trust::enrolment::{EnrolmentAnswer, EnrolmentRequest};
 use crate::trust::keys::{KeySet, SigningKey};
 use crate::trust::register::RegisterHandle;
 use crate::trust::renewal::RenewalRequest;
+use crate::trust::succession;
 use perron_model::limits::CERTIFICATE_LIFE_S;
 use perron_model::participant::{KeyUse, Status};
 use perron_model::register::SignedRegister;
@@ -108,6 +109,28 @@ impl Authority {
             return Err(Error::new(ErrorCode::IssuerMismatch, "the renewal is another participant's"));
         }
         Ok(self.ca.issue(peer, verified.csr(), now, CERTIFICATE_LIFE_S)?.pem)
+    }
+
+    /// Closes a participant's log on its own signed request, and names the next one. `held` are the
+    /// entries of the largest head of it that is kept here. What was confirmed before stays.
+    ///
+    /// # Errors
+    /// `own_log_forked` where the request doesn't tell of the head that is kept here.
+    pub fn succeed(&self, peer: &ParticipantId, succession: &str, held: Option<u64>, now: Timestamp) -> Result<()> {
+        let register = self.handle.load();
+        let request = succession::open(succession, &register, now)?;
+        if request.participant != *peer {
+            return Err(Error::new(ErrorCode::IssuerMismatch, "the succession is another participant's"));
+        }
+        if register.participant(peer).is_some_and(|own| succession::is_confirmed(own, &request)) {
+            return Ok(());
+        }
+        if let Some(held) = held.filter(|held| *held > request.closes.held) {
+            let detail =
+                format!("the authority keeps a checkpoint of {held} entries, of which the request doesn't tell");
+            return Err(Error::new(ErrorCode::OwnLogForked, detail));
+        }
+        self.change(|register, key| register.succeed(&request, now, key))
     }
 
     fn change(&self, change: impl FnOnce(&mut AuthorityRegister, &SigningKey) -> Result<SignedRegister>) -> Result<()> {

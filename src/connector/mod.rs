@@ -21,6 +21,7 @@ mod scrubbing;
 mod settling;
 pub mod state;
 pub mod streaming;
+pub mod succession;
 pub mod tally;
 pub mod tasks;
 pub mod users;

@@ -23,7 +23,7 @@ use std::path::Path;
 /// `typ` of an agreement's signatures.
 pub const AGREEMENT_TYP: &str = "perron-agreement+jws";
 /// Agreements as files, within an organisation's directory.
-const DOCUMENTS: &str = "documents";
+pub const DOCUMENTS: &str = "documents";
 /// How far the provider's clock may be from ours when it signs, in milliseconds.
 const SIGNING_SKEW_MS: i64 = 5 * 60_000;
 

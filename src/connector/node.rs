@@ -7,7 +7,7 @@ use crate::connector::reads::Running;
 use crate::connector::state::State;
 use crate::connector::users::Users;
 use crate::connector::witness::{HeldElsewhere, Kept, OutsideLogs};
-use crate::ledger::{Activities, Draft, KnownHeads, Ledger, LogIdentity, Rates, SystemClock};
+use crate::ledger::{Activities, Draft, Generations, KnownHeads, Ledger, LogIdentity, Rates, SystemClock};
 use crate::policy::Policies;
 use crate::query::{QueryEngine, QuerySettings, Releases};
 use crate::settings::Settings;
@@ -21,6 +21,7 @@ use perron_model::limits::{
     CHECKPOINTS_BURST, CHECKPOINTS_PER_SECOND, NEGOTIATION_MESSAGES_BURST, NEGOTIATION_MESSAGES_PER_SECOND,
 };
 use perron_model::participant::{KeyUse, Participant, PublicKey};
+use perron_model::succession::generation_of;
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, SpaceId, Timestamp};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -49,21 +50,29 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Is the end of the log torn, so that partners are to be asked for their heads of it before
-    /// it is opened?
-    pub fn is_torn(&self) -> Result<bool> {
-        self.identity().and_then(|identity| Ledger::is_torn(&self.settings.data, identity))
+    fn own(&self) -> Result<Participant> {
+        let me = &self.settings.participant;
+        let own = self.register.load().participant(me).cloned();
+        own.ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, format!("`{me}` is not in the register")))
     }
 
-    fn identity(&self) -> Result<LogIdentity> {
-        let register = self.register.load();
-        let me = &self.settings.participant;
-        let own = register
-            .participant(me)
-            .ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, format!("`{me}` is not in the register")))?;
-        let signer = perron_log::Signer::from_seed(&own.log_origin, &self.keys.signing_key(KeyUse::Log)?.seed())
+    /// The log in force.
+    pub fn identity(&self) -> Result<LogIdentity> {
+        self.identity_of(&self.own()?.log_origin)
+    }
+
+    /// The log of an origin of this organisation.
+    pub fn identity_of(&self, origin: &str) -> Result<LogIdentity> {
+        let signer = perron_log::Signer::from_seed(origin, &self.keys.signing_key(KeyUse::Log)?.seed())
             .map_err(|_| Error::new(ErrorCode::KeyInvalid, "the log key can't sign"))?;
-        Ok(LogIdentity { origin: own.log_origin.clone(), generation: 1, signer })
+        Ok(LogIdentity { origin: origin.to_owned(), generation: generation_of(origin)?, signer })
+    }
+
+    /// The logs that are closed, opened for reading.
+    pub fn generations(&self) -> Result<Generations> {
+        let closed = self.own()?.closed_logs.into_iter();
+        let identities = closed.map(|log| Ok((self.identity_of(&log.origin)?, log))).collect::<Result<_>>()?;
+        Generations::open(&self.settings.data, identities)
     }
 }
 
@@ -122,8 +131,9 @@ impl Node {
             heads: [kept.heads_of(&identity.origin)?, elsewhere.heads.clone()].concat(),
             asked: elsewhere.asked.iter().map(ToString::to_string).collect(),
         };
-        let activities = parts.settings.activities.clone();
-        let (ledger, opened) = Ledger::open_naming(&data, identity, heads, clock.clone(), state.clone(), activities)?;
+        let (closed, activities) = (parts.generations()?, parts.settings.activities.clone());
+        let (ledger, opened) =
+            Ledger::open_after(&data, closed, identity, heads, clock.clone(), state.clone(), activities)?;
         tracing::info!(
             entries = opened.size,
             recovered = opened.recovered,
@@ -131,7 +141,7 @@ impl Node {
             "the log is open"
         );
         let reconciling = crate::connector::reconciling::Reconciling::new(parts.settings.reconcile_every, &data);
-        let partners = Arc::new(Partners::open(state.clone(), ledger.reader(), clock.now())?);
+        let partners = Arc::new(Partners::open(state.clone(), &ledger, clock.now())?);
         let sets = Arc::new(Sets::open(&data.join("sets"))?);
         let releases = Arc::new(Releases::open(&data.join("released"))?);
         let engine = QueryEngine::new(sets.clone(), releases.clone(), QuerySettings::default())?;

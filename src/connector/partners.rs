@@ -5,7 +5,7 @@
 
 use crate::connector::node::Node;
 use crate::connector::state::State;
-use perron_log::LogReader;
+use crate::ledger::Ledger;
 use perron_model::entry::{Body, Entry};
 use perron_model::limits::{PARTNER_CONCURRENCY_DEFAULT, PARTNER_LOOK_BACK_MS};
 use perron_model::partner::{LimitedPartner, PartnerLimits};
@@ -67,9 +67,9 @@ impl Drop for Place {
 
 impl Partners {
     /// Over the limits that the state knows; what was sent today comes from the log.
-    pub fn open(state: Arc<State>, log: &LogReader, now: Timestamp) -> Result<Partners> {
+    pub fn open(state: Arc<State>, ledger: &Ledger, now: Timestamp) -> Result<Partners> {
         let day = day_of(now);
-        let used = sent_since(log, day.saturating_mul(DAY_MS))?
+        let used = sent_since(ledger, day.saturating_mul(DAY_MS))?
             .into_iter()
             .map(|(partner, sent)| (partner, Used { day, sent, ..Used::default() }))
             .collect();
@@ -205,10 +205,10 @@ fn day_of(now: Timestamp) -> i64 {
 
 /// Bytes that outcomes since `from` (milliseconds) count, by consumer: the log read backwards until
 /// before then, and further for the decisions of what ran at that time.
-fn sent_since(log: &LogReader, from: i64) -> Result<HashMap<ParticipantId, u64>> {
+fn sent_since(ledger: &Ledger, from: i64) -> Result<HashMap<ParticipantId, u64>> {
     let mut open: HashMap<Digest, u64> = HashMap::new();
     let mut sent: HashMap<ParticipantId, u64> = HashMap::new();
-    for index in (0..log.size()).rev() {
+    for (log, index) in ledger.readers().flat_map(|log| (0..log.size()).rev().map(move |index| (log, index))) {
         let leaf = match crate::ledger::leaf_of(log, index) {
             Ok(leaf) => leaf,
             // Far older than anything that counts here.

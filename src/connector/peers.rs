@@ -154,6 +154,8 @@ pub trait Peers: Send + Sync {
         agreement: &AgreementId,
         nonce: &str,
     ) -> Result<ReceiptParts>;
+    /// The newest receipt that the peer, as consumer, holds of our chain of an agreement.
+    async fn held_receipt(&self, peer: &ParticipantId, agreement: &AgreementId) -> Result<Option<ReceiptParts>>;
     /// The peer's newest durable checkpoint.
     async fn head(&self, peer: &ParticipantId, held_size: u64) -> Result<Head>;
     /// The newest checkpoint of our log that the peer keeps.

@@ -304,18 +304,18 @@ impl Node {
         })
     }
 
-    pub(crate) fn leaf(&self, index: u64) -> Result<Vec<u8>> {
-        self.ledger.reader().leaf(index).map_err(|e| unreadable(&e))
+    pub(crate) fn leaf(&self, place: u64) -> Result<Vec<u8>> {
+        let (reader, index) = self.ledger.locate(place);
+        reader.leaf(index).map_err(|e| unreadable(&e))
     }
 
-    /// The tlog-proof of an entry in the newest durable checkpoint.
-    pub(crate) fn prove(&self, index: u64) -> Result<String> {
+    /// The tlog-proof of an entry in the newest durable checkpoint of its log.
+    pub(crate) fn prove(&self, place: u64) -> Result<String> {
+        let (reader, index) = self.ledger.locate(place);
         let unusable = |what: &str| Error::new(ErrorCode::LogUnavailable, format!("no proof can be made: {what}"));
-        let note =
-            perron_log::SignedNote::parse(&self.ledger.reader().last_note()).map_err(|e| unusable(&e.to_string()))?;
+        let note = perron_log::SignedNote::parse(&reader.last_note()).map_err(|e| unusable(&e.to_string()))?;
         let checkpoint = perron_log::Checkpoint::parse_text(&note.text).map_err(|e| unusable(&e.to_string()))?;
-        let hashes =
-            self.ledger.reader().inclusion_proof(index, checkpoint.size).map_err(|e| unusable(&e.to_string()))?;
+        let hashes = reader.inclusion_proof(index, checkpoint.size).map_err(|e| unusable(&e.to_string()))?;
         Ok(TlogProof { extra: None, index, hashes, checkpoint: note }.to_string())
     }
 

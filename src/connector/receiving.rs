@@ -6,7 +6,7 @@
 use crate::connector::node::Node;
 use crate::connector::peers::{ReadEvent, ReceiptParts, WireMessage};
 use crate::connector::settling::BrokenRead;
-use crate::connector::witness::log_verifiers;
+use crate::connector::witness::verify_in_logs;
 use crate::ledger::{Draft, stream_root};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -229,15 +229,12 @@ struct Opened {
 
 /// Checks a receipt: both leaves lie in trees that the provider signed, and are about this read.
 fn open_receipt(provider: &Participant, request: Digest, parts: &ReceiptParts) -> Result<Opened> {
-    let keys = log_verifiers(provider);
     let prove = |leaf: &[u8], proof: &[u8]| -> Result<(Entry, Digest)> {
         let bad =
             |what: String| Error::new(ErrorCode::SignatureInvalid, format!("the receipt of `{}`: {what}", provider.id));
         let text = std::str::from_utf8(proof).map_err(|_| bad("a proof is not UTF-8".to_owned()))?;
         let hash = leaf_hash(leaf);
-        TlogProof::parse(text)
-            .and_then(|p| p.verify(&hash, &provider.log_origin, &keys, &[]))
-            .map_err(|e| bad(e.to_string()))?;
+        TlogProof::parse(text).and_then(|p| verify_in_logs(&p, &hash, provider)).map_err(|e| bad(e.to_string()))?;
         Ok((Entry::from_bytes(leaf)?, Digest::from_bytes(hash.0)))
     };
     let foreign = || Error::new(ErrorCode::SignatureInvalid, "the receipt is about another read");

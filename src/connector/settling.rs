@@ -106,7 +106,8 @@ impl Node {
     }
 
     fn sent_before(&self, digest: Digest, index: u64) -> Result<Sent> {
-        let attachments = self.ledger.reader().attachments(index).map_err(|e| unreadable(&e))?;
+        let (reader, index) = self.ledger.locate(index);
+        let attachments = reader.attachments(index).map_err(|e| unreadable(&e))?;
         let request = attachments
             .into_iter()
             .find(|a| a.kind == AttachmentKind::Request as u16)

@@ -66,6 +66,12 @@ pub struct Held {
     pub unacknowledged: Vec<Acknowledgement>,
     /// Newest position held of the provider's chain.
     pub seen: Option<Seen>,
+    /// Generation of the provider's log in which it lies.
+    #[serde(default)]
+    pub generation: u64,
+    /// Place of our entry with the receipt that shows it.
+    #[serde(default)]
+    pub received: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -354,10 +360,10 @@ impl State {
                 stream_root: received.stream_root,
             });
         }
-        if let Some(seen) = receipt.as_ref().and_then(newest_position)
-            && held.seen.as_ref().is_none_or(|known| known.number < seen.number)
+        if let Some((generation, seen)) = receipt.as_ref().and_then(newest_position)
+            && held.seen.as_ref().is_none_or(|known| (held.generation, known.number) < (generation, seen.number))
         {
-            held.seen = Some(seen);
+            (held.generation, held.seen, held.received) = (generation, Some(seen), Some(entry.index));
         }
         self.store.apply(vec![put(HELD, position.agreement.as_bytes(), held)?])
     }

@@ -198,7 +198,7 @@ async fn session(node: &Arc<Node>, stream: &Stream, changes: &mut tokio::sync::w
 /// Entries that are durable and that the state has taken up, so that what it tells of their
 /// agreements is there.
 fn told(node: &Node) -> u64 {
-    node.state.seen().min(node.ledger.reader().size())
+    node.state.seen().saturating_sub(node.ledger.entries_before()).min(node.ledger.reader().size())
 }
 
 /// Frames of durable entries from `next` on, up to `size` or `STREAM_BYTES_MAX`; and the entry

@@ -19,7 +19,7 @@ use crate::trust::register::VerifiedRegister;
 pub(in crate::connector) use kept::parse;
 use kept::{file_name, outside_file};
 use perron_log::merkle::{Hash, empty_root, verify_consistency};
-use perron_log::{Checkpoint, Cosigner, KeyKind, NoteError, OpenedCheckpoint, Submission, Verifier};
+use perron_log::{Checkpoint, Cosigner, KeyKind, NoteError, OpenedCheckpoint, Submission, TlogProof, Verifier};
 use perron_model::entry::{AttachmentKind, Body, CheckpointKept};
 use perron_model::limits::{HEADS_ASKED_MAX, HEADS_ASKED_MS_MAX, HEADS_TRIES_MAX};
 use perron_model::participant::{KeyUse, Participant};
@@ -99,14 +99,38 @@ pub fn witness_verifiers(space: &perron_model::SpaceId, participant: &Participan
     keys.filter_map(|k| Verifier::new(&name, KeyKind::CosignatureV1, k.key.as_bytes()).ok()).collect()
 }
 
-/// Verifiers of a participant's log keys, past and present.
+/// Verifiers of a participant's log keys, past and present, for the log in force.
 pub fn log_verifiers(participant: &Participant) -> Vec<Verifier> {
+    log_verifiers_of(participant, &participant.log_origin)
+}
+
+/// As `log_verifiers`, for another of its logs.
+pub fn log_verifiers_of(participant: &Participant, origin: &str) -> Vec<Verifier> {
     participant
         .keys
         .iter()
         .filter(|k| k.key_use == KeyUse::Log)
-        .filter_map(|k| Verifier::new(&participant.log_origin, KeyKind::Ed25519, k.key.as_bytes()).ok())
+        .filter_map(|k| Verifier::new(origin, KeyKind::Ed25519, k.key.as_bytes()).ok())
         .collect()
+}
+
+/// Verifies that a leaf lies in the participant's log in force, or in a closed one as far as it was
+/// closed.
+pub(crate) fn verify_in_logs(
+    proof: &TlogProof,
+    leaf: &Hash,
+    participant: &Participant,
+) -> std::result::Result<(), perron_log::proof::ProofError> {
+    let verify = |origin: &str| {
+        let keys = log_verifiers_of(participant, origin);
+        proof.verify(leaf, origin, &keys, &[]).map(|opened| opened.checkpoint.size)
+    };
+    let in_force = verify(&participant.log_origin).map(|_| ());
+    let mut closed = participant.closed_logs.iter();
+    if in_force.is_err() && closed.any(|log| verify(&log.origin).is_ok_and(|size| size <= log.size)) {
+        return Ok(());
+    }
+    in_force
 }
 
 impl Node {
@@ -341,6 +365,18 @@ impl Node {
         }
     }
 
+    /// Stops the writer where the register in use names another log of this organisation than the one
+    /// that is written: this directory is of one that was closed.
+    pub async fn stop_if_closed(&self) {
+        let register = self.register.load();
+        let Some(own) = register.participant(&self.me).filter(|own| own.log_origin != self.ledger.origin()) else {
+            return;
+        };
+        let (written, named) = (self.ledger.origin(), &own.log_origin);
+        let detail = format!("the register names the log `{named}`, and this directory is of `{written}`");
+        self.stop_superseded(Error::new(ErrorCode::OwnLogForked, detail)).await;
+    }
+
     /// Stops the writer for good, now and at each later start: this directory isn't the newest state
     /// of its log.
     pub(crate) async fn stop_superseded(&self, reason: Error) {
@@ -359,7 +395,7 @@ impl Node {
     }
 }
 
-/// What others keep of our log, asked for before a torn end of it is moved aside.
+/// What others keep of our log, asked for before it is opened for writing.
 #[derive(Clone, Debug, Default)]
 pub struct HeldElsewhere {
     /// Checkpoints that our log key signed.

@@ -45,6 +45,24 @@ impl Asked {
         Asked { witnesses: verifiers.into_iter().enumerate().map(asked).collect(), wire, policy }
     }
 
+    /// Asks each what it holds of a stopped log whose newest checkpoint this is: a larger size, or
+    /// this size with other entries; none where it holds no more. By the witness's name.
+    pub async fn hold(&self, checkpoint: &str, size: u64) -> Vec<(String, Result<Option<u64>>)> {
+        let limit = Duration::from_millis(HEADS_ASKED_MS_MAX);
+        let asking = self.witnesses.iter().map(|witness| async move {
+            let submission = Submission { old_size: size, proof: Vec::new(), checkpoint: checkpoint.to_owned() };
+            let late = |_| Error::new(ErrorCode::DeadlineExceeded, "no answer in time");
+            let answer = tokio::time::timeout(limit, self.wire.submit(witness.place, &submission)).await.map_err(late);
+            let held = answer.and_then(|answer| answer).map(|answer| match answer {
+                Witnessing::Holds(held) => Some(held).filter(|held| *held > size),
+                Witnessing::Contradicts => Some(size),
+                Witnessing::Cosigned(_) => None,
+            });
+            (witness.verifier.name().to_owned(), held)
+        });
+        if size == 0 { Vec::new() } else { futures::future::join_all(asking).await }
+    }
+
     /// What keeps each of them from cosigning, if anything does.
     pub fn status(&self) -> Json {
         let shown = |w: &AskedWitness| json!({"witness": w.verifier.name(), "trouble": w.told_trouble()});

@@ -8,6 +8,7 @@ use perron_model::entry::{Body, ChainPosition, Entry, Outcome, OutcomeStatus};
 use perron_model::limits::CLOCK_JUMPS_FOLLOWED_MAX;
 use perron_model::request::Acknowledgement;
 use perron_model::retention::{Activity, charged_before};
+use perron_model::succession::SuccessionDocument;
 use perron_model::{AgreementId, DatasetId, Digest, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -211,6 +212,27 @@ impl Chains {
     /// Entries at which the clock went back, in their order; none where they are too many to follow.
     pub fn clock_jumps(&self) -> Option<Vec<u64>> {
         (self.clock_jumps.len() <= CLOCK_JUMPS_FOLLOWED_MAX).then(|| self.clock_jumps.clone())
+    }
+
+    /// The next log is read from its beginning: its entries are counted anew.
+    pub fn begin_log(&mut self) {
+        self.clock_jumps.clear();
+    }
+
+    /// A log took the place of one that lost entries: what they used is charged, and what was to be
+    /// acknowledged of before can't be any more, for acknowledgements may be among what was lost.
+    pub fn succeed(&mut self, document: &SuccessionDocument, at: Timestamp) {
+        self.chains.values_mut().for_each(|chain| chain.unacknowledged.clear());
+        for charged in &document.charged {
+            let chain = self.chain(charged.agreement);
+            chain.recent.charge_many(at, charged.uses.saturating_sub(chain.uses));
+            (chain.uses, chain.volume) = (chain.uses.max(charged.uses), chain.volume.max(charged.volume));
+        }
+    }
+
+    /// Uses and volume charged to an agreement; nothing to one that has no chain.
+    pub fn totals(&self, agreement: &AgreementId) -> (u64, u64) {
+        self.chains.get(agreement).map_or((0, 0), |chain| (chain.uses, chain.volume))
     }
 
     /// Takes the consumer's acknowledgement of reads.

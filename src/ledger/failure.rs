@@ -58,6 +58,7 @@ pub(super) fn ends_something(body: &Body) -> bool {
         | Body::RefusalSummary(_)
         | Body::Administration(_)
         | Body::RegisterSeen(_)
+        | Body::Succession(_)
         | Body::Pruned(_) => true,
         Body::Negotiation(_)
         | Body::Agreement(_)

@@ -3,9 +3,11 @@
 use crate::ledger::chains::Chains;
 use crate::ledger::failure::{Room, ends_something, log_error};
 use crate::ledger::fold::Folder;
+use crate::ledger::generations::Generations;
 use crate::ledger::nonces::Nonces;
 use crate::ledger::pruning::{Activities, Gone, prune_the_rest};
 use crate::ledger::refusals::Refusals;
+use crate::ledger::replay::Tip;
 use crate::ledger::writer::{Draft, Job, Observer, Writer};
 use perron_gate::Clock;
 use perron_log::{Checkpoint, Layout, Log, LogReader, LogSettings, OsFiles, Pruner, Publisher};
@@ -26,6 +28,13 @@ pub struct LogIdentity {
     pub generation: u64,
     /// The log key.
     pub signer: perron_log::Signer,
+}
+
+impl LogIdentity {
+    /// How the log of this identity is opened.
+    pub(super) fn settings(self) -> LogSettings {
+        LogSettings::new(&self.origin, self.generation, Box::new(self.signer))
+    }
 }
 
 /// Heads of the log that lie elsewhere.
@@ -56,6 +65,7 @@ pub(super) struct Inner {
     pub(super) nonces: Nonces,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) reader: LogReader,
+    pub(super) closed: Generations,
     pub(super) publisher: Publisher,
     pub(super) pruner: Pruner,
     pub(super) gone: Mutex<Gone>,
@@ -89,13 +99,6 @@ impl std::fmt::Debug for Ledger {
 }
 
 impl Ledger {
-    /// Is the last record of the log under `data` torn? Nothing is changed.
-    pub fn is_torn(data: &Path, identity: LogIdentity) -> Result<bool> {
-        let settings = LogSettings::new(&identity.origin, identity.generation, Box::new(identity.signer));
-        let survey = Log::survey(Arc::new(OsFiles), Layout::new(data), &settings, &[]).map_err(|e| log_error(&e))?;
-        Ok(survey.torn.is_some())
-    }
-
     /// Opens the log under `data`, brings the observer level, writes what the last life left
     /// open, and starts the writer.
     pub fn open(
@@ -118,15 +121,27 @@ impl Ledger {
         observer: Arc<dyn Observer>,
         activities: Activities,
     ) -> Result<(Ledger, Opened)> {
+        Ledger::open_after(data, Generations::default(), identity, known, clock, observer, activities)
+    }
+
+    /// As [`Self::open_naming`], of a log that took the place of others: what they say counts on.
+    pub fn open_after(
+        data: &Path,
+        closed: Generations,
+        identity: LogIdentity,
+        known: KnownHeads,
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn Observer>,
+        activities: Activities,
+    ) -> Result<(Ledger, Opened)> {
         let origin = identity.origin.clone();
-        let settings = LogSettings::new(&identity.origin, identity.generation, Box::new(identity.signer));
-        let (log, recovered) =
-            Log::open(Arc::new(OsFiles), Layout::new(data), settings, &known.heads).map_err(|e| log_error(&e))?;
+        let (log, recovered) = Log::open(Arc::new(OsFiles), Layout::new(data), identity.settings(), &known.heads)
+            .map_err(|e| log_error(&e))?;
         let (publisher, pruner) = (log.publisher(), log.pruner());
         let reader = log.reader();
         let mut chains = Chains::new(activities);
-        let mut writer = Writer::new(log);
-        let gone = writer.replay(&reader, &mut chains, observer.as_ref())?;
+        let (tip, gone) = Tip::replay(&closed, &reader, &mut chains, observer.as_ref())?;
+        let mut writer = Writer::new(log, closed.entries(), tip);
         let gone = prune_the_rest(&pruner, &reader, &mut chains, gone);
         let unfinished = chains.unfinished();
         let size = reader.size();
@@ -157,6 +172,7 @@ impl Ledger {
             nonces: Nonces::default(),
             clock,
             reader,
+            closed,
             publisher,
             pruner,
             gone: Mutex::new(gone),
@@ -258,6 +274,27 @@ impl Ledger {
     /// Reads what is durable.
     pub fn reader(&self) -> &LogReader {
         &self.0.reader
+    }
+
+    /// The log in which an entry of this place lies, and its number there: the one in force, or one
+    /// that is closed.
+    pub fn locate(&self, place: u64) -> (&LogReader, u64) {
+        self.0.closed.locate(place).unwrap_or((&self.0.reader, place))
+    }
+
+    /// Does an entry of this place lie in a closed log?
+    pub fn is_closed(&self, place: u64) -> bool {
+        self.0.closed.locate(place).is_some()
+    }
+
+    /// Entries of the closed logs, which come before those of the one in force.
+    pub fn entries_before(&self) -> u64 {
+        self.0.closed.entries()
+    }
+
+    /// The log in force, then those that are closed, the newest first.
+    pub fn readers(&self) -> impl Iterator<Item = &LogReader> {
+        std::iter::once(&self.0.reader).chain(self.0.closed.iter().rev().map(|closed| &closed.reader))
     }
 
     /// Origin of the log.

@@ -5,20 +5,25 @@
 
 mod chains;
 mod clock;
+mod closing;
 mod failure;
 mod fold;
 mod gate_port;
+mod generations;
 mod handle;
 mod nonces;
 mod pruning;
 mod rates;
 mod recent;
 mod refusals;
+mod replay;
 pub mod stream_root;
 mod writer;
 
 pub use clock::SystemClock;
+pub use closing::{Begun, Closing};
 pub use failure::{free_bytes, leaf_of, log_error};
+pub use generations::{GENERATIONS, Generations, generation_dir};
 pub use handle::{KnownHeads, Ledger, LogIdentity, Opened};
 pub use nonces::{IssuedNonce, Nonces};
 pub use pruning::{Activities, unreadable};

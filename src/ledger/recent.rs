@@ -16,6 +16,11 @@ pub(super) struct Recent {
 impl Recent {
     /// Counts a use. One of a clock that went back counts as if it were of the newest second.
     pub(super) fn charge(&mut self, at: Timestamp) {
+        self.charge_many(at, 1);
+    }
+
+    /// Counts so many uses at once.
+    pub(super) fn charge_many(&mut self, at: Timestamp, uses: u64) {
         let second = at.millis().div_euclid(1_000);
         while let Some((oldest, count)) = self.seconds.front()
             && is_over(*oldest, at)
@@ -23,10 +28,11 @@ impl Recent {
             self.total = self.total.saturating_sub(*count);
             self.seconds.pop_front();
         }
-        self.total = self.total.saturating_add(1);
+        self.total = self.total.saturating_add(uses);
         match self.seconds.back_mut() {
-            Some((newest, count)) if *newest >= second => *count = count.saturating_add(1),
-            _ => self.seconds.push_back((second, 1)),
+            Some((newest, count)) if *newest >= second => *count = count.saturating_add(uses),
+            _ if uses > 0 => self.seconds.push_back((second, uses)),
+            _ => {}
         }
     }
 

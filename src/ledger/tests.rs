@@ -1,12 +1,13 @@
 //! The ledger alone, over a real directory: order, bounds, and the end.
 
-use super::{Draft, KnownHeads, Ledger, LogIdentity, Observer, SystemClock};
+use super::{Begun, Closing, Draft, Generations, KnownHeads, Ledger, LogIdentity, Observer, SystemClock};
 use perron_gate::{LogQueryRecord, LogRequest};
 use perron_log::Signer;
 use perron_model::decision::{Refused, Verdict};
-use perron_model::entry::{Administration, AttachmentKind, Body, Entry, Outcome, OutcomeStatus};
+use perron_model::entry::{Administration, AttachmentKind, Body, Entry, Outcome, OutcomeStatus, Succession};
 use perron_model::limits::{LEDGER_BATCH_BYTES_MAX, MESSAGE_BYTES_MAX};
-use perron_model::{AgreementId, Digest, Error, ErrorCode};
+use perron_model::succession::{Charged, ChargedBy, ClosedLog, SuccessionDocument};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, Timestamp, canonical};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -152,4 +153,82 @@ async fn a_statement_over_the_log_that_was_cut_gets_its_end() {
     ledger.close().await.unwrap();
     drop(ledger);
     assert_eq!(open(directory.path()).1.0.lock().unwrap().len(), 5);
+}
+
+fn identity(generation: u64) -> LogIdentity {
+    let origin = format!("authority.test/huy/{generation}");
+    let signer = Signer::from_seed(&origin, &[7; 32]).unwrap();
+    LogIdentity { origin, generation, signer }
+}
+
+/// Closes the log in a directory and puts the next one in its place; gives what the register would say.
+fn succeed(directory: &Path, charged: Charged) -> ClosedLog {
+    let closing = Closing::open(directory, &Generations::default(), identity(1)).unwrap();
+    let (size, root) = (closing.reader().size(), Digest::from_bytes(closing.reader().root().0));
+    let document = SuccessionDocument { heads: Vec::new(), charged: vec![charged], silent: Vec::new() };
+    let document = canonical::to_bytes(&document).unwrap();
+    let origin = identity(1).origin;
+    let body = Succession {
+        origin: origin.clone(),
+        size,
+        root,
+        held: size,
+        lost: 0,
+        backup: None,
+        document: Digest::of(&document),
+    };
+    let (next, attached) = (directory.join("next"), vec![(AttachmentKind::Document, document)]);
+    assert!(Begun::read(&next, identity(2)).unwrap().is_none());
+    closing.begin(&next, identity(2), body.clone(), attached, Timestamp::EPOCH).unwrap();
+    let begun = Begun::read(&next, identity(2)).unwrap().unwrap();
+    assert_eq!(begun.body, body);
+    std::fs::create_dir_all(directory.join("generations/1")).unwrap();
+    std::fs::rename(directory.join("log"), directory.join("generations/1/log")).unwrap();
+    std::fs::rename(next.join("log"), directory.join("log")).unwrap();
+    ClosedLog { origin, size, root, held: size, genesis: begun.leaf, closed: Timestamp::EPOCH }
+}
+
+/// What a closed log says counts on: chains, totals, time; and its entries are found again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_goes_on_from_the_one_whose_place_it_took() {
+    let directory = tempfile::tempdir().unwrap();
+    let agreement = Digest::of(b"agreement");
+    let (ledger, _) = open(directory.path());
+    let mut last = None;
+    for _ in 0..3 {
+        last = Some(ledger.append(draft(Some(agreement), 10)).await.unwrap());
+    }
+    let (last, oldest) = (last.unwrap(), ledger.reader().leaf(0).unwrap());
+    let newest = Entry::from_bytes(&ledger.reader().leaf(2).unwrap()).unwrap();
+    ledger.close().await.unwrap();
+    drop(ledger);
+    let charged = Charged { agreement, by: ChargedBy::Partner, uses: 5, volume: 7, receipt: None };
+    let told = succeed(directory.path(), charged);
+
+    let other = ClosedLog { root: Digest::of(b"other"), ..told.clone() };
+    let refused = Generations::open(directory.path(), vec![(identity(1), other)]).err().unwrap();
+    assert_eq!(refused.code, ErrorCode::LogDamaged);
+    let closed = Generations::open(directory.path(), vec![(identity(1), told)]).unwrap();
+    let seen = Arc::new(Told::default());
+    let (clock, known) = (Arc::new(SystemClock), KnownHeads::default());
+    let (ledger, opened) =
+        Ledger::open_after(directory.path(), closed, identity(2), known, clock, seen.clone(), Default::default())
+            .unwrap();
+    assert_eq!((opened.size, ledger.entries_before(), ledger.origin()), (1, 3, "authority.test/huy/2"));
+    let state = ledger.state_of(&agreement);
+    assert_eq!((state.uses, state.volume_bytes, state.uses_last_hour), (5, Some(7), Some(5)));
+
+    let places = seen.0.lock().unwrap().clone();
+    assert_eq!(places[3], 0, "the succession is the first entry of its own log");
+    let (reader, index) = ledger.locate(places[0]);
+    assert_eq!((index, reader.leaf(index).unwrap()), (0, oldest));
+    assert_eq!(ledger.locate(0).0.size(), 1);
+
+    let recorded = ledger.append(draft(Some(agreement), 1)).await.unwrap();
+    assert_eq!(recorded.index, 1);
+    let entry = Entry::from_bytes(&ledger.reader().leaf(1).unwrap()).unwrap();
+    let chain = entry.chain.unwrap();
+    assert_eq!((chain.number, chain.previous), (3, Some(last.leaf)));
+    assert!(entry.time >= newest.time);
+    ledger.close().await.unwrap();
 }

@@ -2,19 +2,18 @@
 //! durable to the one that tells of it. So the next batch is made and flushed while the state
 //! takes up the one before.
 
-use crate::ledger::chains::Chains;
 use crate::ledger::failure::log_error;
-use crate::ledger::fold::{Durable, Fold, Reply, kinds};
+use crate::ledger::fold::{Durable, Fold, Reply};
 use crate::ledger::handle::Inner;
-use crate::ledger::pruning::Gone;
+use crate::ledger::replay::Tip;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use perron_log::merkle::leaf_hash;
-use perron_log::{Attachment, Log, LogReader, NewEntry, Stored, StoredEntry};
+use perron_log::{Attachment, Log, NewEntry};
 use perron_model::entry::{AttachmentKind, Body, ChainPosition, ClockJump, ENTRY_VERSION, Entry};
 use perron_model::limits::{LEDGER_BATCH_BYTES_MAX, LEDGER_BATCH_MAX, LEDGER_GATHER_US_MAX};
-use perron_model::retention::{Pruning, read_kind};
-use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp, TraceId};
+use perron_model::retention::read_kind;
+use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, TraceId};
 use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::sync::mpsc::SyncSender;
@@ -50,7 +49,8 @@ impl Draft {
 /// Who is told of each durable entry, in order, on a thread of its own, before those who wait for
 /// the entry.
 pub trait Observer: Send + Sync {
-    /// An entry is durable.
+    /// An entry is durable. Of one in a closed log the index is its place among the entries of all
+    /// logs (`Ledger::locate`).
     fn applied(&self, entry: &Entry, leaf: Digest, attachments: &[(AttachmentKind, Vec<u8>)]);
     /// All entries told of are durable: a good moment to note how far one is.
     fn batch_end(&self, size: u64);
@@ -95,8 +95,9 @@ pub(super) type Waiting = (Draft, Option<Reply>);
 
 pub(super) struct Writer {
     log: Log,
-    last_leaf: Option<Digest>,
-    last_time: Timestamp,
+    // Entries of the closed logs before it.
+    before: u64,
+    tip: Tip,
     pace: Pace,
 }
 
@@ -125,77 +126,8 @@ struct Batch {
 }
 
 impl Writer {
-    pub(super) fn new(log: Log) -> Writer {
-        Writer { log, last_leaf: None, last_time: Timestamp::EPOCH, pace: Pace::default() }
-    }
-
-    /// Reads the log from its beginning: chains always, the observer from where it was. Gives what of
-    /// it is pruned, and is to be.
-    pub(super) fn replay(&mut self, reader: &LogReader, chains: &mut Chains, observer: &dyn Observer) -> Result<Gone> {
-        let seen = observer.seen();
-        if seen > reader.size() {
-            // What is derived leads the truth: acknowledged entries are gone.
-            return Err(Error::new(
-                ErrorCode::LogTailLost,
-                format!("the store has seen {seen} entries, but the log holds {}", reader.size()),
-            ));
-        }
-        // Each record is read once: a leaf alone would cost the whole record that it is in.
-        let (mut replayed, mut gone) = (Ok(()), Gone::default());
-        let read = reader.for_entries(0, reader.size(), &mut |stored| {
-            replayed = match stored {
-                Stored::Entry(stored) => self.take_up(stored, seen, chains, observer, &mut gone),
-                Stored::Pruned { index, leaf_hash } => {
-                    gone.push(index);
-                    self.last_leaf = Some(Digest::from_bytes(leaf_hash.0));
-                    Ok(())
-                }
-            };
-            replayed.is_ok()
-        });
-        replayed?;
-        read.map_err(|e| log_error(&e))?;
-        observer.batch_end(reader.size());
-        Ok(gone)
-    }
-
-    /// Takes up an entry of an earlier life.
-    fn take_up(
-        &mut self,
-        stored: StoredEntry,
-        seen: u64,
-        chains: &mut Chains,
-        observer: &dyn Observer,
-        gone: &mut Gone,
-    ) -> Result<()> {
-        let index = stored.index;
-        let damaged = |detail: &str| Error::new(ErrorCode::LogDamaged, format!("entry {index} {detail}"));
-        let entry = Entry::from_bytes(&stored.leaf).map_err(|e| damaged(&format!("can't be read: {}", e.detail)))?;
-        let leaf = Digest::from_bytes(leaf_hash(&stored.leaf).0);
-        let attached = |kind| stored.attachments.iter().find(|a| a.kind == kind as u16).map(|a| a.bytes.as_slice());
-        match (&entry.body, &entry.chain) {
-            (Body::Decision(_), Some(position)) => {
-                chains.go_on(position, attached(AttachmentKind::EvaluationInput));
-            }
-            (Body::Pruned(_), _) => {
-                let pruning = attached(AttachmentKind::Document).map(Pruning::parse).transpose();
-                let ranges = pruning.ok().flatten().and_then(|pruning| pruning.ranges());
-                gone.tell(index, &ranges.ok_or_else(|| damaged("doesn't say what was pruned"))?);
-            }
-            _ => {}
-        }
-        chains.follow(&entry, leaf, true);
-        if matches!(entry.body, Body::Decision(_)) || index >= seen {
-            let attachments =
-                kinds(stored.attachments).ok_or_else(|| damaged("has an attachment of an unknown kind"))?;
-            acknowledge(chains, &entry, &attachments);
-            if index >= seen {
-                observer.applied(&entry, leaf, &attachments);
-            }
-        }
-        self.last_leaf = Some(leaf);
-        self.last_time = entry.time;
-        Ok(())
+    pub(super) fn new(log: Log, before: u64, tip: Tip) -> Writer {
+        Writer { log, before, tip, pace: Pace::default() }
     }
 
     pub(super) fn run(
@@ -288,7 +220,7 @@ impl Writer {
         let mut replies = Vec::with_capacity(drafts.len());
         let mut batch = Batch::default();
         // A batch that doesn't become durable leaves no trace in what the next one builds on.
-        let before = (self.last_leaf, self.last_time);
+        let before = self.tip;
         for (draft, reply) in drafts {
             match self.prepare(inner, draft, &mut batch) {
                 Ok(()) => {
@@ -319,10 +251,11 @@ impl Writer {
                 }
                 drop(chains);
                 let Batch { entries, leaves, .. } = batch;
-                Ok(Some(Durable { entries, leaves, replies, size: self.log.size() }))
+                let size = self.before.saturating_add(self.log.size());
+                Ok(Some(Durable { entries, leaves, replies, size }))
             }
             Err(error) => {
-                (self.last_leaf, self.last_time) = before;
+                self.tip = before;
                 inner.give_up(error.clone());
                 for reply in replies.into_iter().flatten() {
                     let _ = reply.send(Err(error.clone()));
@@ -339,12 +272,12 @@ impl Writer {
             return Err(Error::new(ErrorCode::TooLarge, format!("an entry binds {bytes} bytes")));
         }
         let now = inner.clock.now();
-        if now.plus_millis(CLOCK_TOLERANCE_MS) < self.last_time {
-            let jump = Body::ClockJump(ClockJump { from: self.last_time, to: now });
-            self.last_time = now;
+        if now.plus_millis(CLOCK_TOLERANCE_MS) < self.tip.time {
+            let jump = Body::ClockJump(ClockJump { from: self.tip.time, to: now });
+            self.tip.time = now;
             self.place(inner, Draft::plain(jump), batch)?;
         }
-        self.last_time = self.last_time.max(now);
+        self.tip.time = self.tip.time.max(now);
         self.place(inner, draft, batch)
     }
 
@@ -365,8 +298,8 @@ impl Writer {
         let entry = Entry {
             version: ENTRY_VERSION,
             index,
-            time: self.last_time,
-            previous: self.last_leaf,
+            time: self.tip.time,
+            previous: self.tip.leaf,
             blind: blind.into(),
             chain,
             trace: draft.trace.map(|trace| trace.as_bytes().to_vec().into()),
@@ -376,7 +309,7 @@ impl Writer {
         };
         let bytes = entry.to_bytes()?;
         let leaf = Digest::from_bytes(leaf_hash(&bytes).0);
-        self.last_leaf = Some(leaf);
+        self.tip.leaf = Some(leaf);
         if let Some(position) = &entry.chain {
             batch.heads.insert(position.agreement, (position.number, leaf));
         }
@@ -394,16 +327,3 @@ const GATHER_MAX: Duration = Duration::from_micros(LEDGER_GATHER_US_MAX);
 /// Time that a clock may go back without an entry of its own, in milliseconds: entries then get
 /// the time of the newest.
 const CLOCK_TOLERANCE_MS: i64 = 1_000;
-
-/// Takes the acknowledgements that a recorded request carried.
-fn acknowledge(chains: &mut Chains, entry: &Entry, attachments: &[(AttachmentKind, Vec<u8>)]) {
-    let Some(position) = &entry.chain else { return };
-    for (kind, bytes) in attachments {
-        if *kind == AttachmentKind::Request
-            && let Ok(text) = std::str::from_utf8(bytes)
-            && let Ok(request) = perron_model::request::claims_of(text)
-        {
-            chains.acknowledge(position.agreement, request.acknowledged.iter().map(|a| a.decision));
-        }
-    }
-}

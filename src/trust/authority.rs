@@ -82,7 +82,7 @@ impl AuthorityRegister {
         if self.members().count() >= PARTICIPANTS_MAX {
             return Err(Error::new(ErrorCode::TooLarge, format!("a register holds {PARTICIPANTS_MAX} participants")));
         }
-        if self.members().any(|m| m.log_origin == participant.log_origin) {
+        if self.members().any(|m| m.origins().any(|origin| origin == participant.log_origin)) {
             return Err(Error::new(ErrorCode::AlreadyExists, "a log of this origin is in the register"));
         }
         for key_use in [KeyUse::Agreement, KeyUse::Request, KeyUse::Log, KeyUse::Witness] {
@@ -160,7 +160,7 @@ impl AuthorityRegister {
         self.sign(None, now, key)
     }
 
-    fn changeable(&self, id: &ParticipantId) -> Result<Participant> {
+    pub(super) fn changeable(&self, id: &ParticipantId) -> Result<Participant> {
         let participant = self.participant(id).ok_or_else(|| {
             Error::new(ErrorCode::ParticipantUnknown, format!("participant `{id}` is not in the register"))
         })?;
@@ -179,7 +179,12 @@ impl AuthorityRegister {
         Ok(())
     }
 
-    fn sign(&mut self, changed: Option<Participant>, now: Timestamp, key: &SigningKey) -> Result<SignedRegister> {
+    pub(super) fn sign(
+        &mut self,
+        changed: Option<Participant>,
+        now: Timestamp,
+        key: &SigningKey,
+    ) -> Result<SignedRegister> {
         if self.last.as_ref().is_some_and(|l| now < l.payload().issued) {
             return Err(Error::new(ErrorCode::ClockJump, "the newest register was signed at a later time than now"));
         }

@@ -169,6 +169,7 @@ impl VerifiedEnrolment {
         };
         Participant {
             log_origin: log_origin(&space, &facts.id, 1),
+            closed_logs: Vec::new(),
             id: facts.id,
             name: facts.name,
             enterprise: facts.enterprise,

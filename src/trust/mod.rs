@@ -22,6 +22,7 @@ pub mod jws;
 pub mod keys;
 pub mod register;
 pub mod renewal;
+pub mod succession;
 pub mod tls;
 mod user_tls;
 pub mod witnesses;

@@ -121,6 +121,9 @@ impl VerifiedRegister {
             if revoked(old) && self.entries.get(id).is_some_and(|new| !revoked(new)) {
                 return Err(refuse(format!("`{id}` was revoked, and that is for ever")));
             }
+            if let Some(new) = self.entries.get(id) {
+                super::succession::check_follows(&new.entry.participant, &old.entry.participant)?;
+            }
         }
         Ok(())
     }

@@ -143,14 +143,15 @@ impl KeyChangeRequest {
     }
 }
 
-struct Claims {
-    space: SpaceId,
-    participant: ParticipantId,
-    time: Timestamp,
+/// What a document that is signed just now says of itself.
+pub(super) struct Claims {
+    pub(super) space: SpaceId,
+    pub(super) participant: ParticipantId,
+    pub(super) time: Timestamp,
 }
 
 /// Reads a document that a participant in force signed just now with its agreement key.
-fn open_signed<T: Serialize + DeserializeOwned>(
+pub(super) fn open_signed<T: Serialize + DeserializeOwned>(
     text: &str,
     typ: &str,
     register: &VerifiedRegister,

@@ -108,6 +108,7 @@ pub(crate) fn participant(name: &str, keys: &KeySet) -> Participant {
         endpoint: None,
         keys,
         log_origin: format!("liege/{name}/1"),
+        closed_logs: Vec::new(),
         status: Status::Active,
         valid_from: at(0),
         valid_until: at(10 * 365 * 24 * 3_600_000),

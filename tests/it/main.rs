@@ -34,6 +34,7 @@ mod source;
 mod standing;
 mod store;
 mod streaming;
+mod succession;
 mod tutorial;
 mod witness;
 mod world;

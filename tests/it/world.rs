@@ -106,6 +106,11 @@ pub fn perron(args: &[&str]) -> Result<Json, Refused> {
     answered(&command().arg("--json").args(args).output().unwrap())
 }
 
+/// Begins to run the program with these arguments; nobody reads what it prints.
+pub fn spawn(args: &[&str]) -> Child {
+    command().args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
 /// Runs the program with these arguments and variables; gives all that it printed.
 pub fn output(args: &[&str], variables: &[(&str, &str)]) -> Output {
     command().args(args).envs(variables.iter().copied()).output().unwrap()

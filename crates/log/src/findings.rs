@@ -55,6 +55,9 @@ pub enum FindingKind {
     Rewrite,
     /// A kept checkpoint has seen more entries than there are.
     OlderState,
+    /// A log doesn't follow the one that it took the place of (found by the
+    /// caller).
+    Succession,
     /// A document's bytes aren't those that its entry names (found by the
     /// caller).
     DocumentBytes,
@@ -90,7 +93,7 @@ pub struct Finding {
 
 impl FindingKind {
     /// All kinds.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::SegmentBytes,
         Self::EntryEncoding,
         Self::TreeRoot,
@@ -106,6 +109,7 @@ impl FindingKind {
         Self::Fork,
         Self::Rewrite,
         Self::OlderState,
+        Self::Succession,
         Self::DocumentBytes,
         Self::DocumentSignature,
         Self::PrunedWithoutRule,
@@ -133,6 +137,7 @@ impl FindingKind {
             Self::Fork => "fork",
             Self::Rewrite => "rewrite",
             Self::OlderState => "older-state",
+            Self::Succession => "succession",
             Self::DocumentBytes => "document-bytes",
             Self::DocumentSignature => "document-signature",
             Self::PrunedWithoutRule => "pruned-without-rule",
@@ -160,6 +165,7 @@ impl FindingKind {
             | Self::Encoding
             | Self::Fork
             | Self::Rewrite
+            | Self::Succession
             | Self::DocumentSignature
             | Self::PrunedWithoutRule => Outcome::Tampered,
             Self::Truncated | Self::OlderState => Outcome::TailLost,

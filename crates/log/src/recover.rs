@@ -134,6 +134,28 @@ pub(crate) fn survey(
     settings: &LogSettings,
     known_heads: &[Checkpoint],
 ) -> Result<Survey, LogError> {
+    let (reader, torn) = look(files, layout, settings, known_heads)?;
+    let checkpoint = reader.checkpoint();
+    let newest = checkpoint.size.checked_sub(1).map(|last| reader.leaf(last)).transpose()?;
+    Ok(Survey { checkpoint, torn: torn.map(|torn| (torn.path, torn.offset, torn.length)), newest })
+}
+
+pub(crate) fn read(
+    files: Arc<dyn FileLayer>,
+    layout: Layout,
+    settings: &LogSettings,
+    known_heads: &[Checkpoint],
+) -> Result<LogReader, LogError> {
+    look(files, layout, settings, known_heads).map(|(reader, _)| reader)
+}
+
+/// What is whole in a log, and the bytes at its end that aren't. Nothing is changed.
+fn look(
+    files: Arc<dyn FileLayer>,
+    layout: Layout,
+    settings: &LogSettings,
+    known_heads: &[Checkpoint],
+) -> Result<(LogReader, Option<Torn>), LogError> {
     check_settings(settings)?;
     let keys = settings.known_keys();
     let inventory = take_inventory(&*files, &layout)?;
@@ -148,12 +170,10 @@ pub(crate) fn survey(
     };
     let mut scan = scan(&context, &inventory.first_leaves)?;
     refuse_lost_tail(&scan, &inventory, published.as_ref(), known_heads, &settings.origin)?;
-    let torn = scan.torn.take().map(|torn| (torn.path, torn.offset, torn.length));
+    let torn = scan.torn.take();
     let shared = share(files, layout, settings, &mut scan, published.as_ref().map_or(0, |head| head.size))?;
     refuse_forks(&shared, known_heads, &settings.origin)?;
-    let checkpoint = shared.read().checkpoint.clone();
-    let newest = checkpoint.size.checked_sub(1).map(|last| LogReader { shared }.leaf(last)).transpose()?;
-    Ok(Survey { checkpoint, torn, newest })
+    Ok((LogReader { shared }, torn))
 }
 
 fn check_settings(settings: &LogSettings) -> Result<(), LogError> {

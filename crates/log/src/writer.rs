@@ -133,6 +133,20 @@ impl Log {
         recover::survey(files, layout, settings, known_heads)
     }
 
+    /// Reads a log that nobody writes any more, or not now, without changing anything; of a torn
+    /// last record nothing is seen.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn read(
+        files: Arc<dyn FileLayer>,
+        layout: Layout,
+        settings: &LogSettings,
+        known_heads: &[Checkpoint],
+    ) -> Result<LogReader, LogError> {
+        recover::read(files, layout, settings, known_heads)
+    }
+
     /// Appends a batch: returns once record and signed checkpoint are durable.
     ///
     /// # Errors

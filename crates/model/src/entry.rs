@@ -139,6 +139,9 @@ pub enum Body {
     /// A register version was taken into use.
     #[n(41)]
     RegisterSeen(#[n(0)] RegisterSeen),
+    /// This log takes the place of one that lost entries; the first entry of its generation.
+    #[n(42)]
+    Succession(#[n(0)] Succession),
     /// Entries about single reads are pruned by a signed rule; which ones is attached.
     #[n(45)]
     Pruned(#[n(0)] Pruned),

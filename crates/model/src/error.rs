@@ -172,6 +172,8 @@ codes! {
     LogForked = "log_forked", 15, 500;
     /// A witness holds a longer or another history of our own log.
     OwnLogForked = "own_log_forked", 15, 500;
+    /// A restore was begun in this directory and hasn't ended.
+    RestoreUnfinished = "restore_unfinished", 9, 409;
     /// The witnesses that a policy asks for haven't cosigned.
     QuorumOpen = "quorum_open", 9, 409;
     /// A proof doesn't lead from the one checkpoint to the other.

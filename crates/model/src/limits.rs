@@ -197,6 +197,10 @@ pub const TOOL_STALL_MS_MAX: u64 = ANSWER_STALL_MS_MAX + 15_000;
 pub const END_CHECK_MS: u64 = 250;
 /// Participants that are asked for our head where the end of our log is torn.
 pub const HEADS_ASKED_MAX: usize = 64;
+/// Largest document of a succession, in bytes: heads, and receipts of the agreements.
+pub const SUCCESSION_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Agreements whose partners are asked what they hold before a succession, at a time.
+pub const SUCCESSION_ASKED_AT_ONCE_MAX: usize = 16;
 /// Longest IRI in a policy, in bytes.
 pub const IRI_BYTES_MAX: usize = 255;
 /// Most collections of parties and sets that an organisation declares.

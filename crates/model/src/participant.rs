@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{Digest, ParticipantId};
+use crate::succession::ClosedLog;
 use crate::time::Timestamp;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -225,6 +226,9 @@ pub struct Participant {
     pub keys: Vec<RegisteredKey>,
     /// Origin of its log: `<authority>/<participant>/<generation>`.
     pub log_origin: String,
+    /// Its logs before, which are closed, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closed_logs: Vec<ClosedLog>,
     /// Standing.
     pub status: Status,
     /// Member from.
@@ -246,6 +250,10 @@ impl Participant {
             .iter()
             .filter(|k| k.key_use == key_use && k.from <= at && k.until.is_none_or(|u| at < u))
             .max_by_key(|k| k.from)
+    }
+    /// Origins of its logs: the one in force, then those that are closed.
+    pub fn origins(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.log_origin.as_str()).chain(self.closed_logs.iter().map(|log| log.origin.as_str()))
     }
     /// Refuses unless the participant is in force at `at`.
     pub fn require_in_force(&self, at: Timestamp) -> Result<()> {
@@ -347,6 +355,7 @@ mod tests {
             endpoint: None,
             keys,
             log_origin: "authority/commune/1".to_owned(),
+            closed_logs: Vec::new(),
             status: Status::Active,
             valid_from: at(100),
             valid_until: at(200),

@@ -3,7 +3,7 @@
 
 use crate::directory::{names, read, whose};
 use crate::limits::{FILES_MAX, HEADS_PER_PARTNER_MAX};
-use crate::register::{Register, log_verifiers};
+use crate::register::{Register, log_verifiers, log_verifiers_of};
 use crate::report::of_file;
 use perron_log::limits::NOTE_BYTES_MAX;
 use perron_log::note::NoteError;
@@ -68,10 +68,16 @@ pub(crate) struct Opener<'a> {
 }
 
 impl<'a> Opener<'a> {
-    pub fn new(register: &'a Register, owner: &'a Participant) -> Opener<'a> {
+    /// Of a log of this origin, in force or closed.
+    pub fn new(register: &'a Register, owner: &'a Participant, origin: &'a str) -> Opener<'a> {
         let witnesses = register.witnesses();
         let cosigners = witnesses.iter().map(|(_, v)| v.clone()).collect();
-        Opener { register, origin: &owner.log_origin, keys: log_verifiers(owner), witnesses, cosigners }
+        Opener { register, origin, keys: log_verifiers_of(owner, origin), witnesses, cosigners }
+    }
+
+    /// Origin of the log under verification.
+    pub fn origin(&self) -> &str {
+        self.origin
     }
 
     /// The keys of the log under verification.
@@ -95,12 +101,13 @@ impl<'a> Opener<'a> {
 }
 
 impl Heads {
-    /// `trust/cosigned/` of the directory: our own heads as others cosigned them.
-    pub fn take_cosigned(&mut self, directory: &Path, opener: &Opener<'_>) -> Result<()> {
-        let folder = directory.join("trust/cosigned");
+    /// `trust/cosigned/` of the directory: our own heads as others cosigned them; those of a closed
+    /// log lie beside it.
+    pub fn take_cosigned(&mut self, directory: &Path, place: &str, opener: &Opener<'_>) -> Result<()> {
+        let folder = directory.join(place);
         for name in names(&folder, FILES_MAX)? {
             let Some(who) = name.strip_suffix(".checkpoint") else { continue };
-            let label = format!("trust/cosigned/{name}");
+            let label = format!("{place}/{name}");
             let Some(note) = read_note(&folder.join(&name))? else { continue };
             match opener.open(&note) {
                 Ok(opened) => {

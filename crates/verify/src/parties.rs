@@ -4,7 +4,7 @@
 use crate::envelope::Agreed;
 use crate::jws;
 use crate::limits::CLOCKS_APART_MS_MAX;
-use crate::register::{log_verifiers, open_entry, witness_verifiers};
+use crate::register::{log_verifiers_of, open_entry, witness_verifiers};
 use perron_log::{Checkpoint, Verifier};
 use perron_model::limits::REQUEST_BYTES_MAX;
 use perron_model::negotiation::Side;
@@ -70,12 +70,14 @@ impl Parties {
             Side::Consumer => (&self.consumer, &self.provider),
         };
         let newest = owner.last().ok_or_else(|| refuse("nobody is told whose log it is"))?;
-        let keys: Vec<Verifier> = owner.iter().flat_map(log_verifiers).collect();
+        // Of a log that was closed since, by what the note names; of any other, the one in force.
+        let named = note.lines().next().filter(|line| owner.iter().any(|p| p.origins().any(|own| own == *line)));
+        let origin = named.unwrap_or(&newest.log_origin);
+        let keys: Vec<Verifier> = owner.iter().flat_map(|p| log_verifiers_of(p, origin)).collect();
         // Who signs that it saw its own log says nothing.
         let witnesses: Vec<_> = other.iter().flat_map(|p| witness_verifiers(&self.space, p)).collect();
         let cosigners: Vec<Verifier> = witnesses.iter().map(|(_, v)| v.clone()).collect();
-        let opened =
-            Checkpoint::open(note, &newest.log_origin, &keys, &cosigners).map_err(|e| refuse(e.to_string()))?;
+        let opened = Checkpoint::open(note, origin, &keys, &cosigners).map_err(|e| refuse(e.to_string()))?;
         let mut cosigned = Vec::new();
         for line in &opened.verified {
             let by = witnesses.iter().find(|(_, v)| v.name() == line.name && v.key_id() == line.key_id);

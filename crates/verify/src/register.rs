@@ -65,9 +65,9 @@ impl Register {
         self.participants.get(&ParticipantId::parse(id).ok()?)
     }
 
-    /// The participant whose log has this origin.
+    /// The participant whose log has this origin, in force or closed.
     pub fn owner_of(&self, origin: &str) -> Option<&Participant> {
-        self.participants.values().find(|p| p.log_origin == origin)
+        self.participants.values().find(|p| p.origins().any(|own| own == origin))
     }
 
     /// The witness keys of all participants, with who has them.
@@ -83,9 +83,14 @@ pub(crate) fn witness_verifiers(space: &SpaceId, participant: &Participant) -> V
     of.into_iter().map(|v| (participant.id.clone(), v)).collect()
 }
 
-/// The verifiers of a participant's log keys, past and present.
+/// The verifiers of a participant's log keys, past and present, for the log in force.
 pub(crate) fn log_verifiers(participant: &Participant) -> Vec<Verifier> {
-    verifiers(participant, KeyUse::Log, &participant.log_origin, KeyKind::Ed25519)
+    log_verifiers_of(participant, &participant.log_origin)
+}
+
+/// As `log_verifiers`, for the log of that origin.
+pub(crate) fn log_verifiers_of(participant: &Participant, origin: &str) -> Vec<Verifier> {
+    verifiers(participant, KeyUse::Log, origin, KeyKind::Ed25519)
 }
 
 fn verifiers(participant: &Participant, key_use: KeyUse, name: &str, kind: KeyKind) -> Vec<Verifier> {

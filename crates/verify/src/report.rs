@@ -45,6 +45,9 @@ pub struct Report {
     pub checkpoints_compared: u64,
     /// The largest head that each other organisation has seen.
     pub kept: Vec<KeptHead>,
+    /// Logs that were closed before this one, the oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub closed: Vec<Closed>,
     /// What a policy of witnesses says, where one was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<Judged>,
@@ -139,6 +142,19 @@ pub struct PrunedBy {
     pub entries: u64,
     /// None of them is newer.
     pub until: Timestamp,
+}
+
+/// A log that was closed, and what the one after it tells of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Closed {
+    /// Its origin.
+    pub origin: String,
+    /// Entries after which it was closed.
+    pub size: u64,
+    /// Entries lost, as far as it is known.
+    pub lost: u64,
+    /// Who held more of it.
+    pub held_by: Vec<String>,
 }
 
 /// A head of this log as another organisation has seen it.

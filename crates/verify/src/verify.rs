@@ -3,14 +3,15 @@
 use crate::directory::{Whose, authority_key, register_bytes, whose};
 use crate::kept::{Head, Heads, Opener, Seen};
 use crate::policy;
-use crate::reading::{Read, Reading, check_kept_files};
+use crate::reading::{Before, Read, Reading, Succeeded, check_kept_files};
 use crate::register::{Register, log_verifiers};
-use crate::report::{Authority, AuthoritySource, Judged, KeptHead, Report, of_file};
+use crate::report::{Authority, AuthoritySource, Closed, Judged, KeptHead, Report, of_file};
 use crate::words::{Part, Phrase};
 use perron_log::merkle::empty_root;
 use perron_log::{FindingKind, LeafView, Outcome, Policy, VerifyError, VerifyOptions};
 use perron_model::participant::{Participant, PublicKey};
-use perron_model::{Error, ErrorCode, Result};
+use perron_model::succession::{ClosedLog, generation_of};
+use perron_model::{Digest, Error, ErrorCode, Result};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -95,6 +96,7 @@ fn empty(whose: &Whose, key: PublicKey, from: AuthoritySource) -> Report {
         signatures: BTreeMap::new(),
         checkpoints_compared: 0,
         kept: Vec::new(),
+        closed: Vec::new(),
         policy: None,
         statements: Vec::new(),
         not_shown: Vec::new(),
@@ -135,45 +137,21 @@ fn verify_log(
     visit: &mut Visit<'_>,
 ) -> Result<()> {
     report.origin.clone_from(&owner.log_origin);
-    let opener = Opener::new(register, owner);
-    let mut heads = Heads::default();
-    heads.take_cosigned(directory, &opener)?;
-    for given in &options.against {
-        heads.take_given(given, &opener)?;
-    }
-    for finding in std::mem::take(&mut heads.findings) {
-        report.add(finding);
-    }
-    report.count_signatures("cosignature", heads.cosignatures);
-    let log_options = VerifyOptions {
-        origin: owner.log_origin.clone(),
-        keys: log_verifiers(owner),
-        kept: heads.list.iter().map(|h| h.note.clone()).collect(),
-    };
-    report.log_keys = log_options.keys.iter().map(perron_log::Verifier::to_vkey).collect();
+    report.log_keys = log_verifiers(owner).iter().map(perron_log::Verifier::to_vkey).collect();
     let mut reading = Reading::new(register, owner);
-    let mut visitor = |view: &LeafView<'_>| {
-        visit(view);
-        reading.entry(view)
-    };
-    let log = match perron_log::verify_log_dir(&directory.join("log"), &log_options, &mut visitor) {
-        Ok(log) => log,
-        Err(VerifyError::NoKeys) => {
-            no_log(report, FindingKind::DocumentBytes, "it tells no log key of this organisation");
-            return Ok(());
-        }
-        Err(VerifyError::Io { source, .. })
-            if source.kind() == std::io::ErrorKind::NotFound && !directory.join("log").is_dir() =>
-        {
-            report.add(of_file(FindingKind::MissingFile, "log", "there is no log"));
-            report.say(Phrase::new("said.nothing", Vec::new()));
-            return Ok(());
-        }
-        Err(error) => return Err(Error::new(ErrorCode::LogUnavailable, error.to_string())),
-    };
+    let mut before = None;
+    for closed in &owner.closed_logs {
+        before = verify_closed(directory, options, (register, owner, closed), report, (&mut reading, before), visit)?;
+    }
+    reading.begin(&owner.log_origin, "log", before);
+    let opener = Opener::new(register, owner, &owner.log_origin);
+    let heads = heads_of(directory, "trust/cosigned", &options.against, &opener, report)?;
+    let kept = heads.list.iter().map(|h| h.note.clone()).collect();
+    let Some(log) = read_log(directory, "log", &opener, kept, report, (&mut reading, visit))? else { return Ok(()) };
     let read = reading.finish();
     let is_complete = log.is_complete;
-    let agreeing = take_log(report, log, &heads.list);
+    let agreeing = take_log(report, "log", log, &heads.list);
+    take_succeeded(report, &read.succeeded);
     take_read(directory, register, report, read, is_complete)?;
     if let Some(policy) = &options.policy {
         let (judged, findings) = policy::judge(policy, &agreeing, &opener, report.size, report.is_ok());
@@ -184,23 +162,123 @@ fn verify_log(
     Ok(())
 }
 
+/// A log that was closed: verified as any other, and what others hold of it as far as it was closed.
+/// What they hold beyond must be what the register says that they do.
+fn verify_closed(
+    directory: &Path,
+    options: &Options,
+    (register, owner, closed): (&Register, &Participant, &ClosedLog),
+    report: &mut Report,
+    (reading, before): (&mut Reading<'_>, Option<Before>),
+    visit: &mut Visit<'_>,
+) -> Result<Option<Before>> {
+    let told = Before { told: closed.clone(), read: (0, Digest::from_bytes(empty_root().0)) };
+    let Ok(generation) = generation_of(&closed.origin) else {
+        report.add(of_file(FindingKind::DocumentBytes, "trust/register.json", "a closed log has no generation"));
+        return Ok(Some(told));
+    };
+    let folder = format!("generations/{generation}");
+    let place = format!("{folder}/log");
+    reading.begin(&closed.origin, &place, before);
+    let opener = Opener::new(register, owner, &closed.origin);
+    let mut heads = heads_of(directory, &format!("{folder}/cosigned"), &options.against, &opener, report)?;
+    let (within, beyond): (Vec<Head>, Vec<Head>) = heads.list.drain(..).partition(|head| head.size <= closed.size);
+    for head in beyond.iter().filter(|head| head.size > closed.held) {
+        let detail =
+            format!("it covers {} entries of `{}`, the register tells of {}", head.size, closed.origin, closed.held);
+        report.add(of_file(FindingKind::Succession, &head.label, detail));
+    }
+    let kept = within.iter().map(|h| h.note.clone()).collect();
+    let Some(log) = read_log(directory, &place, &opener, kept, report, (reading, visit))? else {
+        return Ok(Some(told));
+    };
+    let read = (log.size, Digest::from_bytes(log.root.0));
+    take_log(report, &place, log, &within);
+    Ok(Some(Before { read, ..told }))
+}
+
+/// The heads of a log that others have seen.
+fn heads_of(
+    directory: &Path,
+    cosigned: &str,
+    against: &[PathBuf],
+    opener: &Opener<'_>,
+    report: &mut Report,
+) -> Result<Heads> {
+    let mut heads = Heads::default();
+    heads.take_cosigned(directory, cosigned, opener)?;
+    for given in against {
+        heads.take_given(given, opener)?;
+    }
+    for finding in std::mem::take(&mut heads.findings) {
+        report.add(finding);
+    }
+    report.count_signatures("cosignature", heads.cosignatures);
+    Ok(heads)
+}
+
+/// Reads a log entry by entry; none, told as a finding, where nothing can be read.
+fn read_log(
+    directory: &Path,
+    place: &str,
+    opener: &Opener<'_>,
+    kept: Vec<String>,
+    report: &mut Report,
+    (reading, visit): (&mut Reading<'_>, &mut Visit<'_>),
+) -> Result<Option<perron_log::Report>> {
+    let options = VerifyOptions { origin: opener.origin().to_owned(), keys: opener.log_keys().to_vec(), kept };
+    let mut visitor = |view: &LeafView<'_>| {
+        visit(view);
+        reading.entry(view)
+    };
+    match perron_log::verify_log_dir(&directory.join(place), &options, &mut visitor) {
+        Ok(log) => Ok(Some(log)),
+        Err(VerifyError::NoKeys) => {
+            no_log(report, FindingKind::DocumentBytes, "it tells no log key of this organisation");
+            Ok(None)
+        }
+        Err(VerifyError::Io { source, .. })
+            if source.kind() == std::io::ErrorKind::NotFound && !directory.join(place).is_dir() =>
+        {
+            report.add(of_file(FindingKind::MissingFile, place, "there is no log"));
+            if place == "log" {
+                report.say(Phrase::new("said.nothing", Vec::new()));
+            }
+            Ok(None)
+        }
+        Err(error) => Err(Error::new(ErrorCode::LogUnavailable, error.to_string())),
+    }
+}
+
+/// What the first entries of logs tell of those that they took the place of.
+fn take_succeeded(report: &mut Report, succeeded: &[Succeeded]) {
+    for one in succeeded {
+        report.closed.push(Closed {
+            origin: one.origin.clone(),
+            size: one.size,
+            lost: one.lost,
+            held_by: one.by.clone(),
+        });
+    }
+}
+
 /// Takes over what the log's own verification found; heads that it contradicts lose their say. Gives
 /// those that agree with it.
-fn take_log<'a>(report: &mut Report, log: perron_log::Report, heads: &'a [Head]) -> Vec<&'a Head> {
+fn take_log<'a>(report: &mut Report, place: &str, log: perron_log::Report, heads: &'a [Head]) -> Vec<&'a Head> {
     let mut contradicted: HashSet<usize> = HashSet::new();
     for mut finding in log.findings {
         if let Some(head) = finding.path.strip_prefix("kept ").and_then(|n| n.parse::<usize>().ok()) {
             contradicted.insert(head);
             finding.path = heads.get(head).map_or_else(String::new, |h| h.label.clone());
-        } else if finding.path != "log" {
-            finding.path = format!("log/{}", finding.path);
+        } else if finding.path != "log" && !finding.path.starts_with("generations/") {
+            finding.path = format!("{place}/{}", finding.path);
         }
         report.add(finding);
     }
     report.findings_left_out = report.findings_left_out.saturating_add(log.findings_left_out);
     report.worst = report.worst.max(log.outcome);
     (report.size, report.root) = (log.size, log.root.to_base64());
-    report.checkpoints_compared = log.kept_compared;
+    report.checkpoints_compared = report.checkpoints_compared.saturating_add(log.kept_compared);
     report.count_signatures("checkpoint", log.signatures_checked);
     let agreeing =
         heads.iter().enumerate().filter(|(at, h)| !contradicted.contains(at) && h.size > 0 && h.size <= log.size);
@@ -288,6 +366,9 @@ fn conclude(report: &mut Report, heads: &Heads) {
                 None => Phrase::new("said.kept_undated", vec![last, by]),
             });
         }
+        for closed in report.closed.clone() {
+            say_closed(report, closed);
+        }
         if let Some(quorum) = quorum(&report.kept, &report.participant) {
             report.say(quorum);
         }
@@ -315,6 +396,17 @@ fn conclude(report: &mut Report, heads: &Heads) {
     for key in ["unsaid.later", "unsaid.reads", "unsaid.replay", "unsaid.streams", "unsaid.key_time"] {
         report.leave_unsaid(Phrase::new(key, Vec::new()));
     }
+}
+
+/// What is known of a log that was closed.
+fn say_closed(report: &mut Report, closed: Closed) {
+    let (origin, size): (Part, Part) = (closed.origin.as_str().into(), closed.size.into());
+    if closed.held_by.is_empty() {
+        return report.say(Phrase::new("said.succession", vec![origin, size]));
+    }
+    let by = Part::Names(closed.held_by);
+    report.say(Phrase::new("said.succession_lost", vec![origin, size, closed.lost.into(), by]));
+    report.leave_unsaid(Phrase::new("unsaid.succession", vec![closed.lost.into(), closed.origin.into()]));
 }
 
 /// What a policy says, exactly.

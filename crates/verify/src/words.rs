@@ -149,6 +149,21 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
         "Rien ne peut être dit en faveur de ce répertoire avant que les constats soient expliqués.",
     ),
     (
+        "said.succession",
+        "This log took the place of `{0}`, which was closed after {1} entries; others hold no more of that one.",
+        "Ce journal a pris la place de `{0}`, clos après {1} entrées ; personne d'autre n'en détient davantage.",
+    ),
+    (
+        "said.succession_lost",
+        "This log took the place of `{0}`, which was closed after {1} entries: {2} entries at least are lost, as {3} held them.",
+        "Ce journal a pris la place de `{0}`, clos après {1} entrées : {2} entrées au moins sont perdues, telles que {3} les détenai(en)t.",
+    ),
+    (
+        "unsaid.succession",
+        "What the {0} entries said that `{1}` lost; and whether more were lost than others were known to hold.",
+        "Ce que disaient les {0} entrées que `{1}` a perdues ; et s'il en fut perdu davantage que ce que d'autres détenaient à ce que l'on sait.",
+    ),
+    (
         "unsaid.alone",
         "Whether the owner rewrote the log: nobody else's checkpoint of it was among the files.",
         "Si le détenteur a réécrit le journal : aucun jalon gardé par un tiers ne figurait parmi les fichiers.",
@@ -468,6 +483,11 @@ pub const SENTENCES: [Sentence; FindingKind::ALL.len()] = [
         FindingKind::OlderState,
         "Something kept has seen more than there is: this is an older state.",
         "Un jalon gardé a vu davantage que ce qui est là : c'est un état ancien.",
+    ),
+    (
+        FindingKind::Succession,
+        "A log does not follow the one that it took the place of, as the register and its first entry tell.",
+        "Un journal ne suit pas celui dont il a pris la place, tel que le registre et sa première entrée le disent.",
     ),
     (
         FindingKind::DocumentBytes,

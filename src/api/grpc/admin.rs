@@ -167,6 +167,8 @@ pub enum Command {
     PartnerExtracts { partner: ParticipantId, allowed: bool },
     /// Partners, their limits and what they use.
     PartnerList {},
+    /// What a copy of the log may hold now.
+    Backup {},
 }
 
 impl Command {
@@ -221,6 +223,8 @@ impl Command {
             Command::RetentionShow {} => "retention.show",
             Command::AuthorityEnrol { .. } | Command::AuthorityStatus { .. } => "authority.change",
             Command::AuthorityList {} => "status",
+            // No role gives it: the owner's alone.
+            Command::Backup {} => "backup",
         }
     }
 }
@@ -384,6 +388,7 @@ impl Admin {
                 node.set_extracts(actor, partner, allowed).await.map(|()| json!({}))
             }
             Command::PartnerList {} => Ok(node.partner_list()),
+            Command::Backup {} => node.backup_extent(actor).await.and_then(to_json),
         }
     }
 

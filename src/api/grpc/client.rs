@@ -96,6 +96,13 @@ impl GrpcPeers {
             RegisterServiceClient::new(self.channel(authority)).max_decoding_message_size(MESSAGE_BYTES_MAX);
         call(client.renew(pb::RenewRequest { renewal })).await.map(|a| a.certificate)
     }
+
+    /// Asks the authority to close our log and to name the next one; gives the register's bytes.
+    pub async fn succeed(&self, authority: &ParticipantId, succession: String) -> Result<Vec<u8>> {
+        let mut client =
+            RegisterServiceClient::new(self.channel(authority)).max_decoding_message_size(64 * MESSAGE_BYTES_MAX);
+        call(client.succeed(pb::SucceedRequest { succession })).await.map(|a| a.register)
+    }
 }
 
 async fn call<T>(answer: impl Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>) -> Result<T> {
@@ -208,6 +215,12 @@ impl Peers for GrpcPeers {
         let answer = call(client.get_receipt(asked)).await?;
         let receipt = answer.receipt.ok_or_else(|| Error::malformed("the provider's answer holds no receipt"))?;
         Ok(convert::receipt_from_wire(receipt))
+    }
+
+    async fn held_receipt(&self, peer: &ParticipantId, agreement: &AgreementId) -> Result<Option<ReceiptParts>> {
+        let mut client = LedgerServiceClient::new(self.channel(peer)).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let asked = pb::GetHeldReceiptRequest { agreement: agreement.to_string() };
+        Ok(call(client.get_held_receipt(asked)).await?.receipt.map(convert::receipt_from_wire))
     }
 
     async fn head(&self, peer: &ParticipantId, held_size: u64) -> Result<Head> {

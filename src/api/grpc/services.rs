@@ -287,6 +287,15 @@ impl LedgerService for Services {
         let receipt = found.await.map_err(|e| to_status(&e))?;
         Ok(Response::new(pb::GetReceiptResponse { receipt: Some(convert::receipt_to_wire(receipt)) }))
     }
+    async fn get_held_receipt(
+        &self,
+        request: Request<pb::GetHeldReceiptRequest>,
+    ) -> Result<Response<pb::GetHeldReceiptResponse>, Status> {
+        let peer = self.caller(&request)?;
+        let found = AgreementId::parse(&request.get_ref().agreement).and_then(|id| self.node.held_receipt(&peer, &id));
+        let receipt = found.map_err(|e| to_status(&e))?.map(convert::receipt_to_wire);
+        Ok(Response::new(pb::GetHeldReceiptResponse { receipt }))
+    }
 }
 
 fn no_authority() -> Status {
@@ -336,5 +345,13 @@ impl RegisterService for Services {
         let certificate =
             authority.renew(&peer, &request.get_ref().renewal, self.node.now()).map_err(|e| to_status(&e))?;
         Ok(Response::new(pb::RenewResponse { certificate }))
+    }
+
+    async fn succeed(&self, request: Request<pb::SucceedRequest>) -> Result<Response<pb::SucceedResponse>, Status> {
+        let peer = self.caller(&request)?;
+        let authority = self.authority.as_ref().ok_or_else(no_authority)?;
+        let succeeded = self.node.succeed_of(authority, &peer, &request.get_ref().succession);
+        let register = succeeded.and_then(|()| authority.signed()).map_err(|e| to_status(&e))?;
+        Ok(Response::new(pb::SucceedResponse { register }))
     }
 }

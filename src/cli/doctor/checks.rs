@@ -3,6 +3,7 @@
 use super::{Finding, Process, Seen, seen};
 use crate::cli::client::SOCKET;
 use crate::cli::init::{self, CA, CERTIFICATE};
+use crate::cli::serve::require_restored;
 use crate::connector::authority::REGISTER_FILE;
 use crate::connector::witness::{Kept, outside_logs};
 use crate::connector::witnessing::read_policy;
@@ -18,8 +19,9 @@ use perron_gate::Clock;
 use perron_log::{Layout, Log, LogSettings, OsFiles, Signer, Survey};
 use perron_model::entry::Entry;
 use perron_model::limits::{CERTIFICATE_LIFE_S, DISK_RESERVE_BYTES};
-use perron_model::participant::KeyUse;
+use perron_model::participant::{KeyUse, Participant};
 use perron_model::register::SignedRegister;
+use perron_model::succession::generation_of;
 use perron_model::{Error, ErrorCode, Result, Timestamp};
 use serde_json::Value as Json;
 use std::net::{SocketAddr, TcpListener};
@@ -194,7 +196,11 @@ fn log(
         return None;
     }
     let own = register.participant(&config.participant)?;
-    match survey(directory, keys, &own.log_origin) {
+    if let Err(error) = require_restored(directory) {
+        findings.push(Finding::error(CHECK, error));
+        return None;
+    }
+    match survey(directory, keys, own) {
         Ok(survey) => {
             let entries = ("entries", survey.checkpoint.size.to_string());
             findings.push(match survey.torn {
@@ -213,18 +219,20 @@ fn log(
     }
 }
 
-fn survey(directory: &Path, keys: &KeySet, origin: &str) -> Result<Survey> {
+fn survey(directory: &Path, keys: &KeySet, own: &Participant) -> Result<Survey> {
+    let origin = own.log_origin.as_str();
     let signer = Signer::from_seed(origin, &keys.signing_key(KeyUse::Log)?.seed())
         .map_err(|_| Error::new(ErrorCode::KeyInvalid, "the log key can't sign"))?;
-    let settings = LogSettings::new(origin, 1, Box::new(signer));
+    let settings = LogSettings::new(origin, generation_of(origin)?, Box::new(signer));
     let heads = Kept::open(&directory.join("trust"))?.heads_of(origin)?;
     let survey = Log::survey(Arc::new(OsFiles), Layout::new(directory), &settings, &heads)
         .map_err(|e| crate::ledger::log_error(&e))?;
     let state = directory.join("state");
     if state.is_dir() {
         let seen = Store::open(&state)?.applied()?;
-        if seen > survey.checkpoint.size {
-            let held = survey.checkpoint.size;
+        let before = own.closed_logs.iter().fold(0_u64, |sum, log| sum.saturating_add(log.size));
+        let held = before.saturating_add(survey.checkpoint.size);
+        if seen > held {
             return Err(Error::new(
                 ErrorCode::LogTailLost,
                 format!("the store has seen {seen} entries, but the log holds {held}"),

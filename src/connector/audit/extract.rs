@@ -44,6 +44,11 @@ impl Node {
             .state
             .agreement(agreement)
             .ok_or_else(|| Error::new(ErrorCode::NotFound, "no agreement of this name"))?;
+        if self.ledger.is_closed(kept.index) {
+            let detail =
+                "the chain of this agreement begins in a log that is closed: it can't be made out from this one";
+            return Err(Error::new(ErrorCode::NotFound, detail));
+        }
         let pruned = self.ledger.pruned_of(agreement);
         if pruned > 0 {
             let detail =

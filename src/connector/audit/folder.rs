@@ -142,6 +142,10 @@ impl Node {
             .state
             .agreement(&scope.agreement)
             .ok_or_else(|| Error::new(ErrorCode::NotFound, "no agreement of this name"))?;
+        if self.ledger.entries_before() > 0 {
+            let detail = "this log took the place of a closed one, which no folder holds: give a copy of the directory";
+            return Err(Error::new(ErrorCode::NotFound, detail));
+        }
         self.ledger.require_room()?;
         let made = self.now();
         let (reader, asked) = (self.ledger.reader().clone(), scope.clone());

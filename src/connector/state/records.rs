@@ -6,6 +6,7 @@ use perron_model::agreement::{AgreementPayload, JwsJson};
 use perron_model::dataset::Snapshot;
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::request::{Receipt, Seen};
+use perron_model::succession::generation_of;
 use perron_model::{Digest, Error, ErrorCode, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -70,12 +71,17 @@ pub(super) fn permits(receipt: &Receipt) -> bool {
     matches!(entry.map(|e| e.body), Some(Body::Decision(d)) if d.permitted)
 }
 
-/// Position in the provider's chain that a receipt proves.
-pub(super) fn newest_position(receipt: &Receipt) -> Option<Seen> {
-    let text = if receipt.outcome.is_empty() { &receipt.decision } else { &receipt.outcome };
+/// Position in the provider's chain that a receipt proves, and the generation of the log that it is in.
+pub(super) fn newest_position(receipt: &Receipt) -> Option<(u64, Seen)> {
+    let (text, proof) = match receipt.outcome.is_empty() {
+        true => (&receipt.decision, &receipt.decision_proof),
+        false => (&receipt.outcome, &receipt.outcome_proof),
+    };
     let leaf = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).ok()?;
     let number = Entry::from_bytes(&leaf).ok()?.chain?.number;
-    Some(Seen { number, leaf: Digest::from_bytes(perron_log::merkle::leaf_hash(&leaf).0) })
+    let proof = perron_log::TlogProof::parse(proof).ok()?;
+    let generation = generation_of(proof.checkpoint.text.lines().next()?).ok()?;
+    Some((generation, Seen { number, leaf: Digest::from_bytes(perron_log::merkle::leaf_hash(&leaf).0) }))
 }
 
 /// The set and the snapshot that an act of publishing names: the snapshot alone, or after the

@@ -88,6 +88,21 @@ impl Kept {
         files.map(|e| std::fs::read_to_string(e.path()).map_err(|_| unreadable()).and_then(note)).collect()
     }
 
+    /// As `cosigned_notes`, each as its text with who cosigned it: a participant's name, or the
+    /// fingerprint of a witness's key.
+    pub(in crate::connector) fn cosigned_by(&self) -> Result<Vec<(String, String)>> {
+        let unreadable = || Error::new(ErrorCode::LogDamaged, "a cosigned checkpoint can't be read");
+        let mut found = Vec::new();
+        for file in std::fs::read_dir(&self.cosigned).map_err(|_| unreadable())?.flatten() {
+            let name = file.file_name().to_string_lossy().into_owned();
+            if let Some(by) = name.strip_suffix(".checkpoint") {
+                found.push((by.to_owned(), std::fs::read_to_string(file.path()).map_err(|_| unreadable())?));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
     pub(super) async fn keep(&self, file: &str, checkpoint: &Checkpoint, note: &str) -> Result<()> {
         write(self.kept.join(file), note).await?;
         let held = (checkpoint.clone(), note.to_owned());

@@ -46,6 +46,12 @@ impl LedgerService for Impostor {
     async fn get_receipt(&self, _: Request<pb::GetReceiptRequest>) -> Result<Response<pb::GetReceiptResponse>, Status> {
         Err(away())
     }
+    async fn get_held_receipt(
+        &self,
+        _: Request<pb::GetHeldReceiptRequest>,
+    ) -> Result<Response<pb::GetHeldReceiptResponse>, Status> {
+        Err(away())
+    }
     type GetExtractStream = Stream<pb::GetExtractResponse>;
     async fn get_extract(
         &self,

@@ -2,7 +2,7 @@
 
 use super::lite::Lite;
 use super::{configure, keys, table, text};
-use crate::world::{CONSUMER, PROVIDER, World, output, wait_until};
+use crate::world::{AUTHORITY, CONSUMER, PROVIDER, World, output, wait_until};
 use perron_log::Checkpoint;
 use serde_json::Value as Json;
 use std::path::Path;
@@ -140,7 +140,13 @@ fn an_older_copy_stops_before_a_partner_that_saw_more() {
     });
     world.stop(PROVIDER);
     swap(&world, "older", "newest");
+    // Who can be asked says so before anything is written.
+    assert_eq!(world.start_with(PROVIDER, &[]).unwrap_err().code, "log_tail_lost");
+    // Nobody can: it starts, and stops once somebody shows more.
+    world.stop(CONSUMER);
+    world.stop(AUTHORITY);
     world.start(PROVIDER);
+    world.start(CONSUMER);
     let refused = world.of(PROVIDER, &["audit", "exchange"], &[CONSUMER]).unwrap_err();
     assert_eq!(refused.code, "log_forked", "{refused:?}");
     let ended = world.ended(PROVIDER);

@@ -595,3 +595,30 @@ pub struct Pruned {
     #[n(3)]
     pub actor: String,
 }
+
+/// See [`super::Body::Succession`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Succession {
+    /// Origin of the log that was closed.
+    #[n(0)]
+    pub origin: String,
+    /// Entries of it that were got back: it is closed after them.
+    #[n(1)]
+    pub size: u64,
+    /// Root of the tree of these entries.
+    #[n(2)]
+    pub root: Digest,
+    /// Entries of the largest head that others are known to hold of it.
+    #[n(3)]
+    pub held: u64,
+    /// Entries lost, as far as it is known: `held` without `size`.
+    #[n(4)]
+    pub lost: u64,
+    /// Digest of the description of the backup that it came back from, where there was one.
+    #[n(5)]
+    pub backup: Option<Digest>,
+    /// Digest of the attached canonical document (`succession::SuccessionDocument`).
+    #[n(6)]
+    pub document: Digest,
+}

@@ -11,6 +11,7 @@ mod notices;
 mod pruning;
 mod reads;
 mod receipts;
+mod succession;
 mod witness;
 
 use crate::limits::{CHAIN_WINDOW, FOLLOWED_MAX, TRACE_BYTES};
@@ -30,12 +31,18 @@ use perron_model::{Digest, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 
+pub(crate) use succession::{Before, Succeeded};
 pub(crate) use witness::check_kept_files;
 
 /// What was read so far.
 pub(crate) struct Reading<'a> {
     register: &'a Register,
     owner: &'a Participant,
+    // The log that is read, where it lies, and the one that it took the place of.
+    origin: String,
+    place: String,
+    before: Option<Before>,
+    succeeded: Vec<Succeeded>,
     index: u64,
     found: Vec<Finding>,
     last: Option<Digest>,
@@ -133,6 +140,8 @@ pub(crate) struct Read {
     pub disputed: Option<(u64, u64)>,
     /// Entries that were pruned, by the rule that allows it.
     pub pruned: Vec<PrunedBy>,
+    /// What the first entries of logs tell of those that they took the place of, the oldest first.
+    pub succeeded: Vec<Succeeded>,
 }
 
 impl<'a> Reading<'a> {
@@ -141,6 +150,10 @@ impl<'a> Reading<'a> {
         Reading {
             register,
             owner,
+            origin: owner.log_origin.clone(),
+            place: "log".to_owned(),
+            before: None,
+            succeeded: Vec::new(),
             index: 0,
             found: Vec::new(),
             last: None,
@@ -178,6 +191,7 @@ impl<'a> Reading<'a> {
             Ok(entry) => {
                 self.whole_leaf(&entry);
                 self.place(&entry);
+                self.succeeds(&entry);
                 self.time(&entry);
                 self.chain(&entry, leaf);
                 let mut attached = Attached::new(view);
@@ -214,11 +228,13 @@ impl<'a> Reading<'a> {
             beyond: self.beyond,
             disputed: self.disputed,
             pruned,
+            succeeded: self.succeeded,
         }
     }
 
     fn wrong(&mut self, kind: FindingKind, detail: impl Into<String>) {
-        self.found.push(of_entry(kind, self.index, detail));
+        let finding = of_entry(kind, self.index, detail);
+        self.found.push(Finding { path: self.place.clone(), ..finding });
     }
 
     fn require(&mut self, holds: bool, kind: FindingKind, detail: &str) {
@@ -312,11 +328,7 @@ impl<'a> Reading<'a> {
     fn body(&mut self, entry: &Entry, leaf: Digest, attached: &mut Attached<'_>) {
         let kind = match &entry.body {
             Body::Start(start) => {
-                self.require(
-                    start.origin == self.owner.log_origin,
-                    FindingKind::Order,
-                    "it starts a log of another origin",
-                );
+                self.require(start.origin == self.origin, FindingKind::Order, "it starts a log of another origin");
                 self.started();
                 "start"
             }
@@ -387,6 +399,10 @@ impl<'a> Reading<'a> {
             Body::Pruned(pruned) => {
                 self.pruned(entry, pruned, attached);
                 "pruned"
+            }
+            Body::Succession(succession) => {
+                self.succession(succession, leaf, attached);
+                "succession"
             }
         };
         let count = self.counts.entry(kind).or_default();

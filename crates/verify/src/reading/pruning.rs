@@ -204,16 +204,23 @@ impl Reading<'_> {
         self.require(fits, FindingKind::Order, "the uses before it can't come from the entries that were pruned");
     }
 
-    /// After the last entry: what no entry told of, and what may be said of the rest.
-    pub(super) fn finish_pruned(&mut self) -> (Vec<Finding>, Vec<PrunedBy>) {
+    /// After the last entry of a log: what no entry of it told of.
+    pub(super) fn untold(&mut self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let untold = |first: u64, end: u64| {
             let detail = format!("entries {first} to {} are pruned, and no entry says so", end.saturating_sub(1));
             of_entry(FindingKind::PrunedWithoutRule, first, detail)
         };
-        for (first, run) in self.stubs.runs.iter().take(PRUNED_TOLD_MAX) {
-            findings.push(untold(*first, run.end));
+        self.stubs.open = None;
+        for (first, run) in std::mem::take(&mut self.stubs.runs).into_iter().take(PRUNED_TOLD_MAX) {
+            findings.push(untold(first, run.end));
         }
+        findings
+    }
+
+    /// After the last entry of all: what no entry told of, and what may be said of the rest.
+    pub(super) fn finish_pruned(&mut self) -> (Vec<Finding>, Vec<PrunedBy>) {
+        let findings = self.untold();
         if self.stubs.is_over {
             self.beyond = self.beyond.saturating_add(1);
         }

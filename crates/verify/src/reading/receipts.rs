@@ -3,7 +3,7 @@
 use super::Reading;
 use super::attached::Attached;
 use crate::jws;
-use crate::register::log_verifiers;
+use crate::register::log_verifiers_of;
 use perron_log::merkle::{empty_root, leaf_hash};
 use perron_log::{FindingKind, TlogProof};
 use perron_model::entry::{AttachmentKind, Body, Decision, Entry, Outcome, Received};
@@ -112,7 +112,12 @@ impl Reading<'_> {
         let proof = TlogProof::parse(proof).map_err(|e| (FindingKind::DocumentBytes, e.to_string()))?;
         let known = self.agreements.get(&claims.agreement);
         let known = known.into_iter().flat_map(|k| [&k.provider, &k.consumer]).filter(|p| p.id == *party);
-        let verifies = |p: &Participant| proof.verify(&hash, &p.log_origin, &log_verifiers(p), &[]).map(|_| ());
+        // In the log that its checkpoint names, where that is one of the party's; else in the one in force.
+        let verifies = |p: &Participant| {
+            let named = proof.checkpoint.text.lines().next();
+            let origin = p.origins().find(|own| Some(*own) == named).unwrap_or(&p.log_origin);
+            proof.verify(&hash, origin, &log_verifiers_of(p, origin), &[]).map(|_| ())
+        };
         let mut verified = Err(format!("`{party}` is not in the register"));
         for participant in self.register.participant(party.as_str()).into_iter().chain(known) {
             verified = verifies(participant).map_err(|e| e.to_string());

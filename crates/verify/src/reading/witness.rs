@@ -5,7 +5,7 @@ use super::{Reading, has_room};
 use crate::directory::names;
 use crate::kept::read_note;
 use crate::limits::FILES_MAX;
-use crate::register::{Register, log_verifiers};
+use crate::register::{Register, log_verifiers_of};
 use crate::report::of_file;
 use perron_log::note::NoteError;
 use perron_log::{Checkpoint, Finding, FindingKind, Hash, KeyKind, Verifier};
@@ -74,7 +74,7 @@ fn opened(
 ) -> std::result::Result<KeptHere, (FindingKind, String)> {
     let refused = |detail: String| (FindingKind::Signature, detail);
     let keys = match (register.owner_of(origin), key) {
-        (Some(owner), None) => log_verifiers(owner),
+        (Some(owner), None) => log_verifiers_of(owner, origin),
         (None, Some(key)) => {
             let verifier = Verifier::parse_vkey(key).map_err(|e| refused(e.to_string()))?;
             if verifier.kind() != KeyKind::Ed25519 {

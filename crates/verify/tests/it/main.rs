@@ -12,6 +12,7 @@ mod pruning;
 mod receipts;
 mod second;
 mod semantics;
+mod succession;
 mod support;
 mod tessera;
 mod world;

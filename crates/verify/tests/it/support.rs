@@ -58,6 +58,7 @@ impl Party {
             endpoint: None,
             keys: keys.to_vec(),
             log_origin: format!("liege/{name}/1"),
+            closed_logs: Vec::new(),
             status: Status::Active,
             valid_from: time(-1000),
             valid_until: time(1_000_000_000),
@@ -279,7 +280,8 @@ impl Book {
 /// Writes the lines as a log of a party, a few to a batch, and publishes it; gives the note after
 /// each batch.
 pub fn write_log(data: &Path, party: &Party, lines: &[Line], batch: usize) -> (Log, Vec<String>) {
-    let mut settings = LogSettings::new(party.origin(), 1, Box::new(party.log_signer()));
+    let generation = perron_model::succession::generation_of(party.origin()).unwrap();
+    let mut settings = LogSettings::new(party.origin(), generation, Box::new(party.log_signer()));
     settings.segment_bytes = 256 * 1024;
     let (mut log, _) = Log::open(Arc::new(OsFiles), Layout::new(data), settings, &[]).unwrap();
     let stored: Vec<NewEntry> = lines.iter().map(Line::stored).collect();

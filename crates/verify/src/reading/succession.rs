@@ -1,0 +1,180 @@
+//! The first entry of a log that took the place of another: what it says of that one, against that
+//! one itself, the register and the checkpoints that are attached to it.
+
+use super::attached::Attached;
+use super::{Chain, Reading};
+use crate::jws;
+use crate::register::log_verifiers_of;
+use perron_log::merkle::leaf_hash;
+use perron_log::{Checkpoint, Finding, FindingKind, TlogProof};
+use perron_model::entry::{AttachmentKind, Body, Entry, Succession};
+use perron_model::limits::SUCCESSION_BYTES_MAX;
+use perron_model::negotiation::Side;
+use perron_model::request::Receipt;
+use perron_model::succession::{Charged, ChargedBy, ClosedLog, HeldHead, SuccessionDocument};
+use perron_model::{Digest, canonical};
+use std::collections::HashSet;
+
+/// The log that the one to be read took the place of.
+#[derive(Clone, Debug)]
+pub(crate) struct Before {
+    /// As the register tells of it.
+    pub told: ClosedLog,
+    /// Entries and root that were read of it.
+    pub read: (u64, Digest),
+}
+
+/// What a succession told.
+#[derive(Clone, Debug)]
+pub(crate) struct Succeeded {
+    /// The closed log.
+    pub origin: String,
+    /// Entries after which it was closed.
+    pub size: u64,
+    /// Entries lost, as far as it is known.
+    pub lost: u64,
+    /// Who held more.
+    pub by: Vec<String>,
+}
+
+impl Reading<'_> {
+    /// Begins to read the log of this origin, which lies at `place` of the directory.
+    pub fn begin(&mut self, origin: &str, place: &str, before: Option<Before>) {
+        let place_before = std::mem::replace(&mut self.place, place.to_owned());
+        let mut found = self.signatures.flush();
+        found.extend(self.untold());
+        self.found.extend(found.into_iter().map(|finding| Finding { path: place_before.clone(), ..finding }));
+        (self.origin, self.before) = (origin.to_owned(), before);
+        (self.last, self.jumped_at) = (None, None);
+    }
+
+    /// Is a succession where it has to be, and nowhere else?
+    pub(super) fn succeeds(&mut self, entry: &Entry) {
+        let is_first = self.index == 0 && self.before.is_some();
+        let is_one = matches!(entry.body, Body::Succession(_));
+        let detail = if is_first {
+            "the log took the place of another, and doesn't begin with a succession"
+        } else {
+            "it tells of a succession where none was"
+        };
+        self.require(is_first == is_one, FindingKind::Succession, detail);
+    }
+
+    pub(super) fn succession(&mut self, body: &Succession, leaf: Digest, attached: &mut Attached<'_>) {
+        let document = self.bound(attached, AttachmentKind::Document, &body.document);
+        let document = document.and_then(|bytes| {
+            let read = canonical::from_bytes::<SuccessionDocument>(bytes, SUCCESSION_BYTES_MAX);
+            read.map_err(|e| self.wrong(FindingKind::DocumentBytes, format!("its document: {}", e.detail))).ok()
+        });
+        let Some(before) = self.before.clone() else { return };
+        let said = (body.origin.as_str(), body.size, body.root);
+        let told = &before.told;
+        self.require(
+            said == (told.origin.as_str(), told.size, told.root) && body.held == told.held && leaf == told.genesis,
+            FindingKind::Succession,
+            "the register tells of another succession",
+        );
+        self.require(
+            (body.size, body.root) == before.read,
+            FindingKind::Succession,
+            "the log that it closes isn't the one that lies there",
+        );
+        self.require(body.lost == told.lost(), FindingKind::Succession, "the entries lost don't add up");
+        let Some(document) = document else { return };
+        self.require(
+            document.held(body.size) == body.held,
+            FindingKind::Succession,
+            "it tells of another largest head than those that it names",
+        );
+        for head in &document.heads {
+            self.held_head(head, body);
+        }
+        self.charge(&document.charged);
+        let larger = document.heads.iter().filter(|head| head.size > body.size);
+        self.succeeded.push(Succeeded {
+            origin: body.origin.clone(),
+            size: body.size,
+            lost: body.lost,
+            by: larger.map(|head| head.by.clone()).collect(),
+        });
+    }
+
+    /// A head that others hold is what its signed checkpoint says, where there is one; a witness's word
+    /// is unsigned.
+    fn held_head(&mut self, head: &HeldHead, body: &Succession) {
+        let Some(note) = &head.note else { return };
+        self.count_signature("checkpoint");
+        let keys = log_verifiers_of(self.owner, &body.origin);
+        match Checkpoint::open(note, &body.origin, &keys, &[]) {
+            Ok(opened) => {
+                let Checkpoint { size, root, .. } = opened.checkpoint;
+                self.require(size == head.size, FindingKind::DocumentBytes, "a head isn't what its checkpoint says");
+                let own = size == body.size && Digest::from_bytes(root.0) == body.root;
+                self.require(!own, FindingKind::Succession, "a head is named that the closed log leads to");
+            }
+            Err(error) => {
+                self.wrong(FindingKind::Signature, format!("the checkpoint that `{}` holds: {error}", head.by));
+            }
+        }
+    }
+
+    /// Each agreement under which this organisation gives is charged once, no less than before, and
+    /// for what was lost.
+    fn charge(&mut self, charged: &[Charged]) {
+        let mut seen = HashSet::new();
+        for one in charged {
+            let first = seen.insert(one.agreement);
+            let chain = self.chains.get(&one.agreement);
+            let (uses, volume, torn) = chain.map_or((0, 0, 0), |c: &Chain| (c.uses, c.volume, c.torn));
+            let due = match (one.by, &one.receipt) {
+                (ChargedBy::Lost, None) => {
+                    let due = Charged::lost(one.agreement, (uses, volume));
+                    Some((due.uses, due.volume))
+                }
+                (ChargedBy::Partner, None) => Some((uses, volume)),
+                (ChargedBy::Partner, Some(receipt)) => {
+                    self.count_signature("receipt");
+                    let told = self.totals(&one.agreement, receipt);
+                    told.map(|(told_uses, told_volume)| (told_uses.max(uses), told_volume.max(volume)))
+                }
+                (ChargedBy::Lost, Some(_)) => None,
+            };
+            // What isn't followed, or was pruned, can't be counted.
+            let fits = first && (due == Some((one.uses, one.volume)) || torn > 0 || self.beyond > 0);
+            self.require(fits, FindingKind::Succession, "what an agreement is charged isn't what was lost of it");
+            if let Some(chain) = self.chains.get_mut(&one.agreement) {
+                (chain.uses, chain.volume) = (one.uses.max(uses), one.volume.max(volume));
+            }
+        }
+        let amended = |id: &Digest| {
+            let first = self.firsts.get(id).unwrap_or(id);
+            self.lives.get(first).is_some_and(|life| life.current() != Some(*id))
+        };
+        let gives = self.agreements.iter().filter(|(id, known)| known.side == Side::Provider && !amended(id));
+        let left_out = gives.filter(|(id, _)| !seen.contains(*id)).count();
+        self.require(left_out == 0, FindingKind::Succession, "an agreement under which it gives isn't charged");
+    }
+
+    /// The totals that a receipt of this organisation's own log tells of an agreement.
+    fn totals(&self, agreement: &Digest, receipt: &Receipt) -> Option<(u64, u64)> {
+        let Body::Decision(decision) = self.own(agreement, &receipt.decision, &receipt.decision_proof)? else {
+            return None;
+        };
+        if receipt.outcome.is_empty() {
+            return Some((decision.uses, decision.volume.unwrap_or(0)));
+        }
+        match self.own(agreement, &receipt.outcome, &receipt.outcome_proof)? {
+            Body::Outcome(outcome) => Some((outcome.uses, outcome.volume.or(decision.volume).unwrap_or(0))),
+            _ => None,
+        }
+    }
+
+    fn own(&self, agreement: &Digest, leaf: &str, proof: &str) -> Option<Body> {
+        let bytes = jws::decode(leaf).ok()?;
+        let (hash, proof) = (leaf_hash(&bytes), TlogProof::parse(proof).ok()?);
+        let mut origins = self.owner.origins();
+        origins.find(|own| proof.verify(&hash, own, &log_verifiers_of(self.owner, own), &[]).is_ok())?;
+        let entry = Entry::from_bytes(&bytes).ok()?;
+        entry.chain.filter(|chain| chain.agreement == *agreement).map(|_| entry.body)
+    }
+}

@@ -1,0 +1,263 @@
+//! `perron restore`: brings a backup back, and lets its log go on only if nobody holds more of it.
+//!
+//! Killed at any point it can be run again: what was brought back, the next log that was begun and
+//! what the authority confirmed are found where they lie.
+
+use crate::cli::Output;
+use crate::cli::args::RestoreArgs;
+use crate::cli::backup::{self, KEYS};
+use crate::cli::serve::{Prepared, lock, prepare, take_register};
+use crate::connector::authority::{Authority, REGISTER_FILE};
+use crate::connector::node::Parts;
+use crate::connector::succession::{self, BACKUP_FILE, Elsewhere, Places};
+use crate::connector::witness::SUPERSEDED;
+use crate::files::{io_error, sync_directory};
+use crate::ledger::{Begun, Closing, SystemClock, generation_dir};
+use crate::settings::Config;
+use crate::trust::tls::install_provider;
+use futures::StreamExt;
+use perron_gate::Clock;
+use perron_model::limits::HEADS_ASKED_MS_MAX;
+use perron_model::participant::Participant;
+use perron_model::succession::{HeldHead, generation_of, next_origin};
+use perron_model::{Digest, Error, ErrorCode, Result};
+use serde_json::json;
+use std::path::Path;
+use std::time::Duration;
+
+/// Ending of a directory that isn't whole yet.
+const UNFINISHED: &str = "restoring";
+
+pub fn run(args: &RestoreArgs, output: &Output) -> Result<()> {
+    install_provider();
+    if let Some(backup) = &args.backup {
+        bring_back(&args.dir.dir, backup, args.keys.as_deref())?;
+    }
+    let directory =
+        args.dir.dir.canonicalize().map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the directory doesn't exist"))?;
+    let config = Config::load(&directory)?;
+    let _lock = lock(&directory)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|_| Error::new(ErrorCode::Internal, "no runtime can be started"))?;
+    let told = runtime.block_on(restore(&directory, &config, args.next_generation))?;
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    told.print(output);
+    Ok(())
+}
+
+/// Copies a backup into its place, which must be empty; one that is there already is left.
+fn bring_back(directory: &Path, from: &Path, keys: Option<&Path>) -> Result<()> {
+    let told = std::fs::read(from.join(BACKUP_FILE))
+        .map_err(|_| Error::new(ErrorCode::NotFound, format!("`{}` holds no `{BACKUP_FILE}`", from.display())))?;
+    let (target, building) = backup::places(directory, UNFINISHED)?;
+    if std::fs::read(target.join(BACKUP_FILE)).is_ok_and(|there| there == told) {
+        return Ok(());
+    }
+    if std::fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_some()) {
+        let detail = format!("`{}` isn't empty: move it away first", directory.display());
+        return Err(Error::new(ErrorCode::AlreadyExists, detail));
+    }
+    backup::clear(&building)?;
+    backup::copy_tree(from, &building, &[])?;
+    match keys {
+        Some(keys) => backup::copy_tree(keys, &building.join(KEYS), &[])?,
+        None if building.join(KEYS).is_dir() => {}
+        None => {
+            let detail = "the backup holds no private keys; name the directory that does (`--keys`)";
+            return Err(Error::new(ErrorCode::KeyInvalid, detail));
+        }
+    }
+    backup::require_verified(&building)?;
+    match std::fs::remove_dir(&target) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io_error(&e)),
+        _ => {}
+    }
+    backup::put(&building, &target)
+}
+
+/// What a restore came to.
+struct Told {
+    origin: String,
+    size: u64,
+    elsewhere: Elsewhere,
+    // Entries that are lost; none where the same log goes on.
+    lost: Option<u64>,
+}
+
+impl Told {
+    fn print(&self, output: &Output) {
+        let silent: Vec<&str> = self.elsewhere.silent.iter().map(perron_model::ParticipantId::as_str).collect();
+        if output.json {
+            let next = self.lost.is_some();
+            return output.answer(&json!({"origin": self.origin, "entries": self.size, "next_generation": next, "lost": self.lost, "asked": self.elsewhere.asked, "silent": silent}));
+        }
+        let entries = self.size.to_string();
+        match self.lost {
+            None => {
+                output.say("restore.goes_on", &[("entries", &entries), ("asked", &self.elsewhere.asked.join(", "))])
+            }
+            Some(lost) => {
+                let lost = lost.to_string();
+                output.say("restore.next", &[("origin", &self.origin), ("entries", &entries), ("lost", &lost)]);
+            }
+        }
+        if !silent.is_empty() {
+            output.say("restore.silent", &[("silent", &silent.join(", "))]);
+        }
+    }
+}
+
+async fn restore(directory: &Path, config: &Config, next_generation: bool) -> Result<Told> {
+    let prepared = prepare(directory, config)?;
+    let places = Places::of(directory);
+    if places.is_unfinished() && !places.has_next() {
+        // The logs are in their places, or the next one was never begun: only the mark is left.
+        places.finish()?;
+    }
+    let is_newest = newest_register(&prepared, directory, config).await;
+    let (parts, own) = (&prepared.parts, own(&prepared)?);
+    let begun = if places.has_next() { begun(parts, &places, &own)? } else { None };
+    if let Some(begun) = begun.as_ref().filter(|begun| is_confirmed(&own, begun)) {
+        return end(directory, &places, begun, Elsewhere::default());
+    }
+    require_log_in_force(directory, &own)?;
+    let closing = Closing::open(directory, &parts.generations()?, parts.identity()?)?;
+    let (size, elsewhere) = (closing.reader().size(), succession::ask(parts, &prepared.asked, &closing).await?);
+    let others = require_nobody_holds_more(directory, size, &elsewhere);
+    if !next_generation || (others.is_ok() && elsewhere.silent.is_empty()) {
+        others?;
+        require_known(begun.as_ref(), is_newest)?;
+        places.forget_next()?;
+        forget_backup(directory)?;
+        return Ok(Told { origin: own.log_origin, size, elsewhere, lost: None });
+    }
+    let is_of_this = |begun: &Begun| {
+        let root = Digest::from_bytes(closing.reader().root().0);
+        begun.body.size == size && begun.body.root == root && begun.body.held >= elsewhere.held(size)
+    };
+    let begun = match begun {
+        Some(begun) if is_of_this(&begun) => begun,
+        begun => {
+            require_known(begun.as_ref(), is_newest)?;
+            places.forget_next()?;
+            succession::begin(parts, &closing, elsewhere.clone(), backup_of(directory)?, SystemClock.now()).await?;
+            let identity = parts.identity_of(&next_origin(&own.log_origin)?)?;
+            let damaged = || Error::new(ErrorCode::LogDamaged, "the next log can't be read");
+            Begun::read(&places.next(), identity)?.ok_or_else(damaged)?
+        }
+    };
+    drop(closing);
+    let (request, text) = succession::request(parts, &begun, SystemClock.now())?;
+    let register = confirmed(&prepared, directory, config, text).await?;
+    succession::confirm(parts, &request, &register)?;
+    end(directory, &places, &begun, elsewhere)
+}
+
+/// A next log that was begun isn't forgotten while it may have been confirmed: then it is the one,
+/// whatever else was found since.
+fn require_known(begun: Option<&Begun>, is_newest: bool) -> Result<()> {
+    if begun.is_none() || is_newest {
+        return Ok(());
+    }
+    let detail = "whether the authority confirmed the next log that was begun isn't known";
+    Err(Error::new(ErrorCode::PeerUnavailable, detail))
+}
+
+/// Puts the logs in their places.
+fn end(directory: &Path, places: &Places, begun: &Begun, elsewhere: Elsewhere) -> Result<Told> {
+    places.change(&begun.body.origin)?;
+    forget_backup(directory)?;
+    let origin = next_origin(&begun.body.origin)?;
+    Ok(Told { origin, size: begun.body.size, elsewhere, lost: Some(begun.body.lost) })
+}
+
+fn own(prepared: &Prepared) -> Result<Participant> {
+    let me = &prepared.parts.settings.participant;
+    let own = prepared.register.load().participant(me).cloned();
+    own.ok_or_else(|| Error::new(ErrorCode::ParticipantUnknown, format!("`{me}` is not in the register")))
+}
+
+/// The next log that an earlier run began: of the log in force, or, once the register names it, itself.
+fn begun(parts: &Parts, places: &Places, own: &Participant) -> Result<Option<Begun>> {
+    let next = parts.identity_of(&next_origin(&own.log_origin)?)?;
+    match Begun::read(&places.next(), next) {
+        Err(error) if own.closed_logs.is_empty() => Err(error),
+        Err(_) => Begun::read(&places.next(), parts.identity()?),
+        read => read,
+    }
+}
+
+/// Does the register name this next log?
+fn is_confirmed(own: &Participant, begun: &Begun) -> bool {
+    own.closed_logs.last().is_some_and(|log| log.origin == begun.body.origin && log.genesis == begun.leaf)
+}
+
+/// What was brought back must be of the log that the register names.
+fn require_log_in_force(directory: &Path, own: &Participant) -> Result<()> {
+    let Some(closed) = own.closed_logs.last() else { return Ok(()) };
+    if generation_dir(directory, generation_of(&closed.origin)?).join("log").exists() {
+        return Ok(());
+    }
+    let detail =
+        format!("this is of the log `{}`, which is closed: bring back one of `{}`", closed.origin, own.log_origin);
+    Err(Error::new(ErrorCode::OwnLogForked, detail))
+}
+
+fn require_nobody_holds_more(directory: &Path, size: u64, elsewhere: &Elsewhere) -> Result<()> {
+    if !elsewhere.heads.is_empty() {
+        let shown = |head: &HeldHead| format!("`{}` holds {}", head.by, head.size);
+        let heads: Vec<String> = elsewhere.heads.iter().map(shown).collect();
+        let detail = format!("{size} entries were brought back, and {}", heads.join(", "));
+        return Err(Error::new(ErrorCode::OwnLogForked, detail));
+    }
+    if directory.join("trust").join(SUPERSEDED).exists() {
+        let detail = format!("somebody showed before that they hold more (`trust/{SUPERSEDED}`)");
+        return Err(Error::new(ErrorCode::OwnLogForked, detail));
+    }
+    Ok(())
+}
+
+fn backup_of(directory: &Path) -> Result<Option<Digest>> {
+    match std::fs::read(directory.join(BACKUP_FILE)) {
+        Ok(bytes) => Ok(Some(Digest::of(&bytes))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(io_error(&e)),
+    }
+}
+
+fn forget_backup(directory: &Path) -> Result<()> {
+    match std::fs::remove_file(directory.join(BACKUP_FILE)) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(&e)),
+        _ => sync_directory(directory).map_err(|e| io_error(&e)),
+    }
+}
+
+/// Takes the authority's newest register, where it can be reached in time: a backup has an older one.
+async fn newest_register(prepared: &Prepared, directory: &Path, config: &Config) -> bool {
+    let Some(authority) = &config.authority else { return true };
+    let file = directory.join("trust").join(REGISTER_FILE);
+    let taken = async {
+        let mut versions = prepared.peers.watch_register(&authority.participant).await?;
+        let none = || Error::new(ErrorCode::PeerUnavailable, "the authority shows no register");
+        take_register(&versions.next().await.ok_or_else(none)??, &prepared.register, &file)
+    };
+    match tokio::time::timeout(Duration::from_millis(HEADS_ASKED_MS_MAX), taken).await {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => tracing::warn!(code = error.code.as_str(), "no newer register: {}", error.detail),
+        Err(_) => tracing::warn!("no newer register: no answer in time"),
+    }
+    false
+}
+
+/// The register in which the authority names the next log; an authority names its own.
+async fn confirmed(prepared: &Prepared, directory: &Path, config: &Config, text: String) -> Result<Vec<u8>> {
+    if let Some(authority) = &config.authority {
+        return prepared.peers.succeed(&authority.participant, text).await;
+    }
+    let (me, register) = (&config.participant, prepared.register.clone());
+    let authority = Authority::open(directory, &config.space, me, prepared.keys.clone(), register)?;
+    authority.succeed(me, &text, None, SystemClock.now())?;
+    authority.signed()
+}

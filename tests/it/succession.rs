@@ -1,0 +1,213 @@
+//! A backup, what is lost after it, and the next generation of the log: through real processes.
+
+use crate::world::{AUTHORITY, CONSUMER, PROVIDER, Refused, World, output, perron, spawn, wait_until};
+use serde_json::Value as Json;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FEW: &str = "SELECT count(*) AS n FROM releves";
+
+/// Entries of the newest checkpoint that the consumer keeps of a log of the provider.
+fn kept(world: &World, generation: u32) -> usize {
+    let file = world.dir(CONSUMER).join(format!("trust/kept/essai_commune_{generation}.checkpoint"));
+    let note = fs::read_to_string(file).unwrap_or_default();
+    note.lines().nth(1).and_then(|size| size.parse().ok()).unwrap_or(0)
+}
+
+/// A provider whose reads after its backup are lost, but for what its consumer holds of them. Gives the
+/// agreement, and the directory that was lost.
+fn lost(world: &mut World) -> (String, PathBuf) {
+    let agreement = world.agree("2035-01-01T00:00:00Z");
+    world.query(&agreement, FEW).unwrap();
+    let made = world.of(PROVIDER, &["backup"], &[&world.path("copie")]).unwrap();
+    let size = usize::try_from(made["entries"].as_u64().unwrap()).unwrap();
+    for _ in 0..2 {
+        world.query(&agreement, FEW).unwrap();
+    }
+    // A decision and an outcome each; what is logged of the exchange itself may be beyond.
+    wait_until("the partner keeps a newer head", || kept(world, 1) >= size + 4);
+    world.stop(PROVIDER);
+    let lost = world.dir("perdu");
+    fs::rename(world.dir(PROVIDER), &lost).unwrap();
+    (agreement, lost)
+}
+
+fn restore(world: &World, args: &[&str]) -> Result<Json, Refused> {
+    let keys = world.path("perdu/keys");
+    let copy = world.path("copie");
+    world.of(PROVIDER, &["restore"], &[&[copy.as_str(), "--keys", &keys], args].concat())
+}
+
+/// Both verifiers find nothing, with what others kept; the second one where it can be run.
+fn verify(world: &World, name: &str, against: &[&str]) -> Json {
+    let dir = world.path(name);
+    let against: Vec<String> = against.iter().map(|other| world.path(other)).collect();
+    let with: Vec<&str> = against.iter().flat_map(|other| ["--against", other]).collect();
+    let report = perron(&[&["audit", "verify", &dir], &with[..]].concat()).unwrap();
+    assert_eq!(report["findings"], serde_json::json!([]), "{report}");
+    if let Ok(python) = std::env::var("PERRON_PYTHON") {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/verify.py");
+        let second = std::process::Command::new(python).arg(program).arg(&dir).args(&with).output().unwrap();
+        assert!(second.status.success(), "{}", String::from_utf8_lossy(&second.stdout));
+    }
+    report
+}
+
+/// Waits until provider and consumer go by the same register.
+fn level(world: &World) {
+    let version = |name: &str| world.of(name, &["status"], &[]).unwrap()["register"]["version"].clone();
+    wait_until("the partner knows the next log", || version(CONSUMER) == version(PROVIDER));
+}
+
+fn newest_permit(world: &World) -> Json {
+    world.entries(PROVIDER).into_iter().rev().find(|e| e["kind"] == "permit").unwrap()
+}
+
+#[test]
+fn what_was_lost_after_a_backup_is_told_by_the_next_generation_and_counts() {
+    let mut world = World::new();
+    let (agreement, lost) = lost(&mut world);
+
+    // The copy verifies, isn't served as it is, and holds no keys.
+    verify(&world, "copie", &[]);
+    assert!(!world.dir("copie/keys").exists());
+    let no_keys = world.of(PROVIDER, &["restore"], &[&world.path("copie")]).unwrap_err();
+    assert_eq!(no_keys.code, "key_invalid", "{no_keys:?}");
+
+    // Somebody holds more: it doesn't go on, neither by a restore nor by a start, and says what to do.
+    let refused = restore(&world, &[]).unwrap_err();
+    assert_eq!(refused.code, "own_log_forked", "{refused:?}");
+    assert!(refused.detail.contains("`inter` holds") && refused.advice.contains("--next-generation"), "{refused:?}");
+    let unfinished = world.start_with(PROVIDER, &[]).unwrap_err();
+    assert_eq!(unfinished.code, "restore_unfinished", "{unfinished:?}");
+    fs::rename(world.dir("commune/backup.json"), world.dir("backup.json")).unwrap();
+    let before = fs::read(world.dir("commune/log/checkpoint")).unwrap();
+    let stale = world.start_with(PROVIDER, &[]).unwrap_err();
+    assert_eq!(stale.code, "log_tail_lost", "{stale:?}");
+    assert_eq!(fs::read(world.dir("commune/log/checkpoint")).unwrap(), before, "an older log was written to");
+    fs::rename(world.dir("backup.json"), world.dir("commune/backup.json")).unwrap();
+
+    let told = restore(&world, &["--next-generation"]).unwrap();
+    assert_eq!(told["origin"], "essai/commune/2", "{told}");
+    assert!(told["lost"].as_u64().unwrap() >= 4, "{told}");
+    world.start(PROVIDER);
+    let entries = world.entries(PROVIDER);
+    assert_eq!(entries[0]["kind"], "succession", "{}", entries[0]);
+    assert_eq!(entries[0]["facts"]["lost"], told["lost"]);
+
+    // The same agreement, and its counter goes on from the partner's receipt: three reads were made.
+    level(&world);
+    world.query(&agreement, FEW).unwrap();
+    let permit = newest_permit(&world);
+    assert_eq!(permit["facts"]["uses"], 4, "{permit}");
+    wait_until("the partner keeps and cosigns the next log", || {
+        let cosigned = fs::read_to_string(world.dir("commune/trust/cosigned/inter.checkpoint")).unwrap_or_default();
+        kept(&world, 2) > 0 && cosigned.starts_with("essai/commune/2\n")
+    });
+    world.stop(PROVIDER);
+
+    // The log that is closed goes nowhere: who starts it learns so from the register.
+    fs::rename(world.dir(PROVIDER), world.dir("suivant")).unwrap();
+    fs::rename(&lost, world.dir(PROVIDER)).unwrap();
+    match world.start_with(PROVIDER, &[]) {
+        Ok(()) => assert_eq!(world.ended(PROVIDER).code, "own_log_forked"),
+        Err(refused) => assert_eq!(refused.code, "own_log_forked", "{refused:?}"),
+    }
+    assert_eq!(world.start_with(PROVIDER, &[]).unwrap_err().code, "own_log_forked");
+    fs::rename(world.dir(PROVIDER), &lost).unwrap();
+    fs::rename(world.dir("suivant"), world.dir(PROVIDER)).unwrap();
+
+    world.stop(CONSUMER);
+    let report = verify(&world, PROVIDER, &[CONSUMER]);
+    let says = |text: &str| report["statements"].to_string().contains(text);
+    assert!(says("took the place of `essai/commune/1`") && says("inter held them"), "{report}");
+    verify(&world, CONSUMER, &[PROVIDER]);
+
+    // It goes on after a start like any other, and can be backed up with its past.
+    world.start(CONSUMER);
+    world.start(PROVIDER);
+    world.query(&agreement, FEW).unwrap();
+    assert_eq!(newest_permit(&world)["facts"]["uses"], 5);
+    world.of(PROVIDER, &["backup"], &[&world.path("copie-2"), "--with-keys"]).unwrap();
+    verify(&world, "copie-2", &[]);
+    assert!(world.dir("copie-2/generations/1/log/checkpoint").exists() && world.dir("copie-2/keys/log.pem").exists());
+}
+
+#[test]
+fn nobody_holds_more_so_the_log_goes_on() {
+    let mut world = World::new();
+    let agreement = world.agree("2035-01-01T00:00:00Z");
+    world.query(&agreement, FEW).unwrap();
+    let refused = world.of(PROVIDER, &["backup"], &[&world.path("commune/dedans")]).unwrap_err();
+    assert_eq!(refused.code, "malformed", "{refused:?}");
+    world.stop(PROVIDER);
+    // Of a stopped directory, with its keys.
+    world.of(PROVIDER, &["backup"], &[&world.path("copie"), "--with-keys"]).unwrap();
+    let again = world.of(PROVIDER, &["backup"], &[&world.path("copie")]).unwrap_err();
+    assert_eq!(again.code, "already_exists", "{again:?}");
+    assert_eq!(world.start_with("copie", &[]).unwrap_err().code, "restore_unfinished");
+    fs::rename(world.dir(PROVIDER), world.dir("perdu")).unwrap();
+    let told = world.of(PROVIDER, &["restore"], &[&world.path("copie")]).unwrap();
+    assert_eq!((&told["next_generation"], &told["origin"]), (&false.into(), &"essai/commune/1".into()), "{told}");
+    world.start(PROVIDER);
+    world.query(&agreement, FEW).unwrap();
+    assert_eq!(newest_permit(&world)["facts"]["uses"], 2);
+    world.stop(PROVIDER);
+    verify(&world, PROVIDER, &[]);
+}
+
+/// Without the partner nobody can say what was read: all counts as used.
+#[test]
+fn a_partner_that_cannot_be_asked_is_charged_what_was_lost() {
+    let mut world = World::new();
+    let (agreement, _) = lost(&mut world);
+    world.stop(CONSUMER);
+    let told = restore(&world, &["--next-generation"]).unwrap();
+    assert!(told["silent"].to_string().contains(CONSUMER), "{told}");
+    world.start(PROVIDER);
+    world.start(CONSUMER);
+    level(&world);
+    assert_eq!(world.query(&agreement, FEW).unwrap_err().code, "uses_exhausted");
+    world.stop(PROVIDER);
+    world.stop(CONSUMER);
+    verify(&world, PROVIDER, &[]);
+}
+
+/// Killed wherever it is, and with the authority away: nothing is lost, and it is run again to the end.
+#[test]
+fn a_restore_that_is_killed_is_run_again() {
+    let mut world = World::new();
+    let (agreement, _) = lost(&mut world);
+    world.stop(AUTHORITY);
+    let refused = restore(&world, &["--next-generation"]).unwrap_err();
+    assert_eq!(refused.code, "peer_unavailable", "{refused:?}");
+    assert!(world.dir("commune/next/log/checkpoint").exists());
+    assert_eq!(world.start_with(PROVIDER, &[]).unwrap_err().code, "restore_unfinished");
+    world.start(AUTHORITY);
+
+    let (dir, copy, keys) = (world.path(PROVIDER), world.path("copie"), world.path("perdu/keys"));
+    let args = ["--json", "restore", "--dir", &dir, &copy, "--keys", &keys, "--next-generation"];
+    for place in ["lock", "generations/1/log", "generations/1/cosigned"] {
+        let mut child = spawn(&args);
+        let there = world.dir(PROVIDER).join(place);
+        wait_until("it is under way, or done", || there.exists() || child.try_wait().unwrap().is_some());
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    // Without the backup named: what is there is gone on from. Done already, it says that it goes on.
+    let done = output(&["--json", "restore", "--dir", &dir, "--next-generation"], &[]);
+    let told: Json = serde_json::from_slice(&done.stdout).unwrap_or_default();
+    if world.dir("commune/generations/2").exists() {
+        panic!("a log was closed that nobody held more of: {told}");
+    }
+    assert!(!world.dir("commune/next").exists(), "{told} {}", String::from_utf8_lossy(&done.stderr));
+    let genesis = fs::read_to_string(world.dir("commune/log/checkpoint")).unwrap();
+    assert!(genesis.starts_with("essai/commune/2\n1\n"), "{genesis}");
+    world.start(PROVIDER);
+    level(&world);
+    world.query(&agreement, FEW).unwrap();
+    assert_eq!(newest_permit(&world)["facts"]["uses"], 4);
+    world.stop(PROVIDER);
+    world.stop(CONSUMER);
+    verify(&world, PROVIDER, &[CONSUMER]);
+}

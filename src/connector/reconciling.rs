@@ -163,22 +163,25 @@ impl Node {
             Some(id) => vec![id],
             None => self.state.agreement_names()?.into_iter().filter(|id| !is_over(id)).collect(),
         };
-        let mut matched = Vec::new();
+        let none = Error::new(ErrorCode::NotFound, format!("there is no such agreement with `{partner}`"));
+        let (mut matched, mut why) = (Vec::new(), none);
         for id in names {
             let kept = self.state.stored_agreement(&id)?.filter(|kept| kept.counterparty() == *partner);
-            if let Some(kept) = kept {
-                let kept = Arc::new(kept);
-                matched.push(match self.match_chains(kept.clone(), true).await {
-                    // Asked about all, the others are matched all the same.
-                    Err(error) if error.code == ErrorCode::EntryPruned && agreement.is_none() => {
-                        Matched::pruned(&kept, error)
-                    }
-                    done => done?.0,
-                });
+            let Some(kept) = kept.map(Arc::new) else { continue };
+            if let Err(error) = self.require_open_chain(&kept) {
+                why = error;
+                continue;
             }
+            matched.push(match self.match_chains(kept.clone(), true).await {
+                // Asked about all, the others are matched all the same.
+                Err(error) if error.code == ErrorCode::EntryPruned && agreement.is_none() => {
+                    Matched::pruned(&kept, error)
+                }
+                done => done?.0,
+            });
         }
         if matched.is_empty() {
-            return Err(Error::new(ErrorCode::NotFound, format!("there is no such agreement with `{partner}`")));
+            return Err(why);
         }
         Ok(matched)
     }
@@ -415,7 +418,8 @@ impl Node {
     /// What came of matching each agreement's chain, newest first known of each; those for which it
     /// wasn't tried have no result.
     pub fn reconciliation_list(&self) -> Json {
-        let shown = |m: &Matching| json!({"result": m.result, "reason": m.reason, "at": m.at, "entry": m.entry, "matched": m.matched, "open": m.open, "differences": m.differences, "size": m.size, "extract": m.extract});
+        let entry = |m: &Matching| (!self.ledger.is_closed(m.entry)).then_some(m.entry);
+        let shown = |m: &Matching| json!({"result": m.result, "reason": m.reason, "at": m.at, "entry": entry(m), "matched": m.matched, "open": m.open, "differences": m.differences, "size": m.size, "extract": m.extract});
         let mut rows: Vec<Json> = Vec::new();
         let mut tried = std::collections::HashSet::new();
         for kept in self.state.reconciliations() {

@@ -3,6 +3,7 @@
 use crate::connector::catalogue::blocking;
 use crate::connector::node::Node;
 use crate::connector::peers::ExtractPlace;
+use crate::connector::state::KeptAgreement;
 use crate::ledger::Draft;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -44,11 +45,7 @@ impl Node {
             .state
             .agreement(agreement)
             .ok_or_else(|| Error::new(ErrorCode::NotFound, "no agreement of this name"))?;
-        if self.ledger.is_closed(kept.index) {
-            let detail =
-                "the chain of this agreement begins in a log that is closed: it can't be made out from this one";
-            return Err(Error::new(ErrorCode::NotFound, detail));
-        }
+        self.require_open_chain(&kept)?;
         let pruned = self.ledger.pruned_of(agreement);
         if pruned > 0 {
             let detail =
@@ -78,6 +75,15 @@ impl Node {
             checkpoint,
         };
         Ok(ExtractBegun { head, end: recorded.index, size: tree.size })
+    }
+
+    /// Refuses where the agreement was made in a log that is closed: its chain lies in more than one.
+    pub(in crate::connector) fn require_open_chain(&self, kept: &KeptAgreement) -> Result<()> {
+        if !self.ledger.is_closed(kept.index) {
+            return Ok(());
+        }
+        let detail = "the chain of this agreement begins in a log that is closed: the one in force hasn't the whole";
+        Err(Error::new(ErrorCode::NotFound, detail))
     }
 
     /// Entries of the chain from entry `from` of the log on, with their proofs in the tree of `size`

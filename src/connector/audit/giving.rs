@@ -4,6 +4,7 @@
 use crate::connector::catalogue::blocking;
 use crate::connector::node::Node;
 use crate::connector::peers::{ExtractPart, ExtractPlace};
+use crate::connector::state::KeptAgreement;
 use crate::ledger::Rates;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -68,7 +69,7 @@ impl Node {
         held_size: u64,
         resume: Option<ExtractPlace>,
     ) -> Result<(Option<ExtractPart>, Option<ExtractPlace>, OwnedSemaphorePermit)> {
-        self.require_given(peer, agreement)?;
+        self.require_open_chain(&*self.require_given(peer, agreement)?)?;
         let busy = |detail: &str| Error::new(ErrorCode::Overloaded, detail);
         if !self.extracts.rates.take(peer.as_str(), self.now()) {
             return Err(busy("too many extracts within the hour"));
@@ -118,11 +119,11 @@ impl Node {
 
     /// Refuses whoever isn't the agreement's other party as if there were no such agreement; and that
     /// one, unless the agreement obliges us or we allow it.
-    fn require_given(&self, peer: &ParticipantId, agreement: &AgreementId) -> Result<()> {
+    fn require_given(&self, peer: &ParticipantId, agreement: &AgreementId) -> Result<Arc<KeptAgreement>> {
         let kept = self.state.agreement(agreement).filter(|kept| kept.counterparty() == *peer);
         let kept = kept.ok_or_else(|| Error::new(ErrorCode::NotFound, "no agreement of this name"))?;
         if self.state.gives_extracts_to(peer) || self.owes_extracts(&kept) {
-            return Ok(());
+            return Ok(kept);
         }
         Err(Error::new(ErrorCode::ExtractDenied, "this organisation gives you no extracts of its log"))
     }

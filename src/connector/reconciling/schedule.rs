@@ -3,7 +3,7 @@
 
 use crate::connector::catalogue::blocking;
 use crate::connector::node::Node;
-use crate::connector::state::Matching;
+use crate::connector::state::{KeptAgreement, Matching};
 use perron_model::entry::{Body, Entry};
 use perron_model::limits::{RECONCILE_LOOK_MS_MAX, RECONCILE_LOOK_MS_MIN};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp};
@@ -63,7 +63,7 @@ impl Node {
             let at = since.plus_millis(every_ms.saturating_add(self.delay_of(&id, every_ms)));
             if at > now {
                 schedule.next.insert(id, at);
-            } else if !self.is_dialable(&kept.counterparty()) || self.ledger.pruned_of(&id) > 0 {
+            } else if !self.is_dialable(&kept.counterparty()) || !self.is_whole(&kept) {
                 schedule.next.insert(id, now.plus_millis(every_ms));
             } else {
                 let looked = schedule.quiet.get(&id).copied();
@@ -86,6 +86,11 @@ impl Node {
             }
         }
         Ok((due, schedule))
+    }
+
+    /// Has the log in force the whole chain of an agreement?
+    fn is_whole(&self, kept: &KeptAgreement) -> bool {
+        self.ledger.pruned_of(&kept.id) == 0 && self.require_open_chain(kept).is_ok()
     }
 
     /// Of these agreements, those in whose chain something stands from an entry of the log on, other

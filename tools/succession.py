@@ -4,7 +4,7 @@ from evidence import Record, canonical, log_keys, must, note_of, opened
 def on_succession(s, e, b, c, d):
     (told, read), doc, keys = s.closed, canonical(d[6], "succession"), log_keys([s.me], b.origin)
     gives = {a.name for a in s.agreements.values() if a.side == "provider" and a.life.now == a.name}
-    notes = [note_of(h.note, b.origin, keys) if h.note else h for h in doc.heads]
+    notes = [h if h.note is None else note_of(h.note, b.origin, keys) for h in doc.heads]
     names = [x.agreement for x in doc.charged]
     sizes = [h.size for h in doc.heads]
     must([note.size for note in notes] == sizes, succession=e.hash == told.genesis

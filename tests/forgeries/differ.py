@@ -7,6 +7,7 @@ A case on which their verdicts differ is printed with its number; `SEED/NUMBER` 
 import contextlib, io, json, pathlib, random, shutil, subprocess, sys
 
 from forger import FIELDS, Entry, Forger, encoded, jws, private, stranger
+from generations import succeed
 import evidence as v
 import verify
 
@@ -98,6 +99,19 @@ class Case:
         if rng.random() < 0.1: keep.add(rng.choice(["index", "previous", "chain", "notes", "crc"]))
         if keep: self.done.append(f"kept {keep}")
         forger.write(keep)
+
+    def succession(self):
+        """The next generation, mostly with an edit of what it tells, which the authority confirms all the same."""
+        rng, folder, told = self.rng, self.folder / self.party, ["nothing"]
+        def alter(said):
+            if rng.random() < 0.2: return said
+            said, told[0] = edited(rng, said)
+            return said
+        entries = Forger(folder).entries
+        last = rng.choice(entries)
+        number = [e for e in entries if e.kind == last.kind].index(last)
+        succeed(folder, f"{last.kind}#{number}", self.space, rng.random() < 0.8, alter=alter)
+        self.done.append(f"closed after {last.kind}#{number}, {told[0]}")
 
     def pick(self, forger):
         return self.rng.choice(forger.entries)
@@ -345,7 +359,10 @@ def main(work, program, seed, cases="1"):
         party = rng.choice(("commune", "commune", "inter", "inter", "authority"))
         case = Case(rng, work / "space", work / "case", party)
         if rng.random() < 0.85: shutil.rmtree(case.folder / party / "trust/cosigned")
-        try: case.entries() if rng.random() < 0.8 else case.files()
+        try:
+            if rng.random() < 0.2: case.succession()
+            if rng.random() < 0.2: case.files()
+            elif not case.done or rng.random() < 0.3: case.entries()
         except (TypeError, AttributeError, KeyError) as e: case.done.append(f"broke off: {e!r}")
         arguments = [str(case.folder / party)]
         for other in PARTIES:

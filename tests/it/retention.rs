@@ -132,6 +132,9 @@ fn entries_about_old_reads_go_by_a_signed_rule_and_the_log_verifies() {
         let folder = old.world.path(&format!("{name}.folder"));
         let asked = ["--agreement", &old.agreement.clone(), &folder];
         assert_eq!(old.code(name, &["audit", "folder"], &asked), "entry_pruned");
+        // A copy of what is left verifies, or it would be none.
+        let copied = old.world.of(name, &["backup"], &[&old.world.path(&format!("{name}.copy"))]).unwrap();
+        assert!(copied["entries"].as_u64().unwrap() > after.last().unwrap()["index"].as_u64().unwrap(), "{copied}");
     }
     // A statement over the log sees what is left, an entry a row.
     let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(old.world.dir(PROVIDER)).unwrap()).to_string();

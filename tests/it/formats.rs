@@ -76,7 +76,8 @@ fn kebab(name: &str) -> String {
 /// Kinds of bodies by number, and the fields of each map, as the source has them.
 fn written() -> (BTreeMap<u64, String>, BTreeMap<String, Vec<Field>>) {
     let (mut kinds, mut maps) = (BTreeMap::new(), BTreeMap::new());
-    for path in ["crates/model/src/entry.rs", "crates/model/src/entry/bodies.rs"] {
+    let paths = ["entry.rs", "entry/bodies.rs", "entry/reads.rs"].map(|file| format!("crates/model/src/{file}"));
+    for path in &paths {
         for item in syn::parse_file(&read(path)).unwrap().items {
             match item {
                 Item::Enum(e) if e.ident == "Body" => {

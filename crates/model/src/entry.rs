@@ -5,8 +5,10 @@
 
 mod bodies;
 mod by_name;
+mod reads;
 
 pub use bodies::*;
+pub use reads::*;
 
 use crate::error::{Error, Result};
 use crate::id::Digest;

@@ -173,7 +173,7 @@ mod tests {
         for note in notes(&signer, SIGNATURES_A_PART as u64 + 1) {
             queue.push(note);
         }
-        let lost = thread::spawn(|| Checked::default());
+        let lost = thread::spawn(Checked::default);
         let pool = queue.pool.as_mut().unwrap();
         // The thread that had the part is gone with what it found.
         pool.threads = vec![lost];

@@ -18,6 +18,9 @@ const BACK: usize = 11;
 /// The batch whose head the partner kept: after three reads.
 const HELD: usize = 4;
 
+/// A change of what is said.
+type Lie = Box<dyn Fn(&mut Plan)>;
+
 /// What the owner says, and what the authority was told.
 struct Plan {
     old: Vec<Line>,
@@ -172,7 +175,7 @@ fn who_could_not_be_asked_is_charged_all_that_was_lost() {
 fn a_succession_that_lies_is_found() {
     let world = World::new(3);
     let other = Digest::of(b"other");
-    let lies: Vec<(&str, Box<dyn Fn(&mut Plan)>)> = vec![
+    let lies: Vec<(&str, Lie)> = vec![
         (
             "it hides the larger head that a partner kept",
             Box::new(|p| {

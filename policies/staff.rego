@@ -64,6 +64,8 @@ allowed := {
 	"user.grant": {"data-officer"},
 	"user.ungrant": {"data-officer"},
 	"authority.change": {"operator"},
+	"key.list": {"operator", "auditor"},
+	"key.rotate": {"operator"},
 	"backup": {"operator"},
 	"stop": {"operator"},
 	"status": {"analyst", "data-officer", "approver", "auditor", "operator", "buyer"},

@@ -11,6 +11,7 @@ from evidence import (
     CHAINED, FOUND, MAPS, Record, STEPS, agreed, b64, batches, canonical, compact, digest, entry_of, found,
     grown, head_of, keys_of, leaf_hash, lines_of, log_keys, must, note_in, note_of, opened, origins,
     register_of, root_of, sha, stamp, tiles_of, unb64)
+from keys import consented, cosigned_in_time, signed_in_time
 from pruning import on_administration, on_pruned, stub, timed, torn
 from succession import on_succession
 
@@ -26,6 +27,7 @@ def entries_of(log, folder, party, seen, origin):  # each leaf with what is atta
     with found("segment-bytes", folder / "segment"):
         for bound, text, named in batches(folder, origin, keys):
             for leaf, attached in bound:
+                party.named = named
                 yield leaf, attached
                 perfect, _ = grown(perfect, len(leaves), leaf_hash(leaf)), leaves.append(leaf)
                 log.read = len(leaves), roots.setdefault(len(leaves), root_of(perfect))
@@ -65,6 +67,7 @@ def said_by(s, entries, origin, closed):  # of a log, and the one whose place it
                  chain_gap=e.chain or e.kind not in CHAINED and (e.kind == "log-query" or not b.permitted)
                  and (e.kind != "outcome" or s.reads.get(b.decision) == (None, None)))
             must(succession=(e.kind == "succession") == bool(closed and n == 0))
+            with found("key-not-in-force", f"entry {n}"): must(signed_in_time(s.me, origin, e.time))
             must(time_backwards=s.jumped != n or (getattr(b, "from"), b.to) == (then, e.time))
             if e.chain:
                 c = s.chains.setdefault(e.chain.agreement, c)
@@ -206,12 +209,14 @@ def on_register_seen(s, e, b, c, d):
 
 # The directory.
 def whose(folder): return Record(**tomllib.loads((folder / "perron.toml").read_text()))
-def seen_by(register, me, origin, cosigned, against):  # heads of a log of ours: its size, its root, where it is
+def seen_by(register, me, origin, folder, against):  # heads of a log of ours: its size, its root, where it is
     members, witnesses, seen = {party.id: party for party in register.members}, {}, []
     keys = log_keys([me], origin)
     for who in members:
         witnesses |= lines_of(f"{register.space}/{who}/witness", keys_of([members[who]], "witness"), b"\4")
-    notes = [(path, path.read_bytes(), path.stem) for path in sorted(cosigned.glob("*.checkpoint"))]
+    notes = [(path, path.read_bytes(), path.stem) for path in sorted(folder.glob("cosigned/*.checkpoint"))]
+    dated = [(path, path.stem.rpartition("+")[0]) for path in sorted(folder.glob("dated/*.checkpoint"))]
+    notes += [(path, path.read_bytes(), who) for path, who in dated]
     for path in against:
         file = path / "trust/kept" / (origin.replace("/", "_") + ".checkpoint") if path.is_dir() else path
         notes += [(file, file.read_bytes(), None)] if file.exists() else []
@@ -230,23 +235,25 @@ def seen_by(register, me, origin, cosigned, against):  # heads of a log of ours:
             if note_in(text).origin != origin: continue
             note = note_of(text, origin, keys, witnesses)
             must(not by or any(line in witnesses and line[0] == name or by[:13] == f"vkey+{line[1].hex()}"
-                               for line in note.by))
+                               for line in note.by),
+                 key_not_in_force=cosigned_in_time(register, note))
             seen.append((note.size, note.root, path))
     return seen
 def judge(folder, authority, against):
     register, trust, log, closed = register_of(folder, authority, whose(folder).space), folder / "trust", Record(), None
     me = next((p for p in register.members if p.id == whose(folder).participant), 0) or must(document_bytes=False)
+    consented(register, folder / "trust/register.json")
     s = before_all(register, me)
     for told in me.closed_logs or []:  # what others hold of it beyond where it was closed must be what is told of
         at, before = folder / "generations" / told.origin.split("/")[2], Record()
-        seen = seen_by(register, me, told.origin, at / "cosigned", against)
+        seen = seen_by(register, me, told.origin, at, against)
         for size, _, path in seen:
             with found("succession", path): must(size <= told.held)
         with found("missing-file", at / "log"): must((at / "log").is_dir())
         within = [head for head in seen if head[0] <= told.size]
         said_by(s, entries_of(before, at / "log", me, within, told.origin), told.origin, closed)
         closed = told, before.read
-    seen = seen_by(register, me, me.log_origin, trust / "cosigned", against)
+    seen = seen_by(register, me, me.log_origin, trust, against)
     with found("missing-file", folder / "log"): must((folder / "log").is_dir())
     said_by(s, entries_of(log, folder / "log", me, seen, me.log_origin), me.log_origin, closed)
     there = folder.glob("documents/*")

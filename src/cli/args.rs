@@ -2,12 +2,14 @@
 
 mod agreement;
 mod audit;
+mod key;
 mod negotiation;
 mod policy;
 mod retention;
 
 pub use agreement::{AgreementVerb, CollectionVerb, FactVerb};
 pub use audit::{AboutArgs, AuditVerb, ExportArgs, ExportFormat, QuestionArgs};
+pub use key::KeyVerb;
 pub use negotiation::NegotiationVerb;
 pub use policy::{CheckArgs, EvaluateArgs, EvaluationMode, PolicyVerb, ReportForm};
 pub use retention::RetentionVerb;
@@ -78,6 +80,9 @@ pub enum Noun {
     /// Users of the organisation.
     #[command(subcommand)]
     User(UserVerb),
+    /// Signing keys of the organisation.
+    #[command(subcommand)]
+    Key(KeyVerb),
     /// What partners get at the most.
     #[command(subcommand)]
     Partner(PartnerVerb),
@@ -262,6 +267,23 @@ pub enum AuthorityVerb {
         dir: Dir,
         /// The participant.
         participant: ParticipantId,
+    },
+    /// Puts a key in the place of one that its participant lost. The register shows that the authority
+    /// alone answers for it: compare the thumbprint with the participant by another way than the file's.
+    #[command(
+        after_help = "Example: perron authority replace-key commune --dir authority --request log.replacement.jws"
+    )]
+    ReplaceKey {
+        #[command(flatten)]
+        dir: Dir,
+        /// The participant.
+        participant: ParticipantId,
+        /// The file that its `perron key make` wrote.
+        #[arg(long)]
+        request: PathBuf,
+        /// Seconds for which the lost key stays in force beside the new one.
+        #[arg(long, default_value_t = 0)]
+        overlap: i64,
     },
     /// Members of the register.
     List(Dir),

@@ -41,6 +41,14 @@ pub fn run(verb: AuthorityVerb, output: &Output) -> Result<()> {
         AuthorityVerb::Revoke { dir, participant } => {
             client::print(&dir.dir, &Command::AuthorityStatus { participant, status: Status::Revoked }, output)
         }
+        AuthorityVerb::ReplaceKey { dir, participant, request, overlap } => {
+            let request = client::read(&request)?.trim().to_owned();
+            let command = Command::AuthorityReplaceKey { participant, request, overlap_s: overlap };
+            let replaced = client::execute(&dir.dir, &command)?;
+            let of = |name: &str| replaced.get(name).and_then(serde_json::Value::as_str).unwrap_or("–").to_owned();
+            output.say("authority.key_replaced", &[("participant", &of("participant")), ("thumbprint", &of("key"))]);
+            Ok(())
+        }
         AuthorityVerb::List(dir) => client::print(&dir.dir, &Command::AuthorityList {}, output),
     }
 }

@@ -11,17 +11,19 @@ use crate::cli::serve::{lock, require_restored};
 use crate::cli::{Output, client};
 use crate::connector::audit::{BackupExtent, BackupSegment};
 use crate::connector::negotiation::DOCUMENTS;
+use crate::connector::rotation::log_keys;
 use crate::connector::succession::{BACKUP_FILE, NEXT};
 use crate::files::{TEMPORARY_ENDING, io_error, sync_directory, write_file};
 use crate::ledger::{GENERATIONS, SystemClock, generation_dir, log_error};
 use crate::settings::Config;
+use crate::trust::keyring::Keyring;
 use crate::trust::keys::KeySet;
 use crate::trust::register::VerifiedRegister;
 use perron_gate::Clock;
-use perron_log::{Layout, Log, LogReader, LogSettings, OsFiles, Signer, Stored};
+use perron_log::{Layout, Log, LogReader, LogSettings, OsFiles, Stored};
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::limits::REGISTER_BYTES_MAX;
-use perron_model::participant::{KeyUse, Participant};
+use perron_model::participant::Participant;
 use perron_model::succession::generation_of;
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, Timestamp, canonical};
 use serde::{Deserialize, Serialize};
@@ -36,8 +38,9 @@ const LEFT_OUT: &[&str] =
     &["lock", client::SOCKET, "state", "cache", "tmp", NEXT, "log", DOCUMENTS, GENERATIONS, KEYS, TRUST, BACKUP_FILE];
 /// Folder of the register, of certificates and of checkpoints.
 const TRUST: &str = "trust";
-/// Heads of the log that came back cosigned, within it.
-const COSIGNED: &str = "cosigned";
+/// Heads of the log that came back cosigned, within it: the newest, and those before that date what keys
+/// signed that have ended.
+const COSIGNED: &[&str] = &["cosigned", "dated"];
 /// Folder of the private keys.
 pub const KEYS: &str = "keys";
 /// Ending of a copy that isn't whole yet.
@@ -93,18 +96,21 @@ pub fn run(args: &BackupArgs, output: &Output) -> Result<()> {
 /// Copies a directory to `to`, its log up to what is durable.
 fn copy(source: &Path, to: &Path, with_keys: bool) -> Result<Backup> {
     let config = Config::load(source)?;
-    let (held, keys) = (lock(source), KeySet::load(&source.join(KEYS))?);
+    let (held, folder) = (lock(source), source.join(KEYS));
+    let keys = Keyring::open(&folder, Arc::new(KeySet::load(&folder)?))?;
     make(to)?;
     // None of them has seen more than what is durable after it.
-    copy_tree(&source.join(TRUST).join(COSIGNED), &to.join(TRUST).join(COSIGNED), &[])?;
+    for heads in COSIGNED {
+        copy_tree(&source.join(TRUST).join(heads), &to.join(TRUST).join(heads), &[])?;
+    }
     let own = own_entry(source, &config)?;
     let extent = match &held {
-        Ok(_) => BackupExtent::of(&read(source, settings(&keys, &own.log_origin)?)?),
+        Ok(_) => BackupExtent::of(&read(source, settings(&keys, &own, &own.log_origin)?)?),
         Err(error) if error.code == ErrorCode::DirectoryLocked => client::ask(source, &Command::Backup {})?,
         Err(error) => return Err(error.clone()),
     };
     copy_tree(source, to, LEFT_OUT)?;
-    copy_tree(&source.join(TRUST), &to.join(TRUST), &[COSIGNED])?;
+    copy_tree(&source.join(TRUST), &to.join(TRUST), COSIGNED)?;
     if with_keys {
         copy_tree(&source.join(KEYS), &to.join(KEYS), &[])?;
     }
@@ -115,11 +121,11 @@ fn copy(source: &Path, to: &Path, with_keys: bool) -> Result<Backup> {
         let generation = generation_of(&closed.origin)?;
         let (from, at) = (generation_dir(source, generation), generation_dir(to, generation));
         copy_tree(&from, &at, &["tmp"])?;
-        documents.push(read(&at, settings(&keys, &closed.origin)?)?);
+        documents.push(read(&at, settings(&keys, &own, &closed.origin)?)?);
     }
     copy_segments(source, to, &extent.segments)?;
     // What is derived is made from what was copied, as a start makes it.
-    let (log, _) = Log::open(Arc::new(OsFiles), Layout::new(to), settings(&keys, &own.log_origin)?, &[])
+    let (log, _) = Log::open(Arc::new(OsFiles), Layout::new(to), settings(&keys, &own, &own.log_origin)?, &[])
         .map_err(|e| log_error(&e))?;
     log.publisher().publish().map_err(|e| log_error(&e))?;
     documents.push(log.reader());
@@ -139,10 +145,10 @@ fn copy(source: &Path, to: &Path, with_keys: bool) -> Result<Backup> {
     })
 }
 
-fn settings(keys: &KeySet, origin: &str) -> Result<LogSettings> {
-    let signer = Signer::from_seed(origin, &keys.signing_key(KeyUse::Log)?.seed())
-        .map_err(|_| Error::new(ErrorCode::KeyInvalid, "the log key can't sign"))?;
-    Ok(LogSettings::new(origin, generation_of(origin)?, Box::new(signer)))
+/// How a log of this organisation is read, by all keys that it has or had.
+fn settings(keys: &Keyring, own: &Participant, origin: &str) -> Result<LogSettings> {
+    keys.follow(own);
+    log_keys(keys, own, origin)?.reading(origin, generation_of(origin)?)
 }
 
 fn read(directory: &Path, settings: LogSettings) -> Result<LogReader> {

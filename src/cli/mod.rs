@@ -11,7 +11,9 @@ mod dataset;
 mod demo;
 mod doctor;
 mod fact;
+mod following;
 mod init;
+mod key;
 mod negotiation;
 mod output;
 mod partner;
@@ -47,6 +49,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Noun::Restore(args) => restore::run(&args, &output),
         Noun::Authority(verb) => authority::run(verb, &output),
         Noun::User(verb) => user::run(verb, &output),
+        Noun::Key(verb) => key::run(verb, &output),
         Noun::Partner(verb) => partner::run(verb, &output),
         Noun::Dataset(verb) => dataset::run_dataset(verb, &output),
         Noun::Offer(verb) => dataset::run_offer(verb, &output),

@@ -6,16 +6,17 @@
 use crate::cli::Output;
 use crate::cli::args::RestoreArgs;
 use crate::cli::backup::{self, KEYS};
-use crate::cli::serve::{Prepared, lock, prepare, take_register};
-use crate::connector::authority::{Authority, REGISTER_FILE};
+use crate::cli::following::Member;
+use crate::cli::serve::{Prepared, lock, prepare};
+use crate::connector::authority::Authority;
 use crate::connector::node::Parts;
+use crate::connector::rotation::Registrar;
 use crate::connector::succession::{self, BACKUP_FILE, Elsewhere, Places};
 use crate::connector::witness::SUPERSEDED;
 use crate::files::{io_error, sync_directory};
 use crate::ledger::{Begun, Closing, SystemClock, generation_dir};
 use crate::settings::Config;
 use crate::trust::tls::install_provider;
-use futures::StreamExt;
 use perron_gate::Clock;
 use perron_model::limits::HEADS_ASKED_MS_MAX;
 use perron_model::participant::Participant;
@@ -116,7 +117,7 @@ async fn restore(directory: &Path, config: &Config, next_generation: bool) -> Re
         // The logs are in their places, or the next one was never begun: only the mark is left.
         places.finish()?;
     }
-    let is_newest = newest_register(&prepared, directory, config).await;
+    let is_newest = newest_register(&prepared).await;
     let (parts, own) = (&prepared.parts, own(&prepared)?);
     let begun = if places.has_next() { begun(parts, &places, &own)? } else { None };
     if let Some(begun) = begun.as_ref().filter(|begun| is_confirmed(&own, begun)) {
@@ -235,15 +236,10 @@ fn forget_backup(directory: &Path) -> Result<()> {
 }
 
 /// Takes the authority's newest register, where it can be reached in time: a backup has an older one.
-async fn newest_register(prepared: &Prepared, directory: &Path, config: &Config) -> bool {
-    let Some(authority) = &config.authority else { return true };
-    let file = directory.join("trust").join(REGISTER_FILE);
-    let taken = async {
-        let mut versions = prepared.peers.watch_register(&authority.participant).await?;
-        let none = || Error::new(ErrorCode::PeerUnavailable, "the authority shows no register");
-        take_register(&versions.next().await.ok_or_else(none)??, &prepared.register, &file)
-    };
-    match tokio::time::timeout(Duration::from_millis(HEADS_ASKED_MS_MAX), taken).await {
+async fn newest_register(prepared: &Prepared) -> bool {
+    let Some(follower) = prepared.follower.clone() else { return true };
+    let member = Member(follower);
+    match tokio::time::timeout(Duration::from_millis(HEADS_ASKED_MS_MAX), member.refresh()).await {
         Ok(Ok(())) => return true,
         Ok(Err(error)) => tracing::warn!(code = error.code.as_str(), "no newer register: {}", error.detail),
         Err(_) => tracing::warn!("no newer register: no answer in time"),
@@ -257,7 +253,7 @@ async fn confirmed(prepared: &Prepared, directory: &Path, config: &Config, text:
         return prepared.peers.succeed(&authority.participant, text).await;
     }
     let (me, register) = (&config.participant, prepared.register.clone());
-    let authority = Authority::open(directory, &config.space, me, prepared.keys.clone(), register)?;
+    let authority = Authority::open(directory, &config.space, me, prepared.keys.set().clone(), register)?;
     authority.succeed(me, &text, None, SystemClock.now())?;
     authority.signed()
 }

@@ -8,31 +8,34 @@ use crate::api::grpc::services::Services;
 use crate::api::http::client::HttpWitnesses;
 use crate::cli::args::Dir;
 use crate::cli::client::SOCKET;
+use crate::cli::following::{Follower, Member};
 use crate::cli::output::tell;
 use crate::cli::{Output, init};
 use crate::connector::Node;
 use crate::connector::authority::Authority;
 use crate::connector::node::Parts;
+use crate::connector::rotation::{AtHome, Registrar};
 use crate::connector::streaming::{self, Stream};
 use crate::connector::succession::{BACKUP_FILE, Places};
 use crate::connector::witness::{HeldElsewhere, ask_for_heads, outside_logs};
 use crate::connector::witnessing::{self, Asked};
 use crate::files::write_file;
+use crate::ledger::SystemClock;
 use crate::policy::Policies;
 use crate::settings::{Config, Settings};
 use crate::trust::collector::Collector;
 use crate::trust::dialer::{Dialer, Endpoint};
+use crate::trust::keyring::{CHANGEABLE, Keyring};
 use crate::trust::keys::KeySet;
 use crate::trust::register::{RegisterHandle, VerifiedRegister};
 use crate::trust::renewal::RenewalRequest;
 use crate::trust::tls::{ReloadableTls, TlsIdentity, install_provider};
 use crate::trust::witnesses::WitnessAddress;
-use futures::StreamExt;
-use perron_model::limits::{
-    CERTIFICATE_LIFE_S, DOCUMENT_BYTES_MAX, OUTBOX_BACKOFF_MS_MAX, OUTBOX_BACKOFF_MS_MIN, REGISTER_RESIGN_S,
-};
+use perron_gate::Clock;
+use perron_model::limits::{CERTIFICATE_LIFE_S, REGISTER_RESIGN_S};
+use perron_model::participant::KeyUse;
 use perron_model::register::SignedRegister;
-use perron_model::{Error, ErrorCode, Result, canonical};
+use perron_model::{Error, ErrorCode, Result};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -97,8 +100,8 @@ struct Running {
     authority: Option<Arc<Authority>>,
     peers: Arc<GrpcPeers>,
     tls: Arc<ReloadableTls>,
-    register: Arc<RegisterHandle>,
-    keys: Arc<KeySet>,
+    follower: Option<Arc<Follower>>,
+    keys: Arc<Keyring>,
     stream: Option<Arc<Stream>>,
     asked: Arc<Asked>,
     config: Config,
@@ -110,14 +113,17 @@ pub(super) struct Prepared {
     pub(super) peers: Arc<GrpcPeers>,
     tls: Arc<ReloadableTls>,
     pub(super) register: Arc<RegisterHandle>,
-    pub(super) keys: Arc<KeySet>,
+    pub(super) follower: Option<Arc<Follower>>,
+    pub(super) keys: Arc<Keyring>,
     stream: Option<Arc<Stream>>,
     pub(super) asked: Arc<Asked>,
 }
 
 /// Everything before the log is looked at.
 pub(super) fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
-    let keys = Arc::new(KeySet::load(&directory.join("keys"))?);
+    let folder = directory.join("keys");
+    let set = Arc::new(KeySet::load(&folder)?);
+    let keys = Arc::new(Keyring::open(&folder, set.clone())?);
     let trust = directory.join("trust");
     let key = init::read_authority_key(directory)?;
     let bytes = std::fs::read(trust.join(crate::connector::authority::REGISTER_FILE))
@@ -125,7 +131,7 @@ pub(super) fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
     let signed: SignedRegister = serde_json::from_slice(&bytes)
         .map_err(|_| Error::new(ErrorCode::RegisterInvalid, "`trust/register.json` is not a register"))?;
     let register = Arc::new(RegisterHandle::new(VerifiedRegister::verify(&signed, &key, None)?));
-    let identity = TlsIdentity::load(&config.space, &trust.join(init::CERTIFICATE), keys.tls(), &trust.join(init::CA))?;
+    let identity = TlsIdentity::load(&config.space, &trust.join(init::CERTIFICATE), set.tls(), &trust.join(init::CA))?;
     if *identity.participant() != config.participant {
         return Err(Error::new(
             ErrorCode::CertificateInvalid,
@@ -163,18 +169,58 @@ pub(super) fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
         policies,
         outside: outside_logs(config.http.as_ref().map_or(&[][..], |http| http.log.as_slice()))?,
     };
-    Ok(Prepared { parts, peers, tls, register, keys, stream, asked })
+    let file = trust.join(crate::connector::authority::REGISTER_FILE);
+    let follower = config
+        .authority
+        .as_ref()
+        .map(|address| Arc::new(Follower::new(peers.clone(), address.participant.clone(), register.clone(), file)));
+    Ok(Prepared { parts, peers, tls, register, follower, keys, stream, asked })
 }
 
 fn open(directory: &Path, config: Config, prepared: Prepared, elsewhere: &HeldElsewhere) -> Result<Running> {
-    let Prepared { parts, peers, tls, register, keys, stream, asked } = prepared;
+    let Prepared { parts, peers, tls, register, follower, keys, stream, asked } = prepared;
     let node = Arc::new(Node::open(parts, elsewhere)?);
-    let authority = if keys.is_authority() {
-        Some(Arc::new(Authority::open(directory, &config.space, &config.participant, keys.clone(), register.clone())?))
+    let set = keys.set().clone();
+    let authority = if set.is_authority() {
+        Some(Arc::new(Authority::open(directory, &config.space, &config.participant, set, register)?))
     } else {
         None
     };
-    Ok(Running { node, authority, peers, tls, register, keys, stream, asked, config })
+    Ok(Running { node, authority, peers, tls, follower, keys, stream, asked, config })
+}
+
+/// Where the register in this directory knows none of the keys that a use has here, the authority is
+/// asked for a newer one: it is how a lost key's successor comes into use. So it is where a key was made
+/// that the register doesn't know: it may have been taken before the last process ended.
+async fn learn_keys(prepared: &Prepared, config: &Config) -> Result<()> {
+    let register = prepared.register.load();
+    let Some(own) = register.participant(&config.participant) else { return Ok(()) };
+    prepared.keys.follow(own);
+    let lacking = || {
+        let in_force = |key_use| prepared.keys.in_force(key_use, SystemClock.now());
+        CHANGEABLE.into_iter().find_map(|key_use| in_force(key_use).err())
+    };
+    let is_pending = CHANGEABLE.into_iter().flat_map(|of| prepared.keys.held(of)).any(|h| h.registered.is_none());
+    let error = lacking();
+    let Some(follower) = prepared.follower.clone().filter(|_| is_pending || error.is_some()) else {
+        return error.map_or(Ok(()), Err);
+    };
+    match Member(follower).refresh().await {
+        Ok(()) => {
+            if let Some(own) = prepared.register.load().participant(&config.participant) {
+                prepared.keys.follow(own);
+            }
+            lacking().map_or(Ok(()), Err)
+        }
+        Err(away) => {
+            tracing::warn!(
+                code = away.code.as_str(),
+                "the authority can't be asked for a newer register: {}",
+                away.detail
+            );
+            error.map_or(Ok(()), Err)
+        }
+    }
 }
 
 async fn serve(directory: &Path, output: &Output) -> Result<()> {
@@ -186,6 +232,7 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
     let running = {
         let (at, of) = (directory.clone(), config.clone());
         let prepared = crate::connector::catalogue::blocking(move || prepare(&at, &of)).await?;
+        learn_keys(&prepared, &config).await?;
         // Whoever holds more of this log than there is ends the start before anything is written.
         let elsewhere = ask_for_heads(&*prepared.peers, &prepared.register.load(), &config.participant).await;
         let (directory, config) = (directory.clone(), config.clone());
@@ -211,6 +258,7 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
         http: config.http.as_ref().map(|http| http.listen),
         stream: running.stream.clone(),
         asked: running.asked.clone(),
+        registrar: registrar(&running),
     };
     let mut servers = listeners.serve(&running, services, admin, &serving);
     tell!(
@@ -303,16 +351,12 @@ async fn wait_for_end(node: &Node, servers: &mut tokio::task::JoinSet<Result<()>
 /// The register and the certificate keep themselves new; the log is streamed and cosigned, where it
 /// is asked for.
 fn spawn_trust(running: &Running, directory: &Path, stop: &CancellationToken) {
-    let file = directory.join("trust").join(crate::connector::authority::REGISTER_FILE);
-    let task: Option<futures::future::BoxFuture<'static, ()>> = match (&running.authority, &running.config.authority) {
+    let task: Option<futures::future::BoxFuture<'static, ()>> = match (&running.authority, running.follower.clone()) {
         (Some(authority), _) => Some(Box::pin(resign(running.node.clone(), authority.clone()))),
-        (None, Some(address)) => Some(Box::pin(follow(
-            running.peers.clone(),
-            address.participant.clone(),
-            running.node.clone(),
-            running.register.clone(),
-            file,
-        ))),
+        (None, Some(follower)) => {
+            let node = running.node.clone();
+            Some(Box::pin(async move { follower.follow(&node).await }))
+        }
         (None, None) => None,
     };
     let renewal: Option<futures::future::BoxFuture<'static, ()>> = running.config.authority.as_ref().map(|address| {
@@ -343,6 +387,15 @@ fn spawn_trust(running: &Running, directory: &Path, stop: &CancellationToken) {
     }
 }
 
+/// Who changes this organisation's keys: the authority itself where it is one.
+fn registrar(running: &Running) -> Option<Arc<dyn Registrar>> {
+    match (running.authority.clone(), running.follower.clone()) {
+        (Some(authority), _) => Some(Arc::new(AtHome { authority, node: running.node.clone() })),
+        (None, Some(follower)) => Some(Arc::new(Member(follower))),
+        (None, None) => None,
+    }
+}
+
 async fn resign(node: Arc<Node>, authority: Arc<Authority>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(REGISTER_RESIGN_S));
     loop {
@@ -353,48 +406,12 @@ async fn resign(node: Arc<Node>, authority: Arc<Authority>) {
     }
 }
 
-/// Follows the authority's register; each version is on disk before it is in use.
-async fn follow(
-    peers: Arc<GrpcPeers>,
-    authority: perron_model::ParticipantId,
-    node: Arc<Node>,
-    register: Arc<RegisterHandle>,
-    file: std::path::PathBuf,
-) {
-    let mut wait_ms = OUTBOX_BACKOFF_MS_MIN;
-    loop {
-        if let Ok(mut versions) = peers.watch_register(&authority).await {
-            while let Some(Ok(bytes)) = versions.next().await {
-                match take_register(&bytes, &register, &file) {
-                    Ok(()) => {
-                        wait_ms = OUTBOX_BACKOFF_MS_MIN;
-                        node.stop_if_closed().await;
-                    }
-                    Err(error) => {
-                        tracing::error!(code = error.code.as_str(), "a register version was refused: {}", error.detail)
-                    }
-                }
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-        wait_ms = wait_ms.saturating_mul(2).min(OUTBOX_BACKOFF_MS_MAX);
-    }
-}
-
-pub(super) fn take_register(bytes: &[u8], register: &RegisterHandle, file: &Path) -> Result<()> {
-    let signed: SignedRegister = canonical::from_bytes(bytes, 64 * DOCUMENT_BYTES_MAX)?;
-    let current = register.load();
-    let verified = VerifiedRegister::verify(&signed, current.authority(), Some(&current))?;
-    write_file(file, bytes)?;
-    register.replace(verified).map(|_| ())
-}
-
 /// Renews the certificate once two thirds of its life are over.
 async fn renew(
     peers: &GrpcPeers,
     authority: &perron_model::ParticipantId,
     tls: &ReloadableTls,
-    keys: &KeySet,
+    keys: &Keyring,
     node: &Node,
     config: &Config,
     directory: &Path,
@@ -408,11 +425,12 @@ async fn renew(
             continue;
         }
         let renewed = async {
-            let request = RenewalRequest::sign(&config.space, &config.participant, keys, now)?;
+            let agreement = keys.signing_key(KeyUse::Agreement, now)?;
+            let request = RenewalRequest::sign(&config.space, &config.participant, keys.set(), &agreement, now)?;
             let chain = peers.renew(authority, request).await?;
             let ca = std::fs::read_to_string(directory.join("trust").join(init::CA))
                 .map_err(|_| Error::new(ErrorCode::ConfigInvalid, "`trust/ca.pem` can't be read"))?;
-            let identity = TlsIdentity::new(&config.space, &chain, keys.tls(), &ca)?;
+            let identity = TlsIdentity::new(&config.space, &chain, keys.set().tls(), &ca)?;
             write_file(&directory.join("trust").join(init::CERTIFICATE), chain.as_bytes())?;
             tls.replace(identity)?;
             peers.reconnect();

@@ -1,17 +1,17 @@
 //! The data space's authority: enrolment, standing, renewal, the register signed anew.
 
 use crate::files::write_file;
-use crate::trust::authority::AuthorityRegister;
+use crate::trust::authority::{AuthorityRegister, KeyChange};
 use crate::trust::ca::SpaceCa;
 use crate::trust::enrolment::{EnrolmentAnswer, EnrolmentRequest};
 use crate::trust::keys::{KeySet, SigningKey};
 use crate::trust::register::RegisterHandle;
-use crate::trust::renewal::RenewalRequest;
+use crate::trust::renewal::{KeyChangeRequest, KeyReplacement, RenewalRequest};
 use crate::trust::succession;
 use perron_model::limits::CERTIFICATE_LIFE_S;
 use perron_model::participant::{KeyUse, Status};
 use perron_model::register::SignedRegister;
-use perron_model::{Error, ErrorCode, ParticipantId, Result, SpaceId, Timestamp, canonical};
+use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, SpaceId, Timestamp, canonical};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -131,6 +131,29 @@ impl Authority {
             return Err(Error::new(ErrorCode::OwnLogForked, detail));
         }
         self.change(|register, key| register.succeed(&request, now, key))
+    }
+
+    /// Puts a new key in the place of a participant's old one, on its own signed request; gives the
+    /// register that has it (JSON).
+    pub fn change_key(&self, peer: &ParticipantId, change: &str, now: Timestamp) -> Result<Vec<u8>> {
+        let (participant, change) = KeyChangeRequest::open(change, &self.handle.load(), now)?;
+        if participant != *peer {
+            return Err(Error::new(ErrorCode::IssuerMismatch, "the change of a key is another participant's"));
+        }
+        self.rotate(&participant, &change, now)?;
+        self.signed()
+    }
+
+    /// Puts a key in the place of one that its participant lost, on a request that was brought as a
+    /// file: the authority alone answers for it, and the register says so. Gives the new key's thumbprint.
+    pub fn replace_key(&self, id: &ParticipantId, request: &str, overlap_s: i64, now: Timestamp) -> Result<Digest> {
+        let change = KeyReplacement::open(request, &self.space, id, overlap_s)?;
+        self.rotate(id, &change, now)?;
+        Ok(change.key.thumbprint())
+    }
+
+    fn rotate(&self, id: &ParticipantId, change: &KeyChange, now: Timestamp) -> Result<()> {
+        self.change(|register, key| register.rotate_key(id, change, now, key))
     }
 
     fn change(&self, change: impl FnOnce(&mut AuthorityRegister, &SigningKey) -> Result<SignedRegister>) -> Result<()> {

@@ -171,8 +171,8 @@ impl Node {
             // What doesn't fit goes with the next request; a provider waits for so many at the most.
             acknowledged: held.unacknowledged.into_iter().take(acknowledged_max).collect(),
         };
-        let signed =
-            jws::sign_compact(self.keys.signing_key(KeyUse::Request)?, REQUEST_TYP, &canonical::to_bytes(&request)?)?;
+        let key = self.keys.signing_key(KeyUse::Request, request.time)?;
+        let signed = jws::sign_compact(&key, REQUEST_TYP, &canonical::to_bytes(&request)?)?;
         Ok((signed, salt))
     }
 }

@@ -17,6 +17,7 @@ pub mod reads;
 mod receiving;
 mod reconciling;
 pub mod retention;
+pub mod rotation;
 mod scrubbing;
 mod settling;
 pub mod state;

@@ -241,7 +241,8 @@ impl Node {
             offer,
             timestamp: self.now(),
         };
-        let signed = jws::sign_first(self.keys.signing_key(KeyUse::Agreement)?, AGREEMENT_TYP, &payload.bytes()?)?;
+        let key = self.keys.signing_key(KeyUse::Agreement, payload.timestamp)?;
+        let signed = jws::sign_first(&key, AGREEMENT_TYP, &payload.bytes()?)?;
         self.move_on(found, Message::Agree, None, Some(signed), None, who).await
     }
 
@@ -250,7 +251,9 @@ impl Node {
             .agreement
             .clone()
             .ok_or_else(|| Error::new(ErrorCode::Internal, "a negotiation without its agreement"))?;
-        let signed = jws::add_signature(signed, self.keys.signing_key(KeyUse::Agreement)?, AGREEMENT_TYP)?;
+        // Both sign by keys in force at the agreement's time.
+        let key = self.keys.signing_key(KeyUse::Agreement, payload_of(&signed)?.timestamp)?;
+        let signed = jws::add_signature(signed, &key, AGREEMENT_TYP)?;
         self.move_on(found, Message::Verify, None, Some(signed), None, None).await
     }
 

@@ -4,6 +4,7 @@ use crate::connector::partners::Partners;
 use crate::connector::peers::Peers;
 use crate::connector::ports::{AgreementsPort, ClockPort, PolicyPort, RegisterPort};
 use crate::connector::reads::Running;
+use crate::connector::rotation::log_keys;
 use crate::connector::state::State;
 use crate::connector::users::Users;
 use crate::connector::witness::{HeldElsewhere, Kept, OutsideLogs};
@@ -13,14 +14,14 @@ use crate::query::{QueryEngine, QuerySettings, Releases};
 use crate::settings::Settings;
 use crate::source::Sets;
 use crate::store::Store;
-use crate::trust::keys::KeySet;
+use crate::trust::keyring::Keyring;
 use crate::trust::register::RegisterHandle;
 use perron_gate::{Clock, Gate};
 use perron_model::entry::{AttachmentKind, Body, Start, Stop};
 use perron_model::limits::{
     CHECKPOINTS_BURST, CHECKPOINTS_PER_SECOND, NEGOTIATION_MESSAGES_BURST, NEGOTIATION_MESSAGES_PER_SECOND,
 };
-use perron_model::participant::{KeyUse, Participant, PublicKey};
+use perron_model::participant::{Participant, PublicKey};
 use perron_model::succession::generation_of;
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, SpaceId, Timestamp};
 use std::path::PathBuf;
@@ -34,7 +35,7 @@ pub struct Parts {
     /// Settings.
     pub settings: Settings,
     /// Private keys.
-    pub keys: Arc<KeySet>,
+    pub keys: Arc<Keyring>,
     /// The register in use.
     pub register: Arc<RegisterHandle>,
     /// The authority's register key.
@@ -61,11 +62,12 @@ impl Parts {
         self.identity_of(&self.own()?.log_origin)
     }
 
-    /// The log of an origin of this organisation.
+    /// The log of an origin of this organisation, with all keys that it has or had.
     pub fn identity_of(&self, origin: &str) -> Result<LogIdentity> {
-        let signer = perron_log::Signer::from_seed(origin, &self.keys.signing_key(KeyUse::Log)?.seed())
-            .map_err(|_| Error::new(ErrorCode::KeyInvalid, "the log key can't sign"))?;
-        Ok(LogIdentity { origin: origin.to_owned(), generation: generation_of(origin)?, signer })
+        let own = self.own()?;
+        self.keys.follow(&own);
+        let keys = log_keys(&self.keys, &own, origin)?;
+        Ok(LogIdentity { origin: origin.to_owned(), generation: generation_of(origin)?, keys })
     }
 
     /// The logs that are closed, opened for reading.
@@ -81,7 +83,7 @@ pub struct Node {
     pub(crate) me: ParticipantId,
     pub(crate) space: SpaceId,
     pub(crate) data: PathBuf,
-    pub(crate) keys: Arc<KeySet>,
+    pub(crate) keys: Arc<Keyring>,
     pub(crate) register: Arc<RegisterHandle>,
     pub(crate) authority: PublicKey,
     pub(crate) sets: Arc<Sets>,
@@ -112,6 +114,8 @@ pub struct Node {
     pub(crate) activities: Activities,
     // What was told of an agreement and what is written of it next are one step.
     pub(crate) noticing: tokio::sync::Mutex<()>,
+    pub(crate) rotating: tokio::sync::Mutex<()>,
+    pub(crate) following_keys: tokio::sync::Mutex<()>,
     pub(crate) schema_grants: Mutex<std::collections::HashSet<(ParticipantId, Digest, u64)>>,
     pub(crate) released: Mutex<std::collections::HashSet<(Digest, Digest)>>,
     pub(crate) mask_secret: [u8; 32],
@@ -188,6 +192,8 @@ impl Node {
             pruning: tokio::sync::Mutex::new(()),
             activities: parts.settings.activities,
             noticing: tokio::sync::Mutex::new(()),
+            rotating: tokio::sync::Mutex::new(()),
+            following_keys: tokio::sync::Mutex::new(()),
             schema_grants: Mutex::default(),
             released: Mutex::default(),
         })
@@ -208,6 +214,7 @@ impl Node {
         self.take_up_open_reads()?;
         self.note_sets().await?;
         self.note_register().await?;
+        self.follow_keys().await?;
         self.tell_facts(None).await
     }
 

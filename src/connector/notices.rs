@@ -197,7 +197,8 @@ impl Node {
             act,
         }
         .check()?;
-        let signed = jws::sign_compact(self.keys.signing_key(KeyUse::Agreement)?, NOTICE_TYP, &notice.bytes()?)?;
+        let key = self.keys.signing_key(KeyUse::Agreement, self.now())?;
+        let signed = jws::sign_compact(&key, NOTICE_TYP, &notice.bytes()?)?;
         self.note(kept, kept.side, notice, signed, who).await
     }
 

@@ -40,7 +40,8 @@ impl Node {
             activities,
         };
         rule.check()?;
-        let signed = jws::sign_compact(self.keys.signing_key(KeyUse::Agreement)?, RETENTION_TYP, &rule.bytes()?)?;
+        let key = self.keys.signing_key(KeyUse::Agreement, rule.issued)?;
+        let signed = jws::sign_compact(&key, RETENTION_TYP, &rule.bytes()?)?;
         if signed.len() > RETENTION_RULE_BYTES_MAX {
             return Err(Error::new(ErrorCode::TooLarge, "the retention rule is too large"));
         }

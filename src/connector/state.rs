@@ -9,6 +9,7 @@ mod negotiations;
 mod reconciled;
 mod records;
 
+use crate::connector::rotation::{KEY_CHANGED, KeyChanged};
 use crate::ledger::Observer;
 use crate::store::{Change, Store};
 pub use agreements::KeptAgreement;
@@ -125,6 +126,7 @@ const EXTRACTS: &str = "extracts";
 const RECONCILED: &str = "reconciled";
 const OPEN_READS: &str = "open-reads";
 const RETENTION: &str = "retention";
+const KEYS: &str = "keys";
 
 impl State {
     /// Loads the fold from the store.
@@ -213,6 +215,10 @@ impl State {
     pub fn decision_of(&self, request: &Digest) -> Result<Option<u64>> {
         self.position_of(REQUESTS, request)
     }
+    /// Does the log tell that the key of this thumbprint was taken into use?
+    pub fn is_key_noted(&self, kid: &Digest) -> Result<bool> {
+        Ok(self.store.get(KEYS, kid.as_bytes())?.is_some())
+    }
     /// Has the release of this table under this agreement its entry?
     pub fn is_released(&self, agreement: &AgreementId, table: &Digest) -> Result<bool> {
         let key = [agreement.as_bytes().as_slice(), table.as_bytes()].concat();
@@ -291,6 +297,10 @@ impl State {
                 memory.partners.insert(limited.partner, limited.limits);
             }
             Body::Administration(admin) if admin.action == "partner.extracts" => self.take_extracts(attachments)?,
+            Body::Administration(admin) if admin.action == KEY_CHANGED => {
+                let changed: KeyChanged = document(attachments, AttachmentKind::Document)?;
+                self.store.apply(vec![position(KEYS, changed.new.as_bytes().to_vec(), entry.index)])?;
+            }
             Body::Administration(admin) if admin.action == "dataset.withdraw" => {
                 let id: DatasetId = document(attachments, AttachmentKind::Document)?;
                 self.store.apply(vec![Change::Remove { tree: SETS, key: id.as_str().as_bytes().to_vec() }])?;

@@ -226,7 +226,7 @@ pub fn request(parts: &Parts, begun: &Begun, now: Timestamp) -> Result<(Successi
         closes,
         time: now,
     };
-    let text = signed::sign(&request, parts.keys.signing_key(KeyUse::Agreement)?)?;
+    let text = signed::sign(&request, &*parts.keys.signing_key(KeyUse::Agreement, now)?)?;
     Ok((request, text))
 }
 

@@ -43,13 +43,14 @@ impl Node {
 
     /// Starts the tasks of a node; they end with `stop`.
     pub fn spawn_tasks(self: &Arc<Self>, stop: tokio_util::sync::CancellationToken) {
-        let tasks: [futures::future::BoxFuture<'static, ()>; 10] = [
+        let tasks: [futures::future::BoxFuture<'static, ()>; 11] = [
             Box::pin(crate::connector::watching::watch(self.clone())),
             Box::pin(negotiate(self.clone())),
             Box::pin(notify(self.clone())),
             Box::pin(publish(self.clone())),
             Box::pin(exchange(self.clone())),
             Box::pin(watch_register(self.clone())),
+            Box::pin(crate::connector::rotation::retire_keys(self.clone())),
             Box::pin(end_reads(self.clone())),
             Box::pin(crate::connector::settling::settle(self.clone())),
             Box::pin(crate::connector::scrubbing::scrub(self.clone())),
@@ -255,6 +256,7 @@ async fn watch_register(node: Arc<Node>) {
         if let Err(error) = node.note_register().await {
             tracing::error!(code = error.code.as_str(), "a register version can't be noted");
         }
+        node.try_to_follow_keys().await;
     }
 }
 

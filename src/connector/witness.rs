@@ -15,15 +15,16 @@ use crate::connector::node::Node;
 use crate::connector::peers::{Head, Peers};
 use crate::ledger::Draft;
 use crate::settings::OutsideLog;
+use crate::trust::keyring::Held;
 use crate::trust::register::VerifiedRegister;
 pub(in crate::connector) use kept::parse;
 use kept::{file_name, outside_file};
 use perron_log::merkle::{Hash, empty_root, verify_consistency};
 use perron_log::{Checkpoint, Cosigner, KeyKind, NoteError, OpenedCheckpoint, Submission, TlogProof, Verifier};
 use perron_model::entry::{AttachmentKind, Body, CheckpointKept};
-use perron_model::limits::{HEADS_ASKED_MAX, HEADS_ASKED_MS_MAX, HEADS_TRIES_MAX};
+use perron_model::limits::{CLOCK_LAG_MS_MAX, HEADS_ASKED_MAX, HEADS_ASKED_MS_MAX, HEADS_TRIES_MAX};
 use perron_model::participant::{KeyUse, Participant};
-use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result};
+use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -55,23 +56,28 @@ pub fn outside_logs(configured: &[OutsideLog]) -> Result<OutsideLogs> {
 struct WitnessedLog {
     origin: String,
     keys: Vec<Verifier>,
+    // Those of them of which one must have signed; the others' lines only have to be right.
+    in_force: Vec<Verifier>,
     // Whose it is, as errors and rates name it.
     who: String,
     is_outside: bool,
 }
 
 impl WitnessedLog {
-    fn of(participant: &Participant) -> WitnessedLog {
+    fn of(participant: &Participant, now: Timestamp) -> WitnessedLog {
         WitnessedLog {
             origin: participant.log_origin.clone(),
             keys: log_verifiers(participant),
+            in_force: log_verifiers_at(participant, now),
             who: participant.id.to_string(),
             is_outside: false,
         }
     }
 
     fn open(&self, note: &str) -> std::result::Result<OpenedCheckpoint, NoteError> {
-        Checkpoint::open(note, &self.origin, &self.keys, &[])
+        let opened = Checkpoint::open(note, &self.origin, &self.keys, &[])?;
+        opened.note.verify(&self.in_force)?;
+        Ok(opened)
     }
 
     /// Name of its file in `trust/kept/`.
@@ -97,6 +103,16 @@ pub fn witness_verifiers(space: &perron_model::SpaceId, participant: &Participan
     let name = witness_name(space, &participant.id);
     let keys = participant.keys.iter().filter(|k| k.key_use == KeyUse::Witness);
     keys.filter_map(|k| Verifier::new(&name, KeyKind::CosignatureV1, k.key.as_bytes()).ok()).collect()
+}
+
+/// Verifiers of a participant's log keys that are in force at `at`, or were or will be within the time
+/// by which clocks may differ.
+fn log_verifiers_at(participant: &Participant, at: Timestamp) -> Vec<Verifier> {
+    let (early, late) = (at.plus_millis(-CLOCK_LAG_MS_MAX), at.plus_millis(CLOCK_LAG_MS_MAX));
+    let keys = participant.keys.iter().filter(|k| k.key_use == KeyUse::Log);
+    keys.filter(|k| k.from <= late && k.until.is_none_or(|until| early < until))
+        .filter_map(|k| Verifier::new(&participant.log_origin, KeyKind::Ed25519, k.key.as_bytes()).ok())
+        .collect()
 }
 
 /// Verifiers of a participant's log keys, past and present, for the log in force.
@@ -148,7 +164,7 @@ impl Node {
     async fn exchange_heads_once(&self, peer: &ParticipantId) -> Result<()> {
         let participant = self.in_force(peer)?;
         for _ in 0..HEADS_TRIES_MAX {
-            let log = WitnessedLog::of(&participant);
+            let log = WitnessedLog::of(&participant, self.now());
             let from = self.held_size(&log)?;
             let head = self.peers.head(peer, from).await?;
             if self.keep_head(&log, from, &head).await?.is_ok() {
@@ -191,7 +207,7 @@ impl Node {
         old_size: u64,
         head: &Head,
     ) -> Result<std::result::Result<Vec<u8>, u64>> {
-        let log = WitnessedLog::of(&self.in_force(peer)?);
+        let log = WitnessedLog::of(&self.in_force(peer)?, self.now());
         let held = self.held_size(&log)?;
         if held != old_size {
             return Ok(Err(held));
@@ -247,12 +263,18 @@ impl Node {
     fn witnessed_log(&self, origin: &str) -> Result<WitnessedLog> {
         let register = self.register.load();
         if let Some(owner) = register.participants().find(|p| p.log_origin == origin && p.id != self.me) {
-            return Ok(WitnessedLog::of(&self.in_force(&owner.id)?));
+            return Ok(WitnessedLog::of(&self.in_force(&owner.id)?, self.now()));
         }
         // Whoever signs that they saw their own log says nothing.
         let keys = self.outside.get(origin).filter(|_| origin != self.ledger.origin());
         let keys = keys.ok_or_else(|| Error::new(ErrorCode::NotFound, "no log of this origin is known here"))?.clone();
-        Ok(WitnessedLog { origin: origin.to_owned(), keys, who: origin.to_owned(), is_outside: true })
+        Ok(WitnessedLog {
+            origin: origin.to_owned(),
+            in_force: keys.clone(),
+            keys,
+            who: origin.to_owned(),
+            is_outside: true,
+        })
     }
 
     /// Each checkpoint that is kept is an entry of ours, so they have a rate by log.
@@ -263,14 +285,20 @@ impl Node {
         Err(Error::new(ErrorCode::Overloaded, "too many checkpoints in a short time"))
     }
 
-    /// Our cosignature line of a checkpoint that was checked and kept.
+    /// Our cosignature lines of a checkpoint that was checked and kept: one, or two while the witness
+    /// key changes.
     fn cosign(&self, checkpoint: &Checkpoint) -> Result<String> {
         let unusable = |_| Error::new(ErrorCode::KeyInvalid, "the witness key can't sign");
         let name = witness_name(&self.space, &self.me);
-        let seed = self.keys.signing_key(KeyUse::Witness)?.seed();
-        let cosigner = Cosigner::from_seed(&name, &seed).map_err(unusable)?;
-        let seconds = u64::try_from(self.now().millis() / 1000).unwrap_or(0);
-        Ok(cosigner.cosign(checkpoint, seconds).map_err(unusable)?.to_string())
+        let now = self.now();
+        let seconds = u64::try_from(now.millis() / 1000).unwrap_or(0);
+        let line = |held: Held| {
+            let cosigner = Cosigner::from_seed(&name, &held.key.seed()).map_err(unusable)?;
+            cosigner.cosign(checkpoint, seconds).map(|line| line.to_string()).map_err(unusable)
+        };
+        let lines: Vec<String> =
+            self.keys.in_force(KeyUse::Witness, now)?.into_iter().map(line).collect::<Result<_>>()?;
+        Ok(lines.join("\n"))
     }
 
     /// Checks and keeps a head whose proof begins at `from`. Gives the size held instead, where
@@ -342,11 +370,17 @@ impl Node {
         parsed
             .verify(&keys)
             .map_err(|e| Error::new(ErrorCode::SignatureInvalid, format!("the cosignature of `{peer}`: {e}")))?;
-        self.kept.keep_cosigned(peer, &note).await
+        self.kept.keep_cosigned(peer, &note, &self.key_ends()).await
     }
 }
 
 impl Node {
+    /// When keys of the register ended or will.
+    pub(super) fn key_ends(&self) -> Vec<Timestamp> {
+        let register = self.register.load();
+        register.participants().flat_map(|p| &p.keys).filter_map(|k| k.until).collect()
+    }
+
     /// Where a peer keeps a checkpoint that our own log key signed, and to which this log doesn't lead,
     /// nothing more is written.
     async fn look_for_a_fork(&self, peer: &ParticipantId) {

@@ -185,7 +185,7 @@ async fn ask(node: &Node, wire: &dyn Witnesses, witness: &AskedWitness) -> Resul
         match wire.submit(witness.place, &submission).await? {
             Witnessing::Cosigned(lines) => {
                 let note = cosigned(&submission.checkpoint, &lines, verifier)?;
-                return node.kept.keep_witnessed(verifier, &note.to_string()).await;
+                return node.kept.keep_witnessed(verifier, &note.to_string(), &node.key_ends()).await;
             }
             // A larger one than our whole log is another history of ours, and `head` says so.
             Witnessing::Holds(size) => from = size,

@@ -62,7 +62,7 @@ impl Closing {
     /// moved aside, and what is derived is brought level.
     pub fn open(data: &Path, closed: &Generations, identity: LogIdentity) -> Result<Closing> {
         let (log, _) =
-            Log::open(Arc::new(OsFiles), Layout::new(data), identity.settings(), &[]).map_err(|e| log_error(&e))?;
+            Log::open(Arc::new(OsFiles), Layout::new(data), identity.reading()?, &[]).map_err(|e| log_error(&e))?;
         log.publisher().publish().map_err(|e| log_error(&e))?;
         let (reader, gives, mut chains) = (log.reader(), Gives::default(), Chains::new(Activities::new()));
         let (tip, _) = Tip::replay(closed, &reader, &mut chains, &gives)?;
@@ -109,8 +109,8 @@ impl Closing {
         };
         let attached = |(kind, bytes)| Attachment { kind: kind as u16, bytes };
         let first = NewEntry { leaf: entry.to_bytes()?, attachments: attachments.into_iter().map(attached).collect() };
-        let (mut log, _) =
-            Log::open(Arc::new(OsFiles), Layout::new(next), identity.settings(), &[]).map_err(|e| log_error(&e))?;
+        let settings = identity.settings(entry.time)?;
+        let (mut log, _) = Log::open(Arc::new(OsFiles), Layout::new(next), settings, &[]).map_err(|e| log_error(&e))?;
         log.append(&[first]).map_err(|e| log_error(&e))?;
         log.publisher().publish().map_err(|e| log_error(&e))
     }
@@ -122,7 +122,7 @@ impl Begun {
     /// # Errors
     /// `log_damaged` where another entry stands there.
     pub fn read(next: &Path, identity: LogIdentity) -> Result<Option<Begun>> {
-        let reader = Log::read(Arc::new(OsFiles), Layout::new(next), &identity.settings(), &[]);
+        let reader = Log::read(Arc::new(OsFiles), Layout::new(next), &identity.reading()?, &[]);
         let reader = reader.map_err(|e| log_error(&e))?;
         if reader.size() == 0 {
             return Ok(None);

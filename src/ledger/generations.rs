@@ -43,7 +43,7 @@ impl Generations {
         let open = |(identity, told): (LogIdentity, ClosedLog)| {
             let number = identity.generation;
             let layout = Layout::new(&generation_dir(data, number));
-            let reader = Log::read(Arc::new(OsFiles), layout, &identity.settings(), &[]).map_err(|e| log_error(&e))?;
+            let reader = Log::read(Arc::new(OsFiles), layout, &identity.reading()?, &[]).map_err(|e| log_error(&e))?;
             let is_same = reader.size() == told.size && Digest::from_bytes(reader.root().0) == told.root;
             if is_same {
                 return Ok(Generation { number, reader });

@@ -4,17 +4,19 @@ use crate::ledger::chains::Chains;
 use crate::ledger::failure::{Room, ends_something, log_error};
 use crate::ledger::fold::Folder;
 use crate::ledger::generations::Generations;
+use crate::ledger::keys::LogKeys;
 use crate::ledger::nonces::Nonces;
 use crate::ledger::pruning::{Activities, Gone, prune_the_rest};
 use crate::ledger::refusals::Refusals;
 use crate::ledger::replay::Tip;
 use crate::ledger::writer::{Draft, Job, Observer, Writer};
+use arc_swap::ArcSwap;
 use perron_gate::Clock;
 use perron_log::{Checkpoint, Layout, Log, LogReader, LogSettings, OsFiles, Pruner, Publisher};
 use perron_model::decision::StateFacts;
 use perron_model::entry::{Body, Outcome, Recovery};
 use perron_model::limits::{LEDGER_BATCHES_TELLING_MAX, LEDGER_QUEUE_MAX};
-use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result};
+use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,14 +28,25 @@ pub struct LogIdentity {
     pub origin: String,
     /// Generation.
     pub generation: u64,
-    /// The log key.
-    pub signer: perron_log::Signer,
+    /// The log keys.
+    pub keys: LogKeys,
 }
 
 impl LogIdentity {
-    /// How the log of this identity is opened.
-    pub(super) fn settings(self) -> LogSettings {
-        LogSettings::new(&self.origin, self.generation, Box::new(self.signer))
+    /// How the log of this identity is opened by who writes to it at `at`.
+    ///
+    /// # Errors
+    /// `key_invalid` where none of its keys is in force then.
+    pub fn settings(&self, at: Timestamp) -> Result<LogSettings> {
+        self.keys.settings(&self.origin, self.generation, at)
+    }
+
+    /// How it is opened by who only reads: by any of its keys, whenever it was in force.
+    ///
+    /// # Errors
+    /// `key_invalid` where no key of it is held.
+    pub fn reading(&self) -> Result<LogSettings> {
+        self.keys.reading(&self.origin, self.generation)
     }
 }
 
@@ -71,6 +84,7 @@ pub(super) struct Inner {
     pub(super) gone: Mutex<Gone>,
     // Why nothing more is written.
     pub(super) failed: tokio::sync::watch::Sender<Option<Error>>,
+    pub(super) keys: ArcSwap<LogKeys>,
     room: Room,
     pub(super) origin: String,
 }
@@ -135,8 +149,9 @@ impl Ledger {
         activities: Activities,
     ) -> Result<(Ledger, Opened)> {
         let origin = identity.origin.clone();
-        let (log, recovered) = Log::open(Arc::new(OsFiles), Layout::new(data), identity.settings(), &known.heads)
-            .map_err(|e| log_error(&e))?;
+        let settings = identity.settings(clock.now())?;
+        let (log, recovered) =
+            Log::open(Arc::new(OsFiles), Layout::new(data), settings, &known.heads).map_err(|e| log_error(&e))?;
         let (publisher, pruner) = (log.publisher(), log.pruner());
         let reader = log.reader();
         let mut chains = Chains::new(activities);
@@ -177,6 +192,7 @@ impl Ledger {
             pruner,
             gone: Mutex::new(gone),
             failed: tokio::sync::watch::Sender::new(None),
+            keys: ArcSwap::from_pointee(identity.keys),
             room: Room::of(data),
             origin,
         });
@@ -311,6 +327,11 @@ impl Ledger {
     pub async fn failed(&self) -> Error {
         let mut failed = self.0.failed.subscribe();
         failed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone()).unwrap_or_else(gone)
+    }
+
+    /// Puts the log's keys in the place of those before: from the next batch on, those in force sign.
+    pub fn set_keys(&self, keys: LogKeys) {
+        self.0.keys.store(Arc::new(keys));
     }
 
     /// Writes nothing more: what was found says that this log isn't the one to go on with.

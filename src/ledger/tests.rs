@@ -1,6 +1,6 @@
 //! The ledger alone, over a real directory: order, bounds, and the end.
 
-use super::{Begun, Closing, Draft, Generations, KnownHeads, Ledger, LogIdentity, Observer, SystemClock};
+use super::{Begun, Closing, Draft, Generations, KnownHeads, Ledger, LogIdentity, LogKeys, Observer, SystemClock};
 use perron_gate::{LogQueryRecord, LogRequest};
 use perron_log::Signer;
 use perron_model::decision::{Refused, Verdict};
@@ -32,7 +32,7 @@ fn open(directory: &Path) -> (Ledger, Arc<Told>) {
     let origin = "authority.test/huy/1".to_owned();
     let signer = Signer::from_seed(&origin, &[7; 32]).unwrap();
     let told = Arc::new(Told::default());
-    let identity = LogIdentity { origin, generation: 1, signer };
+    let identity = LogIdentity { origin, generation: 1, keys: LogKeys::alone(signer) };
     let (ledger, _) =
         Ledger::open(directory, identity, KnownHeads::default(), Arc::new(SystemClock), told.clone()).unwrap();
     (ledger, told)
@@ -158,7 +158,7 @@ async fn a_statement_over_the_log_that_was_cut_gets_its_end() {
 fn identity(generation: u64) -> LogIdentity {
     let origin = format!("authority.test/huy/{generation}");
     let signer = Signer::from_seed(&origin, &[7; 32]).unwrap();
-    LogIdentity { origin, generation, signer }
+    LogIdentity { origin, generation, keys: LogKeys::alone(signer) }
 }
 
 /// Closes the log in a directory and puts the next one in its place; gives what the register would say.

@@ -5,11 +5,12 @@
 use crate::ledger::failure::log_error;
 use crate::ledger::fold::{Durable, Fold, Reply};
 use crate::ledger::handle::Inner;
+use crate::ledger::keys::boxed;
 use crate::ledger::replay::Tip;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use perron_log::merkle::leaf_hash;
-use perron_log::{Attachment, Log, NewEntry};
+use perron_log::{Attachment, Log, NewEntry, NoteSigner};
 use perron_model::entry::{AttachmentKind, Body, ChainPosition, ClockJump, ENTRY_VERSION, Entry};
 use perron_model::limits::{LEDGER_BATCH_BYTES_MAX, LEDGER_BATCH_MAX, LEDGER_GATHER_US_MAX};
 use perron_model::retention::read_kind;
@@ -98,6 +99,8 @@ pub(super) struct Writer {
     // Entries of the closed logs before it.
     before: u64,
     tip: Tip,
+    // The keys by which the newest batch was signed; none before the first.
+    signing: Option<Vec<perron_log::Hash>>,
     pace: Pace,
 }
 
@@ -127,7 +130,7 @@ struct Batch {
 
 impl Writer {
     pub(super) fn new(log: Log, before: u64, tip: Tip) -> Writer {
-        Writer { log, before, tip, pace: Pace::default() }
+        Writer { log, before, tip, signing: None, pace: Pace::default() }
     }
 
     pub(super) fn run(
@@ -240,7 +243,8 @@ impl Writer {
         }
         let phase = crate::phases::open(crate::phases::Phase::Flush);
         let begun = Instant::now();
-        let result = self.log.append(&batch.leaves).map_err(|e| log_error(&e));
+        let result = self.follow_keys(inner);
+        let result = result.and_then(|()| self.log.append(&batch.leaves).map_err(|e| log_error(&e)));
         drop(phase);
         self.pace = Pace { entries: batch.entries.len(), took: begun.elapsed() };
         match result {
@@ -263,6 +267,17 @@ impl Writer {
                 Err(error)
             }
         }
+    }
+
+    /// Each batch is signed by the keys in force at its newest entry.
+    fn follow_keys(&mut self, inner: &Inner) -> Result<()> {
+        let signing = inner.keys.load().signing(self.tip.time)?;
+        let fingerprints = signing.iter().map(|signer| signer.verifier().fingerprint()).collect();
+        if self.signing.as_ref() != Some(&fingerprints) {
+            self.log.change_keys(boxed(signing)).map_err(|e| log_error(&e))?;
+            self.signing = Some(fingerprints);
+        }
+        Ok(())
     }
 
     /// Turns a draft into an entry in its place; a clock that went back gets an entry before it.

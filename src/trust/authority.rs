@@ -4,7 +4,7 @@
 use super::jws;
 use super::keys::SigningKey;
 use super::register::VerifiedRegister;
-use perron_model::limits::{PARTICIPANTS_MAX, REGISTER_LIFE_S};
+use perron_model::limits::{KEYS_PER_USE_MAX, PARTICIPANTS_MAX, REGISTER_LIFE_S};
 use perron_model::participant::{KeyAuthorisation, KeyUse, Participant, PublicKey, RegisteredKey, Status};
 use perron_model::register::{
     EntryDigest, PARTICIPANT_TYP, ParticipantEntry, REGISTER_TYP, RegisterVersion, SignedRegister,
@@ -28,8 +28,8 @@ pub struct KeyChange {
     pub key_use: KeyUse,
     /// The new key.
     pub key: PublicKey,
-    /// Who authorised the change.
-    pub authorised_by: KeyAuthorisation,
+    /// The old key's consent; without it, the authority alone answers for the change.
+    pub consent: Option<String>,
     /// How long the old key stays in force beside the new one, in milliseconds.
     pub overlap_ms: i64,
 }
@@ -142,6 +142,18 @@ impl AuthorityRegister {
         let mut participant = self.changeable(id)?;
         self.require_new_key(&change.key)?;
         let end = now.plus_millis(change.overlap_ms.max(0));
+        let of_use = participant.keys.iter().filter(|k| k.key_use == change.key_use);
+        if of_use.clone().count() >= KEYS_PER_USE_MAX {
+            let detail = format!("a participant had {KEYS_PER_USE_MAX} keys for one use at the most");
+            return Err(Error::new(ErrorCode::TooLarge, detail));
+        }
+        let left = of_use.filter(|k| now < k.until.map_or(end, |until| until.min(end))).count();
+        if left > 1 {
+            return Err(Error::new(
+                ErrorCode::TransitionIllegal,
+                "the key before is still in force beside the newest one; until that is over there is no third",
+            ));
+        }
         for old in participant.keys.iter_mut().filter(|k| k.key_use == change.key_use) {
             old.until = Some(old.until.map_or(end, |until| until.min(end)));
         }
@@ -150,7 +162,11 @@ impl AuthorityRegister {
             key: change.key,
             from: now,
             until: None,
-            authorised_by: change.authorised_by,
+            authorised_by: match change.consent {
+                Some(_) => KeyAuthorisation::PreviousKey,
+                None => KeyAuthorisation::AuthorityAlone,
+            },
+            consent: change.consent.clone(),
         });
         self.sign(Some(participant), now, key)
     }
@@ -300,16 +316,18 @@ mod tests {
         let key = SigningKey::from_seed(&world.authority_key().seed());
         let old = world.keys("huy").public(KeyUse::Log).unwrap();
         let new = SigningKey::from_seed(&[77; 32]).public();
-        let change = KeyChange {
-            key_use: KeyUse::Log,
-            key: new,
-            authorised_by: KeyAuthorisation::AuthorityAlone,
-            overlap_ms: 100,
-        };
+        let change = KeyChange { key_use: KeyUse::Log, key: new, consent: None, overlap_ms: 100 };
         world.register.rotate_key(&id("huy"), &change, at(1000), &key).unwrap();
         let huy = world.register.participant(&id("huy")).unwrap();
         assert_eq!(huy.current_key(KeyUse::Log, at(999)).unwrap().key, old);
-        assert_eq!(huy.current_key(KeyUse::Log, at(1000)).unwrap().key, new);
+        let newest = huy.current_key(KeyUse::Log, at(1000)).unwrap();
+        assert_eq!((newest.key, newest.authorised_by), (new, KeyAuthorisation::AuthorityAlone));
+        // Beside the two there is no third, until the first one's time is over or is made to be.
+        let third = KeyChange { key: SigningKey::from_seed(&[78; 32]).public(), ..change.clone() };
+        let at_once = world.register.clone().rotate_key(&id("huy"), &third, at(1050), &key);
+        assert_eq!(at_once.unwrap_err().code, ErrorCode::TransitionIllegal);
+        let third = KeyChange { overlap_ms: 0, ..third };
+        world.register.clone().rotate_key(&id("huy"), &third, at(1050), &key).unwrap();
         assert!(huy.key_at(KeyUse::Log, &old.thumbprint(), at(1099)).is_some());
         assert!(huy.key_at(KeyUse::Log, &old.thumbprint(), at(1100)).is_none());
         assert!(huy.key_at(KeyUse::Agreement, &new.thumbprint(), at(1100)).is_none());

@@ -166,6 +166,7 @@ impl VerifiedEnrolment {
             from: now,
             until: None,
             authorised_by: KeyAuthorisation::Enrolment,
+            consent: None,
         };
         Participant {
             log_origin: log_origin(&space, &facts.id, 1),

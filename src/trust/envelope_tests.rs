@@ -4,7 +4,7 @@ use crate::trust::keys::SigningKey;
 use crate::trust::testing::{World, at, id, space};
 use perron_model::agreement::{AgreementKind, LegalBasis, Offer};
 use perron_model::dataset::Regime;
-use perron_model::participant::{KeyAuthorisation, Status};
+use perron_model::participant::Status;
 use perron_model::{DatasetId, SpaceId};
 use serde_json::json;
 
@@ -142,12 +142,7 @@ fn the_key_is_the_one_in_force_at_signing() {
     let mut case = Case::new();
     let key = SigningKey::from_seed(&case.world.authority_key().seed());
     let new = SigningKey::from_seed(&[88; 32]);
-    let change = KeyChange {
-        key_use: KeyUse::Agreement,
-        key: new.public(),
-        authorised_by: KeyAuthorisation::PreviousKey,
-        overlap_ms: 0,
-    };
+    let change = KeyChange { key_use: KeyUse::Agreement, key: new.public(), consent: None, overlap_ms: 0 };
     case.world.signed = case.world.register.rotate_key(&id("huy"), &change, at(2000), &key).unwrap();
     // Signed before the change: the old key holds, also by a later entry; the new one doesn't.
     case.seal(case.both()).unwrap();

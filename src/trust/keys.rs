@@ -15,6 +15,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use zeroize::{Zeroize, Zeroizing};
 
 const TLS_FILE: &str = "tls.pem";
@@ -25,10 +26,10 @@ const AUTHORITY_USES: [KeyUse; 5] =
 /// All private keys of one organisation.
 pub struct KeySet {
     tls: CertKey,
-    agreement: SigningKey,
-    request: SigningKey,
-    log: SigningKey,
-    witness: SigningKey,
+    agreement: Arc<SigningKey>,
+    request: Arc<SigningKey>,
+    log: Arc<SigningKey>,
+    witness: Arc<SigningKey>,
     authority: Option<AuthorityKeys>,
 }
 
@@ -78,10 +79,10 @@ impl KeySet {
         };
         Ok(KeySet {
             tls: CertKey::generate()?,
-            agreement: SigningKey::generate()?,
-            request: SigningKey::generate()?,
-            log: SigningKey::generate()?,
-            witness: SigningKey::generate()?,
+            agreement: Arc::new(SigningKey::generate()?),
+            request: Arc::new(SigningKey::generate()?),
+            log: Arc::new(SigningKey::generate()?),
+            witness: Arc::new(SigningKey::generate()?),
             authority,
         })
     }
@@ -98,11 +99,19 @@ impl KeySet {
                 "the directory of keys can be changed by others: chmod 700 it",
             ));
         }
-        let signing = |key_use| SigningKey::from_pem(&read_private(dir, file_of(key_use))?, file_of(key_use));
+        // A key that is lost leaves the one that was made in its place.
+        let signing = |key_use| match read_signing(dir, file_of(key_use))? {
+            Some(key) => Ok(Arc::new(key)),
+            None => read_signing(dir, next_file_of(key_use))?.map(Arc::new).ok_or_else(|| missing(file_of(key_use))),
+        };
+        let register = || {
+            let file = file_of(KeyUse::Register);
+            read_signing(dir, file)?.ok_or_else(|| missing(file))
+        };
         let cert = |file: &str| CertKey::from_pem(&read_private(dir, file)?, file);
         let present = |file: &str| dir.join(file).try_exists().unwrap_or(false);
         let authority = if present(file_of(KeyUse::Register)) || present(CA_FILE) {
-            Some(AuthorityKeys { register: signing(KeyUse::Register)?, ca: cert(CA_FILE)? })
+            Some(AuthorityKeys { register: register()?, ca: cert(CA_FILE)? })
         } else {
             None
         };
@@ -119,11 +128,22 @@ impl KeySet {
     /// The signing key for `key_use`; `key_invalid` if this is no authority and its is asked for.
     pub fn signing_key(&self, key_use: KeyUse) -> Result<&SigningKey> {
         match key_use {
-            KeyUse::Agreement => Ok(&self.agreement),
-            KeyUse::Request => Ok(&self.request),
-            KeyUse::Log => Ok(&self.log),
-            KeyUse::Witness => Ok(&self.witness),
+            KeyUse::Agreement => Ok(self.agreement.as_ref()),
+            KeyUse::Request => Ok(self.request.as_ref()),
+            KeyUse::Log => Ok(self.log.as_ref()),
+            KeyUse::Witness => Ok(self.witness.as_ref()),
             KeyUse::Register => self.authority.as_ref().map(|a| &a.register).ok_or_else(no_authority),
+        }
+    }
+
+    /// As `signing_key`, to be held by others too; not an authority's.
+    pub(super) fn shared(&self, key_use: KeyUse) -> Result<Arc<SigningKey>> {
+        match key_use {
+            KeyUse::Agreement => Ok(self.agreement.clone()),
+            KeyUse::Request => Ok(self.request.clone()),
+            KeyUse::Log => Ok(self.log.clone()),
+            KeyUse::Witness => Ok(self.witness.clone()),
+            KeyUse::Register => Err(Error::new(ErrorCode::KeyInvalid, "the register's key is the authority's alone")),
         }
     }
 
@@ -232,7 +252,7 @@ impl SigningKey {
         Ok(Zeroizing::new(document.as_bytes().to_vec()))
     }
 
-    fn to_pem(&self) -> Result<Zeroizing<String>> {
+    pub(super) fn to_pem(&self) -> Result<Zeroizing<String>> {
         self.keypair().to_pkcs8_pem(LineEnding::LF).map_err(|_| not_a_key("a new key"))
     }
 
@@ -311,7 +331,33 @@ pub(super) fn random(bytes: &mut [u8]) -> Result<()> {
     getrandom::fill(bytes).map_err(|_| Error::new(ErrorCode::Internal, "the system gives no random bytes"))
 }
 
-fn file_of(key_use: KeyUse) -> &'static str {
+/// File of a new key until the old one's time is over.
+pub(super) fn next_file_of(key_use: KeyUse) -> &'static str {
+    match key_use {
+        KeyUse::Agreement => "agreement.next.pem",
+        KeyUse::Request => "request.next.pem",
+        KeyUse::Log => "log.next.pem",
+        KeyUse::Witness => "witness.next.pem",
+        KeyUse::Register => "register.next.pem",
+    }
+}
+
+/// Reads a signing key; none where there is no such file.
+pub(super) fn read_signing(dir: &Path, file: &str) -> Result<Option<SigningKey>> {
+    match std::fs::symlink_metadata(dir.join(file)) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        _ => SigningKey::from_pem(&read_private(dir, file)?, file).map(Some),
+    }
+}
+
+fn missing(file: &str) -> Error {
+    Error::new(
+        ErrorCode::KeyInvalid,
+        format!("key file `{file}` isn't there; `perron key make` makes another key for it"),
+    )
+}
+
+pub(super) fn file_of(key_use: KeyUse) -> &'static str {
     match key_use {
         KeyUse::Agreement => "agreement.pem",
         KeyUse::Request => "request.pem",

@@ -1,6 +1,7 @@
 //! Keys, certificates, TLS, JWS, the signed register, the one dialer.
 //!
-//! - `keys`: an organisation's private keys, one for each use, in files that only it can read.
+//! - `keys`: an organisation's private keys, one for each use, in files that only it can read;
+//!   `keyring`: which of them sign, by the register, while one is changed.
 //! - `jws`: the only place that knows josekit; strict where josekit is not.
 //! - `ca`: the data space's certificates; `enrolment`, `renewal`: the documents by which one
 //!   joins and stays.
@@ -19,6 +20,7 @@ pub mod dialer;
 pub mod enrolment;
 pub mod envelope;
 pub mod jws;
+pub mod keyring;
 pub mod keys;
 pub mod register;
 pub mod renewal;

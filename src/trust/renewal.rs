@@ -6,8 +6,9 @@ use super::enrolment::without_line_end;
 use super::jws;
 use super::keys::{KeySet, SigningKey};
 use super::register::VerifiedRegister;
-use perron_model::limits::{DOCUMENT_BYTES_MAX, RENEWAL_AGE_MS_MAX};
-use perron_model::participant::{KeyAuthorisation, KeyUse, PublicKey};
+use perron_model::limits::{DOCUMENT_BYTES_MAX, KEY_OVERLAP_S_MAX, RENEWAL_AGE_MS_MAX};
+use perron_model::participant::{KeyUse, PublicKey};
+use perron_model::register::{KEY_CONSENT_TYP, KeyConsent};
 use perron_model::{Error, ErrorCode, ParticipantId, Result, SpaceId, Timestamp, canonical};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,8 @@ use serde::{Deserialize, Serialize};
 pub const RENEWAL_TYP: &str = "perron-renewal+jws";
 /// `typ` of a key change.
 pub const KEY_CHANGE_TYP: &str = "perron-key-change+jws";
+/// `typ` of a request, by file, for a key in the place of one that is lost.
+pub const KEY_REPLACEMENT_TYP: &str = "perron-key-replacement+jws";
 /// `typ` of the new key's own word in a key change.
 pub const KEY_PROOF_TYP: &str = "perron-key-proof+jws";
 
@@ -40,16 +43,21 @@ pub struct VerifiedRenewal {
 }
 
 impl RenewalRequest {
-    /// A signed request for a certificate of the TLS key of `keys`.
-    pub fn sign(space: &SpaceId, participant: &ParticipantId, keys: &KeySet, now: Timestamp) -> Result<String> {
+    /// A request for a certificate of the TLS key of `keys`, signed by the agreement key in force.
+    pub fn sign(
+        space: &SpaceId,
+        participant: &ParticipantId,
+        keys: &KeySet,
+        agreement: &SigningKey,
+        now: Timestamp,
+    ) -> Result<String> {
         let request = RenewalRequest {
             space: space.clone(),
             participant: participant.clone(),
             csr: ca::csr(keys.tls(), participant, space)?,
             time: now,
         };
-        let key = keys.signing_key(KeyUse::Agreement)?;
-        jws::sign_compact(key, RENEWAL_TYP, &canonical::to_bytes(&request)?)
+        jws::sign_compact(agreement, RENEWAL_TYP, &canonical::to_bytes(&request)?)
     }
 
     /// Reads a request that came in at `now`.
@@ -93,54 +101,156 @@ pub struct KeyChangeRequest {
     pub proof: String,
     /// When it was made.
     pub time: Timestamp,
+    /// Compact JWS of a `KeyConsent` by the key that goes.
+    pub consent: String,
+    /// How long the old key stays in force beside the new one, in seconds.
+    pub overlap_s: i64,
+}
+
+/// What a participant asks for whose key is to change.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// What the key is for.
+    pub key_use: KeyUse,
+    /// The new key.
+    pub new: &'a SigningKey,
+    /// The key that goes, and consents.
+    pub old: &'a SigningKey,
+    /// The agreement key in force, which asks.
+    pub agreement: &'a SigningKey,
+    /// How long the old key stays in force beside the new one, in seconds.
+    pub overlap_s: i64,
 }
 
 impl KeyChangeRequest {
-    /// A signed change of the key for `key_use` to `new`.
+    /// A signed change of a key.
+    pub fn sign(space: &SpaceId, participant: &ParticipantId, change: Change<'_>, now: Timestamp) -> Result<String> {
+        let consent = KeyConsent {
+            space: space.clone(),
+            participant: participant.clone(),
+            key_use: change.key_use,
+            key: change.new.public(),
+        };
+        let request = KeyChangeRequest {
+            space: space.clone(),
+            participant: participant.clone(),
+            key_use: change.key_use,
+            key: change.new.public(),
+            proof: jws::sign_compact(change.new, KEY_PROOF_TYP, participant.as_str().as_bytes())?,
+            time: now,
+            consent: jws::sign_compact(change.old, KEY_CONSENT_TYP, &canonical::to_bytes(&consent)?)?,
+            overlap_s: change.overlap_s,
+        };
+        jws::sign_compact(change.agreement, KEY_CHANGE_TYP, &canonical::to_bytes(&request)?)
+    }
+
+    /// Reads a change that came in at `now`; what it gives is for `AuthorityRegister::rotate_key`.
+    ///
+    /// # Errors
+    /// `signature_invalid` where it isn't signed by the agreement key in force, by the key that goes
+    /// and by the new one.
+    pub fn open(text: &str, register: &VerifiedRegister, now: Timestamp) -> Result<(ParticipantId, KeyChange)> {
+        let request: KeyChangeRequest = open_signed(text, KEY_CHANGE_TYP, register, now, |r: &KeyChangeRequest| {
+            Claims { space: r.space.clone(), participant: r.participant.clone(), time: r.time }
+        })?;
+        require_changeable(request.key_use)?;
+        let proof = jws::verify_compact(&request.proof, KEY_PROOF_TYP, |_| Some(request.key))?;
+        if proof.payload != request.participant.as_str().as_bytes() {
+            return Err(Error::new(ErrorCode::SignatureInvalid, "the new key was not proven for this participant"));
+        }
+        let own = register.member(&request.participant, now)?;
+        let going = own.current_key(request.key_use, now).map(|k| k.key);
+        let consent = jws::verify_compact(&request.consent, KEY_CONSENT_TYP, |kid| {
+            going.filter(|going| going.thumbprint() == *kid)
+        })?;
+        let consented: KeyConsent = canonical::from_bytes(&consent.payload, DOCUMENT_BYTES_MAX)?;
+        let asked = KeyConsent {
+            space: request.space.clone(),
+            participant: request.participant.clone(),
+            key_use: request.key_use,
+            key: request.key,
+        };
+        if consented != asked {
+            return Err(Error::new(
+                ErrorCode::SignatureInvalid,
+                "the old key consents to another change than this one",
+            ));
+        }
+        let change = KeyChange {
+            key_use: request.key_use,
+            key: request.key,
+            consent: Some(request.consent),
+            overlap_ms: overlap_ms(request.overlap_s)?,
+        };
+        Ok((request.participant, change))
+    }
+}
+
+/// Asks by file for a key in the place of one that is lost (compact JWS by the new key itself, which
+/// proves that it is possessed and nothing more: who asks, people verify by its thumbprint).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyReplacement {
+    /// The data space.
+    pub space: SpaceId,
+    /// Whose key.
+    pub participant: ParticipantId,
+    /// What the key is for.
+    #[serde(rename = "use")]
+    pub key_use: KeyUse,
+    /// The new key.
+    pub key: PublicKey,
+    /// When it was made.
+    pub time: Timestamp,
+}
+
+impl KeyReplacement {
+    /// The file to bring to the authority: a compact JWS and a line end.
     pub fn sign(
         space: &SpaceId,
         participant: &ParticipantId,
         key_use: KeyUse,
         new: &SigningKey,
-        agreement: &SigningKey,
         now: Timestamp,
     ) -> Result<String> {
-        let request = KeyChangeRequest {
-            space: space.clone(),
-            participant: participant.clone(),
-            key_use,
-            key: new.public(),
-            proof: jws::sign_compact(new, KEY_PROOF_TYP, participant.as_str().as_bytes())?,
-            time: now,
-        };
-        jws::sign_compact(agreement, KEY_CHANGE_TYP, &canonical::to_bytes(&request)?)
+        let (space, participant) = (space.clone(), participant.clone());
+        let request = KeyReplacement { space, participant, key_use, key: new.public(), time: now };
+        jws::sign_compact(new, KEY_REPLACEMENT_TYP, &canonical::to_bytes(&request)?).map(|text| text + "\n")
     }
 
-    /// Reads a change that came in at `now`; what it gives is for `AuthorityRegister::rotate_key`.
-    pub fn open(
-        text: &str,
-        register: &VerifiedRegister,
-        now: Timestamp,
-        overlap_ms: i64,
-    ) -> Result<(ParticipantId, KeyChange)> {
-        let request: KeyChangeRequest = open_signed(text, KEY_CHANGE_TYP, register, now, |r: &KeyChangeRequest| {
-            Claims { space: r.space.clone(), participant: r.participant.clone(), time: r.time }
+    /// Reads a file that was brought; what it gives is for `AuthorityRegister::rotate_key`.
+    ///
+    /// # Errors
+    /// `signature_invalid` where the new key didn't sign it, `malformed` for another data space or participant.
+    pub fn open(text: &str, space: &SpaceId, participant: &ParticipantId, overlap_s: i64) -> Result<KeyChange> {
+        let text = without_line_end(text);
+        let (payload, _) = jws::peek(text, KEY_REPLACEMENT_TYP, DOCUMENT_BYTES_MAX)?;
+        let request: KeyReplacement = canonical::from_bytes(&payload, DOCUMENT_BYTES_MAX)?;
+        jws::verify_compact(text, KEY_REPLACEMENT_TYP, |kid| {
+            (request.key.thumbprint() == *kid).then_some(request.key)
         })?;
-        if request.key_use == KeyUse::Register {
-            return Err(Error::new(ErrorCode::KeyInvalid, "the register's key isn't changed by a participant"));
+        require_changeable(request.key_use)?;
+        if request.space != *space || request.participant != *participant {
+            let detail = format!("the request is by `{}` of the data space `{}`", request.participant, request.space);
+            return Err(Error::malformed(detail));
         }
-        let proof = jws::verify_compact(&request.proof, KEY_PROOF_TYP, |_| Some(request.key))?;
-        if proof.payload != request.participant.as_str().as_bytes() {
-            return Err(Error::new(ErrorCode::SignatureInvalid, "the new key was not proven for this participant"));
-        }
-        let change = KeyChange {
-            key_use: request.key_use,
-            key: request.key,
-            authorised_by: KeyAuthorisation::PreviousKey,
-            overlap_ms,
-        };
-        Ok((request.participant, change))
+        let overlap_ms = overlap_ms(overlap_s)?;
+        Ok(KeyChange { key_use: request.key_use, key: request.key, consent: None, overlap_ms })
     }
+}
+
+fn require_changeable(key_use: KeyUse) -> Result<()> {
+    if key_use == KeyUse::Register {
+        return Err(Error::new(ErrorCode::KeyInvalid, "the register's key isn't changed by a participant"));
+    }
+    Ok(())
+}
+
+fn overlap_ms(seconds: i64) -> Result<i64> {
+    if (0..=KEY_OVERLAP_S_MAX).contains(&seconds) {
+        return Ok(seconds.saturating_mul(1000));
+    }
+    Err(Error::malformed(format!("an overlap has 0 to {KEY_OVERLAP_S_MAX} seconds")))
 }
 
 /// What a document that is signed just now says of itself.
@@ -174,87 +284,5 @@ pub(super) fn open_signed<T: Serialize + DeserializeOwned>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::trust::testing::{World, at, id, space};
-    use perron_model::participant::Status;
-
-    fn agreement<'a>(world: &'a World, name: &str) -> &'a SigningKey {
-        world.keys(name).signing_key(KeyUse::Agreement).unwrap()
-    }
-
-    #[test]
-    fn a_certificate_is_renewed_by_the_agreement_key() {
-        let world = World::new(&["huy", "seraing"]);
-        let register = world.verified();
-        let text = RenewalRequest::sign(&space(), &id("huy"), world.keys("huy"), at(1000)).unwrap();
-        let renewal = RenewalRequest::open(&text, &register, at(2000)).unwrap();
-        let issued = world.ca.issue(renewal.participant(), renewal.csr(), at(2000), 60).unwrap();
-        assert_eq!(ca::participant_of(&issued.der, &space()).unwrap(), id("huy"));
-        // Another's key, for huy.
-        let text = RenewalRequest::sign(&space(), &id("huy"), world.keys("seraing"), at(1000)).unwrap();
-        assert_eq!(RenewalRequest::open(&text, &register, at(1)).unwrap_err().code, ErrorCode::SignatureInvalid);
-        let text = RenewalRequest::sign(&space(), &id("nobody"), world.keys("huy"), at(1000)).unwrap();
-        assert_eq!(RenewalRequest::open(&text, &register, at(1)).unwrap_err().code, ErrorCode::ParticipantUnknown);
-        let elsewhere = SpaceId::parse("elsewhere").unwrap();
-        let text = RenewalRequest::sign(&elsewhere, &id("huy"), world.keys("huy"), at(1000)).unwrap();
-        assert_eq!(RenewalRequest::open(&text, &register, at(1)).unwrap_err().code, ErrorCode::Malformed);
-    }
-
-    #[test]
-    fn a_renewal_is_of_now_and_of_who_is_in_force() {
-        let mut world = World::new(&["huy"]);
-        let now = RENEWAL_AGE_MS_MAX * 2;
-        let text = RenewalRequest::sign(&space(), &id("huy"), world.keys("huy"), at(now)).unwrap();
-        let open = |world: &World, ms| RenewalRequest::open(&text, &world.verified(), at(ms)).map_err(|e| e.code);
-        open(&world, now - RENEWAL_AGE_MS_MAX).unwrap();
-        open(&world, now + RENEWAL_AGE_MS_MAX).unwrap();
-        assert_eq!(open(&world, now + RENEWAL_AGE_MS_MAX + 1), Err(ErrorCode::SignatureInvalid));
-        assert_eq!(open(&world, now - RENEWAL_AGE_MS_MAX - 1), Err(ErrorCode::SignatureInvalid));
-        let key = SigningKey::from_seed(&world.authority_key().seed());
-        world.signed = world.register.set_status(&id("huy"), Status::Suspended, at(1), &key).unwrap();
-        assert_eq!(open(&world, now), Err(ErrorCode::ParticipantSuspended));
-    }
-
-    #[test]
-    fn a_key_is_changed_with_the_old_ones_consent_and_the_new_ones_proof() {
-        let mut world = World::new(&["huy", "seraing"]);
-        let register = world.verified();
-        let new = SigningKey::from_seed(&[66; 32]);
-        let (huy, space) = (id("huy"), space());
-        let sign = |by: &SigningKey| KeyChangeRequest::sign(&space, &huy, KeyUse::Agreement, &new, by, at(10)).unwrap();
-        let text = sign(agreement(&world, "huy"));
-        let (who, change) = KeyChangeRequest::open(&text, &register, at(10), 0).unwrap();
-        assert_eq!((who, change.authorised_by), (id("huy"), KeyAuthorisation::PreviousKey));
-        for wrong in [agreement(&world, "seraing"), &new] {
-            let error = KeyChangeRequest::open(&sign(wrong), &register, at(10), 0).unwrap_err();
-            assert_eq!(error.code, ErrorCode::SignatureInvalid);
-        }
-        // The proof is another's, or for another.
-        for proof in [
-            jws::sign_compact(agreement(&world, "huy"), KEY_PROOF_TYP, b"huy").unwrap(),
-            jws::sign_compact(&new, KEY_PROOF_TYP, b"seraing").unwrap(),
-        ] {
-            let request = KeyChangeRequest {
-                space: space.clone(),
-                participant: huy.clone(),
-                key_use: KeyUse::Log,
-                key: new.public(),
-                proof,
-                time: at(10),
-            };
-            let bytes = canonical::to_bytes(&request).unwrap();
-            let text = jws::sign_compact(agreement(&world, "huy"), KEY_CHANGE_TYP, &bytes).unwrap();
-            assert!(KeyChangeRequest::open(&text, &register, at(10), 0).is_err());
-        }
-        // Once changed, the new key consents, and the old one no longer.
-        let authority = SigningKey::from_seed(&world.authority_key().seed());
-        world.signed = world.register.rotate_key(&id("huy"), &change, at(10), &authority).unwrap();
-        let old = agreement(&world, "huy");
-        let third = SigningKey::from_seed(&[67; 32]);
-        let by = |key| KeyChangeRequest::sign(&space, &huy, KeyUse::Request, &third, key, at(20)).unwrap();
-        let register = world.verified();
-        assert!(KeyChangeRequest::open(&by(old), &register, at(20), 0).is_err());
-        KeyChangeRequest::open(&by(&new), &register, at(20), 0).unwrap();
-    }
-}
+#[path = "renewal_tests.rs"]
+mod tests;

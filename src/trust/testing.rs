@@ -96,6 +96,7 @@ pub(crate) fn participant(name: &str, keys: &KeySet) -> Participant {
             from: at(0),
             until: None,
             authorised_by: KeyAuthorisation::Enrolment,
+            consent: None,
         })
         .collect();
     Participant {

@@ -1,5 +1,5 @@
 """A forger: reads an organisation's log, changes it, and writes it anew, with whatever keys they have."""
-import hashlib, itertools, json, pathlib, shutil, struct, sys
+import hashlib, itertools, json, pathlib, shutil, struct, sys, tomllib
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tools"))
 import evidence as v
@@ -249,12 +249,11 @@ class Forger:
 
     def write(self, keep=(), key=None, name=None, header=None):
         if "numbers" not in keep: self.number(keep)
-        key = key or self.key
-        public = key.public_key().public_bytes_raw()
+        keys = key if isinstance(key, list) else [key or self.key]
         line_name = name or self.origin
-        print_of = v.sha(line_name.encode() + b"\n\1" + public)
+        print_of = lambda key: v.sha(line_name.encode() + b"\n\1" + key.public_key().public_bytes_raw())
         head = self.header[:-36]
-        if header: head = header(head, print_of)
+        if header: head = header(head, print_of(keys[0]), print_of(stranger()))
         out = self.closed(head)
         digest, first, leaves, perfect, sizes = out[-36:-4], 0, [], [], self.sizes()
         for batch, size in enumerate(sizes):
@@ -266,7 +265,7 @@ class Forger:
             bound = [(k, n, r) for n, e in enumerate(here) for k, r in e.attached]
             body += b"".join(struct.pack(">HII", k, n, len(r)) + r for k, n, r in bound)
             text = f"{self.origin}\n{first + size}\n{v.b64(v.unb64(v.root_of(perfect)), v.PLAIN)}\n"
-            note = self.notes[batch] if "notes" in keep else self.signed(text, key, line_name, print_of)
+            note = self.notes[batch] if "notes" in keep else self.signed(text, keys, line_name, print_of)
             body += note.encode()
             def record(magic, body, bound):
                 head = struct.pack(">8sIQQII32s", magic, 72 + len(body) + 36, batch, first, size, len(bound), digest)
@@ -302,9 +301,38 @@ class Forger:
     def closed(self, body):
         return body + v.sha(body) + (len(body) + 36).to_bytes(4)
 
-    def signed(self, text, key, name, print_of):
-        line = v.b64(print_of[:4] + key.sign(text.encode()), v.PLAIN)
-        return f"{text}\n— {name} {line}\n"
+    def signed(self, text, keys, name, print_of):
+        lines = [v.b64(print_of(key)[:4] + key.sign(text.encode()), v.PLAIN) for key in keys]
+        return f"{text}\n" + "".join(f"— {name} {line}\n" for line in lines)
+
+
+def change_key(folder, use, of=None, until=None, add=None, by="authority-alone", consent=None):
+    """The authority signs a register in which a key ends, and the stranger's comes in its place."""
+    times = [e.value[2] for e in Forger(folder).entries]
+    def at(text):
+        base, sign, seconds = text.partition("+" if "+" in text else "-")
+        return v.stamp({"first": times[0], "last": times[-1]}[base] + int(sign + seconds) * 1000)
+    spelled = lambda value: json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    signed = lambda key, typ, said: jws(key.sign, key.public_key().public_bytes_raw(), typ, spelled(said))
+    said = lambda text: json.loads(v.unb64(text.split(".")[1]))
+    authority, file = private(folder.parent / "authority/keys/register.pem"), folder / "trust/register.json"
+    outer, own = json.loads(file.read_bytes()), of or tomllib.loads((folder / "perron.toml").read_text())["participant"]
+    version, entries = said(outer["register"]), [said(text) for text in outer["entries"]]
+    version |= {"version": version["version"] + 1, "previous": v.digest(outer["register"].encode())}
+    for n, entry in enumerate(entries):
+        who = entry["participant"]
+        if who["id"] != own: continue
+        if until: next(k for k in who["keys"] if k["use"] == use)["until"] = at(until)
+        new = v.b64(stranger().public_key().public_bytes_raw())
+        told = {"space": entry["space"], "participant": own, "use": use, "key": new}
+        signer = {"old": lambda: private(folder / f"keys/{use}.pem"), "stranger": stranger}
+        given = {"consent": signed(signer[consent](), "key-consent", told)} if consent else {}
+        if add: who["keys"].append({"use": use, "key": new, "from": at(add), "authorised_by": by} | given)
+        entry["version"] = version["version"]
+        outer["entries"][n] = signed(authority, "participant", entry)
+        version["entries"][n]["digest"] = v.digest(outer["entries"][n].encode())
+    outer["register"] = signed(authority, "register", version)
+    file.write_bytes(spelled(outer))
 
 
 def stranger():

@@ -1,12 +1,12 @@
 """Makes each forgery of museum.toml on a copy of the demonstration's directories; both verifiers must find it."""
 import json, pathlib, shutil, subprocess, sys, tomllib
 
-from forger import Forger, nobodys_register, stranger
+from forger import Forger, change_key, nobodys_register, stranger
 from generations import succeed
 
 HERE = pathlib.Path(__file__).parent
 MUSEUM = tomllib.loads((HERE / "museum.toml").read_text())
-FORGERS = {"outsider", "operator without the key", "operator with the key", "colluding"}
+FORGERS = {"outsider", "operator without the key", "operator with the key", "colluding", "authority"}
 PARTS = ("log", "documents", "trust", "keys")
 
 
@@ -63,6 +63,7 @@ def on_files(folder, step):
             if what == "repeat": records.insert(4, records[4])
             if what == "drop header": del records[0]
             file.write_bytes(b"".join(records))
+        case {"register": use}: change_key(folder, use, **{k: x for k, x in step.items() if k != "register"})
         case {"link": path, "to": to}:
             file = there(folder, path)
             file.rename(folder / to)
@@ -75,12 +76,15 @@ def on_files(folder, step):
 
 def header_of(step):
     """What changes a segment's header: its generation, number or key."""
-    def change(head, print_of):
+    def change(head, print_of, other):
         head = bytearray(head)
         if step.get("header") == "generation": head[21] += 1
         if step.get("header") == "number": head[29] += 1
         if step.get("header") == "version": head[13] += 1
         if step.get("header") == "key": head[-32:] = print_of
+        if step.get("header") == "both keys":
+            head[-33:] = bytes([2]) + print_of + other
+            head[8:12] = (len(head) + 36).to_bytes(4)
         return bytes(head)
     return change
 
@@ -95,8 +99,9 @@ def make(world, forgery):
             if name in ("key", "header", "keep"): wrote |= step
             else: getattr(forger, name)(step[name], **{k: x for k, x in step.items() if k != name})
         if forger or wrote:
-            key = stranger() if wrote.get("key") == "stranger" else None
-            (forger or Forger(folder)).write(wrote.get("keep", ()), key, header=header_of(wrote) if "header" in wrote else None)
+            whole = forger or Forger(folder)
+            key = {"stranger": stranger, "both": lambda: [whole.key, stranger()]}.get(wrote.get("key"), lambda: None)()
+            whole.write(wrote.get("keep", ()), key, header=header_of(wrote) if "header" in wrote else None)
         for step in forgery.get("then", {}).get(party, []): assert on_files(folder, step), step
 
 

@@ -75,9 +75,15 @@ fn a_folder_has_a_page_and_a_copy_that_verifies() {
     for file in files(&given) {
         let name = file.strip_prefix(&given).unwrap().display().to_string();
         let is_known = ["index.html", "README.txt", "LISEZMOI.txt", "perron-verify"].contains(&name.as_str())
-            || ["evidence/log/", "evidence/documents/", "evidence/trust/kept/", "evidence/trust/cosigned/"]
-                .iter()
-                .any(|folder| name.starts_with(folder))
+            || [
+                "evidence/log/",
+                "evidence/documents/",
+                "evidence/trust/kept/",
+                "evidence/trust/cosigned/",
+                "evidence/trust/dated/",
+            ]
+            .iter()
+            .any(|folder| name.starts_with(folder))
             || ["evidence/perron.toml", "evidence/trust/authority.key", "evidence/trust/register.json"]
                 .contains(&name.as_str());
         assert!(is_known, "{name}");

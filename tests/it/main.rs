@@ -30,6 +30,7 @@ mod policy_commands;
 mod recovery;
 mod retention;
 mod rooms;
+mod rotation;
 mod source;
 mod standing;
 mod store;

@@ -6,7 +6,7 @@ use crate::flush::Probe;
 use crate::size::Size;
 use crate::{conditions, failed, micros};
 use perron::connector::state::State;
-use perron::ledger::{Draft, KnownHeads, Ledger, LogIdentity, SystemClock};
+use perron::ledger::{Draft, KnownHeads, Ledger, LogIdentity, LogKeys, SystemClock};
 use perron::store::Store;
 use perron_log::Signer;
 use perron_model::entry::{AttachmentKind, Body, Decision};
@@ -29,7 +29,7 @@ pub fn open(directory: &Path) -> Result<Ledger> {
     getrandom::fill(&mut seed).map_err(failed)?;
     let origin = "authority.bench.perron/bench/1".to_owned();
     let signer = Signer::from_seed(&origin, &seed).map_err(failed)?;
-    let identity = LogIdentity { origin, generation: 1, signer };
+    let identity = LogIdentity { origin, generation: 1, keys: LogKeys::alone(signer) };
     let (ledger, _) = Ledger::open(directory, identity, KnownHeads::default(), Arc::new(SystemClock), state)?;
     Ok(ledger)
 }

@@ -7,7 +7,7 @@ use perron::api::grpc::admin::Command;
 use perron::api::pb;
 use perron::api::pb::admin_service_client::AdminServiceClient;
 use perron::connector::state::State;
-use perron::ledger::{KnownHeads, Ledger, LogIdentity, SystemClock};
+use perron::ledger::{KnownHeads, Ledger, LogIdentity, LogKeys, SystemClock};
 use perron::settings::Config;
 use perron::trust::dialer::{Dialer, Endpoint as Destination, Purpose};
 use perron::trust::keys::KeySet;
@@ -58,7 +58,7 @@ impl Member {
         let origin = own.ok_or_else(|| failed("the member is not in its register"))?.log_origin.clone();
         let seed = self.keys.signing_key(KeyUse::Log)?.seed();
         let signer = perron_log::Signer::from_seed(&origin, &seed).map_err(failed)?;
-        let identity = LogIdentity { origin, generation: 1, signer };
+        let identity = LogIdentity { origin, generation: 1, keys: LogKeys::alone(signer) };
         Ledger::open(directory, identity, KnownHeads::default(), Arc::new(SystemClock), state).map(|(ledger, _)| ledger)
     }
 

@@ -66,6 +66,9 @@ pub enum FindingKind {
     /// Entries are pruned, and no signed retention rule allows it (found by the
     /// caller).
     PrunedWithoutRule,
+    /// A signature is by a key that was not in force then (found by the
+    /// caller).
+    KeyNotInForce,
     /// The last record is no whole one, and nothing has seen it whole.
     TornTail,
     /// Tiles of another size than the published one, or entries that were to be
@@ -93,7 +96,7 @@ pub struct Finding {
 
 impl FindingKind {
     /// All kinds.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::SegmentBytes,
         Self::EntryEncoding,
         Self::TreeRoot,
@@ -113,6 +116,7 @@ impl FindingKind {
         Self::DocumentBytes,
         Self::DocumentSignature,
         Self::PrunedWithoutRule,
+        Self::KeyNotInForce,
         Self::TornTail,
         Self::Unfinished,
         Self::Behind,
@@ -141,6 +145,7 @@ impl FindingKind {
             Self::DocumentBytes => "document-bytes",
             Self::DocumentSignature => "document-signature",
             Self::PrunedWithoutRule => "pruned-without-rule",
+            Self::KeyNotInForce => "key-not-in-force",
             Self::TornTail => "torn-tail",
             Self::Unfinished => "unfinished",
             Self::Behind => "behind",
@@ -167,7 +172,8 @@ impl FindingKind {
             | Self::Rewrite
             | Self::Succession
             | Self::DocumentSignature
-            | Self::PrunedWithoutRule => Outcome::Tampered,
+            | Self::PrunedWithoutRule
+            | Self::KeyNotInForce => Outcome::Tampered,
             Self::Truncated | Self::OlderState => Outcome::TailLost,
         }
     }

@@ -99,6 +99,16 @@ pub trait NoteSigner: Send + Sync {
     fn sign(&self, text: &str) -> Result<Vec<u8>, NoteError>;
 }
 
+impl<S: NoteSigner + ?Sized> NoteSigner for std::sync::Arc<S> {
+    fn verifier(&self) -> &Verifier {
+        (**self).verifier()
+    }
+
+    fn sign(&self, text: &str) -> Result<Vec<u8>, NoteError> {
+        (**self).sign(text)
+    }
+}
+
 /// Checks the form of a key name or origin (C2SP signed-note: not empty, no
 /// Unicode space, no plus; here also no control character, at most 255 bytes).
 ///

@@ -121,6 +121,7 @@ pub(crate) fn open(
         frontier: scan.frontier,
         next_batch: scan.next_batch,
         previous: scan.previous,
+        previous_before_header: scan.previous_before_header,
         next_segment: scan.next_segment,
         file,
         is_poisoned: false,
@@ -176,7 +177,7 @@ fn look(
     Ok((LogReader { shared }, torn))
 }
 
-fn check_settings(settings: &LogSettings) -> Result<(), LogError> {
+pub(crate) fn check_settings(settings: &LogSettings) -> Result<(), LogError> {
     let refuse = |why: &str| Err(LogError::Settings(why.to_owned()));
     check_name(&settings.origin)?;
     if !settings.origin.ends_with(&format!("/{}", settings.generation)) {

@@ -44,6 +44,9 @@ pub struct LeafView<'a> {
     pub leaf_hash: Hash,
     /// Batch number; 0 in a log without segments.
     pub batch: u64,
+    /// Fingerprints of the log keys that signed the batch, as its file's header lists them; none in
+    /// a log without segments.
+    pub keys: &'a [Hash],
 }
 
 /// What the caller does with each leaf: it gives the findings that only it can

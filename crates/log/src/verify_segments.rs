@@ -286,6 +286,7 @@ impl Run<'_, '_> {
                 place: number,
                 leaf_hash: hash,
                 batch: head.batch,
+                keys: &self.keys_in_force,
             };
             for finding in (self.visitor)(&view) {
                 self.report.add(finding);

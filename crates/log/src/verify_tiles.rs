@@ -227,6 +227,7 @@ pub(crate) fn verify_foreign(
                 place: 0,
                 leaf_hash: hash,
                 batch: 0,
+                keys: &[],
             };
             for finding in visitor(&view) {
                 report.add(finding);

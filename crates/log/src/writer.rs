@@ -55,6 +55,8 @@ pub struct Log {
     pub(crate) next_batch: u64,
     // Digest of the last record, which the next one names.
     pub(crate) previous: Hash,
+    // The same before the header of the newest file, which may have to go again.
+    pub(crate) previous_before_header: Hash,
     pub(crate) next_segment: u64,
     // The file being appended to; none before the first append, and when the
     // next append has to begin a new file.
@@ -270,7 +272,7 @@ impl Log {
             return Err(LogError::NoSpace);
         }
         self.is_poisoned = false;
-        self.previous = record.digest;
+        self.previous_before_header = std::mem::replace(&mut self.previous, record.digest);
         self.next_segment += 1;
         let durable_bytes = record.bytes.len() as u64;
         self.file = Some(OpenSegment { file, durable_bytes });
@@ -297,6 +299,49 @@ impl Log {
     #[must_use]
     pub fn pruner(&self) -> Pruner {
         Pruner::new(self.shared.clone())
+    }
+
+    /// Puts these keys in force: from the next batch on each of them signs, in this order, and that
+    /// batch begins a file whose header lists them. The keys before become former ones, whose notes
+    /// stay ours. Nothing is written where they are those in force already.
+    ///
+    /// # Errors
+    /// [`LogError::Settings`] for keys that no log can have: nothing has changed then. Anything from
+    /// the file system poisons the writer.
+    pub fn change_keys(&mut self, signers: Vec<Box<dyn NoteSigner>>) -> Result<(), LogError> {
+        if self.is_poisoned {
+            return Err(LogError::Poisoned);
+        }
+        let (before, fingerprints) = (self.settings.known_keys(), self.settings.fingerprints());
+        let is_signing = |key: &Verifier| signers.iter().any(|signer| signer.verifier() == key);
+        let next = LogSettings {
+            origin: self.settings.origin.clone(),
+            generation: self.settings.generation,
+            former_keys: before.into_iter().filter(|key| !is_signing(key)).collect(),
+            signers,
+            segment_bytes: self.settings.segment_bytes,
+        };
+        recover::check_settings(&next)?;
+        if next.fingerprints() != fingerprints {
+            self.drop_empty_segment()?;
+            self.file = None;
+        }
+        self.settings = next;
+        Ok(())
+    }
+
+    /// A newest file with a header and no record, left where the disk was full, lists keys that no
+    /// longer are in force and has the name of its successor.
+    fn drop_empty_segment(&mut self) -> Result<(), LogError> {
+        let size = self.frontier.size();
+        let Some(last) = self.shared.write().segments.pop_if(|last| last.first_leaf == size) else { return Ok(()) };
+        self.is_poisoned = true;
+        let (files, dir) = (&self.shared.files, self.shared.layout.segment_dir());
+        files.remove(&last.path).and_then(|()| files.sync_dir(&dir)).map_err(LogError::io(&last.path))?;
+        self.previous = self.previous_before_header;
+        self.next_segment -= 1;
+        self.is_poisoned = false;
+        Ok(())
     }
 
     /// Writes what is derived: tiles and the `checkpoint` file. The owner

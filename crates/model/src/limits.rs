@@ -155,6 +155,18 @@ pub const CERTIFICATE_BACKDATE_S: i64 = 300;
 pub const CERTIFICATES_MAX: usize = 4;
 /// How far a renewal's time may be from the authority's clock, in milliseconds.
 pub const RENEWAL_AGE_MS_MAX: i64 = 10 * 60_000;
+/// How long the old key stays in force beside a new one where nobody says otherwise, in seconds: who
+/// can use a register at all has a newer one by then.
+pub const KEY_OVERLAP_S_DEFAULT: i64 = 2 * REGISTER_LIFE_S;
+/// Longest time for which it may, in seconds.
+pub const KEY_OVERLAP_S_MAX: i64 = 30 * 24 * 3600;
+/// How long a new key waits at the most before it signs alone, so that others learn of it, in
+/// milliseconds: clocks lag by so much at the most.
+pub const KEY_SETTLING_MS_MAX: i64 = CLOCK_LAG_MS_MAX;
+/// How often it is looked at whether an old key's time is over, in milliseconds.
+pub const KEY_RETIRE_CHECK_MS: u64 = 1_000;
+/// Keys that a participant had for one use at the most.
+pub const KEYS_PER_USE_MAX: usize = 48;
 /// Longest TLS handshake, in milliseconds.
 pub const HANDSHAKE_MS_MAX: u64 = 10_000;
 /// How long a request may take to arrive whole, in milliseconds.

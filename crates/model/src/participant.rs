@@ -164,6 +164,10 @@ pub struct RegisteredKey {
     pub until: Option<Timestamp>,
     /// How a change of key was authorised: by the old key's consent, or by the authority alone.
     pub authorised_by: KeyAuthorisation,
+    /// The old key's consent (compact JWS of a `KeyConsent`), where it gave one: what shows that the
+    /// authority says rightly so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<String>,
 }
 
 /// How a key came into the register.
@@ -341,6 +345,7 @@ mod tests {
             from: at(from),
             until: until.map(at),
             authorised_by: KeyAuthorisation::Enrolment,
+            consent: None,
         }
     }
 

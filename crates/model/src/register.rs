@@ -5,7 +5,7 @@
 //! `perron-register+jws`) binds the entries by digest.
 
 use crate::id::{Digest, ParticipantId, SpaceId};
-use crate::participant::Participant;
+use crate::participant::{KeyUse, Participant, PublicKey};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,24 @@ use serde::{Deserialize, Serialize};
 pub const PARTICIPANT_TYP: &str = "perron-participant+jws";
 /// `typ` of a register version.
 pub const REGISTER_TYP: &str = "perron-register+jws";
+
+/// `typ` of an old key's consent to a new one.
+pub const KEY_CONSENT_TYP: &str = "perron-key-consent+jws";
+
+/// Payload of the consent of a key to the one that comes in its place, signed by the key that goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyConsent {
+    /// The data space.
+    pub space: SpaceId,
+    /// Whose key.
+    pub participant: ParticipantId,
+    /// What both are for.
+    #[serde(rename = "use")]
+    pub key_use: KeyUse,
+    /// The new key.
+    pub key: PublicKey,
+}
 
 /// Payload of a participant's signed entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,6 +19,8 @@ pub(crate) struct Agreed {
     pub provider: Participant,
     /// The consumer as the envelope's entry tells of it.
     pub consumer: Participant,
+    /// The agreement keys by which provider and consumer signed.
+    pub keys: [PublicKey; 2],
     /// Digest of the two-signature JWS's canonical bytes.
     pub signed: Digest,
 }
@@ -54,6 +56,7 @@ pub(crate) fn verify(envelope: &Envelope, authority: &PublicKey) -> Result<Agree
         payload,
         provider: provider.participant,
         consumer: consumer.participant,
+        keys,
         signed: Digest::of(&canonical::to_bytes(&envelope.agreement)?),
     })
 }

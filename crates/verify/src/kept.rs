@@ -2,14 +2,14 @@
 //! that were given to compare with.
 
 use crate::directory::{names, read, whose};
-use crate::limits::{FILES_MAX, HEADS_PER_PARTNER_MAX};
+use crate::limits::{CLOCKS_APART_MS_MAX, FILES_MAX, HEADS_PER_PARTNER_MAX};
 use crate::register::{Register, log_verifiers, log_verifiers_of};
 use crate::report::of_file;
 use perron_log::limits::NOTE_BYTES_MAX;
 use perron_log::note::NoteError;
 use perron_log::{Checkpoint, Finding, FindingKind, LeafView, OpenedCheckpoint, Verifier, VerifyOptions};
 use perron_model::entry::{AttachmentKind, Body, Entry};
-use perron_model::participant::Participant;
+use perron_model::participant::{KeyAuthorisation, KeyUse, Participant};
 use perron_model::{Error, ErrorCode, ParticipantId, Result, Timestamp};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -67,6 +67,13 @@ pub(crate) struct Opener<'a> {
     cosigners: Vec<Verifier>,
 }
 
+/// Who cosigned a head, and whose key wasn't in force at the time that they signed.
+#[derive(Debug, Default)]
+pub(crate) struct Cosigners {
+    pub seen: Vec<Seen>,
+    pub out_of_time: Vec<String>,
+}
+
 impl<'a> Opener<'a> {
     /// Of a log of this origin, in force or closed.
     pub fn new(register: &'a Register, owner: &'a Participant, origin: &'a str) -> Opener<'a> {
@@ -90,29 +97,53 @@ impl<'a> Opener<'a> {
     }
 
     /// Whoever cosigned an opened head, with the time that they signed.
-    fn cosigners_of(&self, opened: &OpenedCheckpoint) -> Vec<Seen> {
-        let by = |line: &perron_log::note::VerifiedSignature| {
-            let (who, _) = self.witnesses.iter().find(|(_, v)| v.name() == line.name && v.key_id() == line.key_id)?;
+    fn cosigners_of(&self, opened: &OpenedCheckpoint) -> Cosigners {
+        let mut cosigners = Cosigners::default();
+        for line in &opened.verified {
+            let by = self.witnesses.iter().find(|(_, v)| v.name() == line.name && v.key_id() == line.key_id);
+            let Some((who, verifier)) = by else { continue };
             let at = line.time_unix_s.and_then(|s| i64::try_from(s).ok()?.checked_mul(1000));
-            Some(Seen { by: who.to_string(), at: at.and_then(|ms| Timestamp::from_millis(ms).ok()), cosigned: true })
-        };
-        opened.verified.iter().filter_map(by).collect()
+            let at = at.and_then(|ms| Timestamp::from_millis(ms).ok());
+            if at.is_none_or(|at| self.had_in_force(who, verifier, at)) {
+                cosigners.seen.push(Seen { by: who.to_string(), at, cosigned: true });
+            } else {
+                cosigners.out_of_time.push(who.to_string());
+            }
+        }
+        cosigners
+    }
+
+    /// Was this witness key in force at that time? Clocks may be apart.
+    fn had_in_force(&self, who: &ParticipantId, verifier: &Verifier, at: Timestamp) -> bool {
+        let (early, late) = (at.plus_millis(-CLOCKS_APART_MS_MAX), at.plus_millis(CLOCKS_APART_MS_MAX));
+        let keys = self.register.participant(who.as_str()).into_iter().flat_map(|p| &p.keys);
+        keys.filter(|k| k.key_use == KeyUse::Witness && *k.key.as_bytes() == verifier.public_key()).any(|k| {
+            let has_begun = k.authorised_by == KeyAuthorisation::Enrolment || k.from <= late;
+            has_begun && k.until.is_none_or(|until| early < until)
+        })
     }
 }
 
 impl Heads {
-    /// `trust/cosigned/` of the directory: our own heads as others cosigned them; those of a closed
-    /// log lie beside it.
+    /// `cosigned/` under a place of the directory, `trust` or the folder of a closed log: our own heads as
+    /// others cosigned them; and `dated/`, those before that prove what was signed by keys that have ended
+    /// since.
     pub fn take_cosigned(&mut self, directory: &Path, place: &str, opener: &Opener<'_>) -> Result<()> {
-        let folder = directory.join(place);
+        self.take_folder(directory, &format!("{place}/cosigned"), false, opener)?;
+        self.take_folder(directory, &format!("{place}/dated"), true, opener)
+    }
+
+    fn take_folder(&mut self, directory: &Path, of: &str, is_dated: bool, opener: &Opener<'_>) -> Result<()> {
+        let folder = directory.join(of);
         for name in names(&folder, FILES_MAX)? {
             let Some(who) = name.strip_suffix(".checkpoint") else { continue };
-            let label = format!("{place}/{name}");
+            // A plus and the time follow the name of who cosigned.
+            let who = if is_dated { who.rsplit_once('+').map_or(who, |(who, _)| who) } else { who };
+            let label = format!("{of}/{name}");
             let Some(note) = read_note(&folder.join(&name))? else { continue };
             match opener.open(&note) {
                 Ok(opened) => {
-                    let seen = opener.cosigners_of(&opened);
-                    self.count(&seen);
+                    let seen = self.cosigned(&label, opener.cosigners_of(&opened));
                     let witness = who.strip_prefix(WITNESS_FILE);
                     self.unnamed = self.unnamed.saturating_add(u64::from(witness.is_some()));
                     let is_theirs = witness.map_or_else(
@@ -156,8 +187,7 @@ impl Heads {
         let Some(note) = read_note(file)? else { return Ok(()) };
         match opener.open(&note) {
             Ok(opened) => {
-                let mut seen = opener.cosigners_of(&opened);
-                self.count(&seen);
+                let mut seen = self.cosigned(label, opener.cosigners_of(&opened));
                 if seen.is_empty() {
                     seen.push(Seen { by: by.to_owned(), at: None, cosigned: false });
                 }
@@ -205,6 +235,17 @@ impl Heads {
             let label = format!("{label}/log, entry {index}");
             self.list.push(Head { label, note, size: opened.checkpoint.size, seen });
         }
+    }
+
+    /// Counts the cosignatures of a head, and finds those by keys that weren't in force.
+    fn cosigned(&mut self, label: &str, cosigners: Cosigners) -> Vec<Seen> {
+        self.count(&cosigners.seen);
+        for who in cosigners.out_of_time {
+            let detail =
+                format!("`{who}` cosigned it by a witness key that was not in force at the time that it tells");
+            self.findings.push(of_file(FindingKind::KeyNotInForce, label, detail));
+        }
+        cosigners.seen
     }
 
     fn count(&mut self, seen: &[Seen]) {

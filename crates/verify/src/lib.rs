@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod changes;
 mod directory;
 mod documents;
 mod envelope;

@@ -10,7 +10,7 @@ use perron_model::limits::REQUEST_BYTES_MAX;
 use perron_model::negotiation::Side;
 use perron_model::participant::{KeyUse, Participant, PublicKey};
 use perron_model::request::{REQUEST_TYP, ReadRequest};
-use perron_model::{Error, ErrorCode, Result, SpaceId, Timestamp, canonical};
+use perron_model::{Digest, Error, ErrorCode, Result, SpaceId, Timestamp, canonical};
 use serde::Serialize;
 
 /// Someone who signed that they saw the log.
@@ -60,6 +60,24 @@ impl Parties {
         let key = keys.flatten().next().ok_or_else(|| refuse("the request is by no request key in force"))?;
         signed.verify(&key.key)?;
         canonical::from_bytes(&payload, REQUEST_BYTES_MAX)
+    }
+
+    /// Parties who signed the agreement, or the request, by a key that has ended since: a receipt shows
+    /// no third party that had seen it before.
+    pub fn undated(&self, agreed: &Agreed, request: &str) -> Vec<String> {
+        let of_request = jws::parse_compact(request, REQUEST_TYP, REQUEST_BYTES_MAX).ok().map(|(signed, _)| signed.kid);
+        let [provider, consumer] = agreed.keys.map(|key| key.thumbprint());
+        let has_ended = |party: &[Participant], key_use: KeyUse, kid: &Digest| {
+            let keys = party.iter().flat_map(|p| &p.keys);
+            keys.filter(|k| k.key_use == key_use && k.key.thumbprint() == *kid).any(|k| k.until.is_some())
+        };
+        let consumer_ended = has_ended(&self.consumer, KeyUse::Agreement, &consumer)
+            || of_request.is_some_and(|kid| has_ended(&self.consumer, KeyUse::Request, &kid));
+        let ended = [
+            (has_ended(&self.provider, KeyUse::Agreement, &provider), &agreed.payload.provider),
+            (consumer_ended, &agreed.payload.consumer),
+        ];
+        ended.into_iter().filter(|(ended, _)| *ended).map(|(_, party)| party.to_string()).collect()
     }
 
     /// The tree of a checkpoint that the party of this side signed with a key of its log, and

@@ -128,7 +128,12 @@ pub fn verify_receipt(bytes: &[u8], authority: &PublicKey) -> Result<ReceiptRepo
         return Err(refuse("agreement, request and decision are not about one read"));
     }
     let ended = outcome_of(&parties, &file.receipt, &proven, decision)?;
-    Ok(report(&agreed, decision, &proven, ended.as_ref()))
+    let mut report = report(&agreed, decision, &proven, ended.as_ref());
+    for party in parties.undated(&agreed, &file.request) {
+        report.unsaid.push(Phrase::new("receipt.undated", vec![party.into()]));
+    }
+    report.not_shown = report.not_shown_in(Lang::En);
+    Ok(report)
 }
 
 /// A leaf, in a tree that the provider signed.

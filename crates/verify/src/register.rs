@@ -65,6 +65,11 @@ impl Register {
         self.participants.get(&ParticipantId::parse(id).ok()?)
     }
 
+    /// All participants, by name.
+    pub fn participants(&self) -> impl Iterator<Item = &Participant> {
+        self.participants.values()
+    }
+
     /// The participant whose log has this origin, in force or closed.
     pub fn owner_of(&self, origin: &str) -> Option<&Participant> {
         self.participants.values().find(|p| p.origins().any(|own| own == origin))

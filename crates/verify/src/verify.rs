@@ -1,5 +1,6 @@
 //! The verification of one directory, from its register to what may be said of it.
 
+use crate::changes;
 use crate::directory::{Whose, authority_key, register_bytes, whose};
 use crate::kept::{Head, Heads, Opener, Seen};
 use crate::policy;
@@ -63,6 +64,7 @@ pub fn verify_visiting(directory: &Path, options: &Options, visit: &mut Visit<'_
         Ok(register) => {
             report.register_version = Some(register.version);
             report.count_signatures("register", register.signatures);
+            changes::check(&register, &mut report);
             match register.participant(whose.participant.as_str()) {
                 Some(owner) => verify_log(directory, options, &register, owner, &mut report, visit)?,
                 None => no_log(&mut report, FindingKind::DocumentBytes, "it doesn't tell of this organisation"),
@@ -143,9 +145,9 @@ fn verify_log(
     for closed in &owner.closed_logs {
         before = verify_closed(directory, options, (register, owner, closed), report, (&mut reading, before), visit)?;
     }
-    reading.begin(&owner.log_origin, "log", before);
     let opener = Opener::new(register, owner, &owner.log_origin);
-    let heads = heads_of(directory, "trust/cosigned", &options.against, &opener, report)?;
+    let heads = heads_of(directory, "trust", &options.against, &opener, report)?;
+    reading.begin(&owner.log_origin, "log", before, &heads.list);
     let kept = heads.list.iter().map(|h| h.note.clone()).collect();
     let Some(log) = read_log(directory, "log", &opener, kept, report, (&mut reading, visit))? else { return Ok(()) };
     let read = reading.finish();
@@ -179,15 +181,15 @@ fn verify_closed(
     };
     let folder = format!("generations/{generation}");
     let place = format!("{folder}/log");
-    reading.begin(&closed.origin, &place, before);
     let opener = Opener::new(register, owner, &closed.origin);
-    let mut heads = heads_of(directory, &format!("{folder}/cosigned"), &options.against, &opener, report)?;
+    let mut heads = heads_of(directory, &folder, &options.against, &opener, report)?;
     let (within, beyond): (Vec<Head>, Vec<Head>) = heads.list.drain(..).partition(|head| head.size <= closed.size);
     for head in beyond.iter().filter(|head| head.size > closed.held) {
         let detail =
             format!("it covers {} entries of `{}`, the register tells of {}", head.size, closed.origin, closed.held);
         report.add(of_file(FindingKind::Succession, &head.label, detail));
     }
+    reading.begin(&closed.origin, &place, before, &within);
     let kept = within.iter().map(|h| h.note.clone()).collect();
     let Some(log) = read_log(directory, &place, &opener, kept, report, (reading, visit))? else {
         return Ok(Some(told));
@@ -200,13 +202,13 @@ fn verify_closed(
 /// The heads of a log that others have seen.
 fn heads_of(
     directory: &Path,
-    cosigned: &str,
+    place: &str,
     against: &[PathBuf],
     opener: &Opener<'_>,
     report: &mut Report,
 ) -> Result<Heads> {
     let mut heads = Heads::default();
-    heads.take_cosigned(directory, cosigned, opener)?;
+    heads.take_cosigned(directory, place, opener)?;
     for given in against {
         heads.take_given(given, opener)?;
     }
@@ -344,6 +346,9 @@ fn take_read(directory: &Path, register: &Register, report: &mut Report, read: R
     }
     if let Some((count, first)) = read.disputed {
         report.leave_unsaid(Phrase::new("unsaid.disputed", vec![count.into(), first.into()]));
+    }
+    if let Some(first) = read.undated.first {
+        report.leave_unsaid(Phrase::new("unsaid.undated", vec![read.undated.count.into(), first.into()]));
     }
     if read.beyond > 0 {
         report.leave_unsaid(Phrase::new("unsaid.too_many", vec![read.beyond.into()]));

@@ -164,6 +164,31 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
         "Ce que disaient les {0} entrées que `{1}` a perdues ; et s'il en fut perdu davantage que ce que d'autres détenaient à ce que l'on sait.",
     ),
     (
+        "said.key_alone",
+        "`{0}` signs {1} since {2} by the key {3}, by the authority alone: no key before it consented.",
+        "`{0}` signe {1} depuis {2} avec la clé {3}, par l'autorité seule : aucune clé précédente n'a consenti.",
+    ),
+    (
+        "said.keys_alone",
+        "In all, {0} keys are in the register by the authority alone.",
+        "En tout, {0} clés sont au registre par l'autorité seule.",
+    ),
+    ("use.agreement", "agreements", "les accords"),
+    ("use.request", "read requests", "les demandes de lecture"),
+    ("use.log", "its log", "son journal"),
+    ("use.witness", "cosignatures", "les cosignatures"),
+    ("use.register", "the register", "le registre"),
+    (
+        "unsaid.undated",
+        "When {0} documents were signed, the first at entry {1}: signed by this key, time not proven. The key has ended since, and no third party had cosigned them before.",
+        "Quand {0} documents furent signés, le premier à l'entrée {1} : signé par cette clé, date non prouvée. La clé a pris fin depuis, et aucun tiers ne les avait cosignés avant.",
+    ),
+    (
+        "receipt.undated",
+        "When `{0}` signed: signed by this key, time not proven. The key has ended since, and this receipt shows no third party that had seen the signature before.",
+        "Quand `{0}` a signé : signé par cette clé, date non prouvée. La clé a pris fin depuis, et ce reçu ne montre aucun tiers qui ait vu la signature avant.",
+    ),
+    (
         "unsaid.alone",
         "Whether the owner rewrote the log: nobody else's checkpoint of it was among the files.",
         "Si le détenteur a réécrit le journal : aucun jalon gardé par un tiers ne figurait parmi les fichiers.",
@@ -503,6 +528,11 @@ pub const SENTENCES: [Sentence; FindingKind::ALL.len()] = [
         FindingKind::PrunedWithoutRule,
         "Entries are pruned, and no signed retention rule allows it.",
         "Des entrées sont élaguées, et aucune règle de conservation signée ne le permet.",
+    ),
+    (
+        FindingKind::KeyNotInForce,
+        "A signature is by a key that was not in force when it was made.",
+        "Une signature vient d'une clé qui n'était pas en vigueur quand elle fut faite.",
     ),
     (
         FindingKind::TornTail,

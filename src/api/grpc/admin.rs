@@ -10,6 +10,7 @@ use crate::api::pb;
 use crate::api::pb::admin_service_server::AdminService;
 use crate::connector::authority::Authority;
 use crate::connector::catalogue::blocking;
+use crate::connector::rotation::Registrar;
 use crate::connector::state::{Approval, Negotiation};
 use crate::connector::streaming::Stream;
 use crate::connector::users::{Credential, User, UserRole};
@@ -26,7 +27,7 @@ use perron_model::dataset::Dataset;
 use perron_model::id::{FactName, UserName};
 use perron_model::life::FactValue;
 use perron_model::limits::AUDIT_ENTRIES_MAX;
-use perron_model::participant::Status;
+use perron_model::participant::{KeyUse, Status};
 use perron_model::partner::PartnerLimits;
 use perron_model::retention::Activity;
 use perron_model::{AgreementId, DatasetId, Digest, Error, ErrorCode, ParticipantId, Result};
@@ -161,6 +162,12 @@ pub enum Command {
     AuthorityStatus { participant: ParticipantId, status: Status },
     /// Members of the register.
     AuthorityList {},
+    /// Puts the key of a lost one's successor into the register (authority).
+    AuthorityReplaceKey { participant: ParticipantId, request: String, overlap_s: i64 },
+    /// This organisation's signing keys.
+    KeyList {},
+    /// Puts a new key in the place of the one in force.
+    KeyRotate { key_use: KeyUse, overlap_s: i64 },
     /// Limits a partner, in place of what limited it before.
     PartnerLimit { partner: ParticipantId, limits: PartnerLimits },
     /// Gives a partner extracts over the wire, or none any more.
@@ -221,7 +228,11 @@ impl Command {
             Command::AuditPrune { .. } => "audit.prune",
             Command::RetentionSet { .. } => "retention.set",
             Command::RetentionShow {} => "retention.show",
-            Command::AuthorityEnrol { .. } | Command::AuthorityStatus { .. } => "authority.change",
+            Command::AuthorityEnrol { .. } | Command::AuthorityStatus { .. } | Command::AuthorityReplaceKey { .. } => {
+                "authority.change"
+            }
+            Command::KeyList {} => "key.list",
+            Command::KeyRotate { .. } => "key.rotate",
             Command::AuthorityList {} => "status",
             // No role gives it: the owner's alone.
             Command::Backup {} => "backup",
@@ -245,6 +256,8 @@ pub struct Admin {
     pub stream: Option<Arc<Stream>>,
     /// The witnesses that are asked for cosignatures.
     pub asked: Arc<Asked>,
+    /// Who changes this organisation's keys in the register.
+    pub registrar: Option<Arc<dyn Registrar>>,
 }
 
 #[tonic::async_trait]
@@ -380,7 +393,18 @@ impl Admin {
                 .await?;
                 Ok(json!({}))
             }
+            Command::AuthorityReplaceKey { participant, request, overlap_s } => {
+                self.replace_key(actor, participant, request, overlap_s).await
+            }
             Command::AuthorityList {} => Ok(node.register_list()),
+            Command::KeyList {} => Ok(node.key_list()),
+            Command::KeyRotate { key_use, overlap_s } => {
+                let no_authority = || Error::new(ErrorCode::ConfigInvalid, "no authority is configured");
+                let registrar = self.registrar.clone().ok_or_else(no_authority)?;
+                let (node, actor) = (node.clone(), actor.to_owned());
+                // In a task of its own: who goes away must not leave a change in the middle.
+                unbroken(async move { node.rotate_key(key_use, overlap_s, &*registrar, &actor).await }).await
+            }
             Command::PartnerLimit { partner, limits } => {
                 node.limit_partner(actor, partner, limits).await.map(|()| json!({}))
             }
@@ -390,6 +414,18 @@ impl Admin {
             Command::PartnerList {} => Ok(node.partner_list()),
             Command::Backup {} => node.backup_extent(actor).await.and_then(to_json),
         }
+    }
+
+    async fn replace_key(
+        &self,
+        actor: &str,
+        participant: ParticipantId,
+        request: String,
+        overlap_s: i64,
+    ) -> Result<Json> {
+        let kid = self.authority()?.replace_key(&participant, &request, overlap_s, self.node.now())?;
+        self.node.administer("authority.replace-key", actor, request.into_bytes()).await?;
+        Ok(json!({"participant": participant, "key": kid}))
     }
 
     fn authority(&self) -> Result<&Arc<Authority>> {

@@ -83,8 +83,7 @@ impl GrpcPeers {
 
     /// Follows the authority's register.
     pub async fn watch_register(&self, authority: &ParticipantId) -> Result<BoxStream<'static, Result<Vec<u8>>>> {
-        let mut client =
-            RegisterServiceClient::new(self.channel(authority)).max_decoding_message_size(64 * MESSAGE_BYTES_MAX);
+        let mut client = self.register_of(authority);
         let stream =
             client.watch_register(pb::WatchRegisterRequest {}).await.map_err(|s| from_status(&s))?.into_inner();
         Ok(stream.map(|m| m.map(|m| m.register).map_err(|s| from_status(&s))).boxed())
@@ -99,9 +98,24 @@ impl GrpcPeers {
 
     /// Asks the authority to close our log and to name the next one; gives the register's bytes.
     pub async fn succeed(&self, authority: &ParticipantId, succession: String) -> Result<Vec<u8>> {
-        let mut client =
-            RegisterServiceClient::new(self.channel(authority)).max_decoding_message_size(64 * MESSAGE_BYTES_MAX);
+        let mut client = self.register_of(authority);
         call(client.succeed(pb::SucceedRequest { succession })).await.map(|a| a.register)
+    }
+
+    /// Asks the authority for another key in the place of one that consents; gives the register with it.
+    pub async fn change_key(&self, authority: &ParticipantId, change: String) -> Result<Vec<u8>> {
+        let mut client = self.register_of(authority);
+        call(client.change_key(pb::ChangeKeyRequest { change })).await.map(|a| a.register)
+    }
+
+    /// The authority's register in force.
+    pub async fn register(&self, authority: &ParticipantId) -> Result<Vec<u8>> {
+        let mut client = self.register_of(authority);
+        call(client.get_register(pb::GetRegisterRequest {})).await.map(|a| a.register)
+    }
+
+    fn register_of(&self, authority: &ParticipantId) -> RegisterServiceClient<Channel> {
+        RegisterServiceClient::new(self.channel(authority)).max_decoding_message_size(64 * MESSAGE_BYTES_MAX)
     }
 }
 

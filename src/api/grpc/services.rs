@@ -354,4 +354,15 @@ impl RegisterService for Services {
         let register = succeeded.and_then(|()| authority.signed()).map_err(|e| to_status(&e))?;
         Ok(Response::new(pb::SucceedResponse { register }))
     }
+
+    async fn change_key(
+        &self,
+        request: Request<pb::ChangeKeyRequest>,
+    ) -> Result<Response<pb::ChangeKeyResponse>, Status> {
+        let peer = self.caller(&request)?;
+        let authority = self.authority.as_ref().ok_or_else(no_authority)?;
+        let register =
+            authority.change_key(&peer, &request.get_ref().change, self.node.now()).map_err(|e| to_status(&e))?;
+        Ok(Response::new(pb::ChangeKeyResponse { register }))
+    }
 }

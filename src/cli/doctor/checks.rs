@@ -5,21 +5,23 @@ use crate::cli::client::SOCKET;
 use crate::cli::init::{self, CA, CERTIFICATE};
 use crate::cli::serve::require_restored;
 use crate::connector::authority::REGISTER_FILE;
+use crate::connector::rotation::log_keys;
 use crate::connector::witness::{Kept, outside_logs};
 use crate::connector::witnessing::read_policy;
 use crate::ledger::{SystemClock, free_bytes};
 use crate::settings::Config;
 use crate::store::Store;
 use crate::trust::collector::Collector;
+use crate::trust::keyring::Keyring;
 use crate::trust::keys::KeySet;
 use crate::trust::register::VerifiedRegister;
 use crate::trust::tls::{TlsIdentity, install_provider};
 use crate::trust::witnesses::WitnessAddress;
 use perron_gate::Clock;
-use perron_log::{Layout, Log, LogSettings, OsFiles, Signer, Survey};
+use perron_log::{Layout, Log, OsFiles, Survey};
 use perron_model::entry::Entry;
 use perron_model::limits::{CERTIFICATE_LIFE_S, DISK_RESERVE_BYTES};
-use perron_model::participant::{KeyUse, Participant};
+use perron_model::participant::Participant;
 use perron_model::register::SignedRegister;
 use perron_model::succession::generation_of;
 use perron_model::{Error, ErrorCode, Result, Timestamp};
@@ -83,10 +85,10 @@ fn take<T>(
     }
 }
 
-fn keys(directory: &Path) -> Result<KeySet> {
+fn keys(directory: &Path) -> Result<Arc<KeySet>> {
     let keys = directory.join("keys");
     crate::trust::keys::require_private(&keys, crate::connector::node::MASK_SECRET)?;
-    KeySet::load(&keys)
+    KeySet::load(&keys).map(Arc::new)
 }
 
 fn certificate(directory: &Path, config: &Config, keys: &KeySet, now: Timestamp, findings: &mut Vec<Finding>) {
@@ -168,7 +170,7 @@ fn register(
 fn log(
     directory: &Path,
     config: &Config,
-    keys: &KeySet,
+    keys: &Arc<KeySet>,
     register: &VerifiedRegister,
     process: &Process,
     findings: &mut Vec<Finding>,
@@ -219,11 +221,11 @@ fn log(
     }
 }
 
-fn survey(directory: &Path, keys: &KeySet, own: &Participant) -> Result<Survey> {
+fn survey(directory: &Path, keys: &Arc<KeySet>, own: &Participant) -> Result<Survey> {
     let origin = own.log_origin.as_str();
-    let signer = Signer::from_seed(origin, &keys.signing_key(KeyUse::Log)?.seed())
-        .map_err(|_| Error::new(ErrorCode::KeyInvalid, "the log key can't sign"))?;
-    let settings = LogSettings::new(origin, generation_of(origin)?, Box::new(signer));
+    let held = Keyring::open(&directory.join("keys"), keys.clone())?;
+    held.follow(own);
+    let settings = log_keys(&held, own, origin)?.settings(origin, generation_of(origin)?, SystemClock.now())?;
     let heads = Kept::open(&directory.join("trust"))?.heads_of(origin)?;
     let survey = Log::survey(Arc::new(OsFiles), Layout::new(directory), &settings, &heads)
         .map_err(|e| crate::ledger::log_error(&e))?;

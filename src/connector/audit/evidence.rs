@@ -109,7 +109,9 @@ impl Node {
 /// Heads of the log as others cosigned them, as files. Read before the log's extent is taken: none of
 /// them has seen more than the copy has.
 pub(super) fn cosigned_files(node: &Node) -> Result<Vec<(String, String)>> {
-    checkpoints(&node.data.join("trust/cosigned"), "trust/cosigned")
+    let mut files = checkpoints(&node.data.join("trust/cosigned"), "trust/cosigned")?;
+    files.extend(checkpoints(&node.data.join("trust/dated"), "trust/dated")?);
+    Ok(files)
 }
 
 /// The other small files of the copy, with their texts. Read after the log's extent was taken: what

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ledger::{Draft, KnownHeads, LogIdentity};
+use crate::ledger::{Draft, KnownHeads, LogIdentity, LogKeys};
 use crate::store::Store;
 use perron_gate::Clock;
 use perron_log::Signer;
@@ -21,7 +21,7 @@ fn log(directory: &Path, clock: &Arc<Set>) -> LogRows {
     let state = Arc::new(State::open(Store::open(&directory.join("state")).unwrap()).unwrap());
     let origin = "authority.test/huy/1".to_owned();
     let signer = Signer::from_seed(&origin, &[7; 32]).unwrap();
-    let identity = LogIdentity { origin, generation: 1, signer };
+    let identity = LogIdentity { origin, generation: 1, keys: LogKeys::alone(signer) };
     let (ledger, _) = Ledger::open(directory, identity, KnownHeads::default(), clock.clone(), state.clone()).unwrap();
     LogRows { ledger, state }
 }

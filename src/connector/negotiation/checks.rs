@@ -6,9 +6,9 @@ use crate::connector::state::{Negotiation, payload_of};
 use crate::trust::jws;
 use perron_model::agreement::{AgreementPayload, JwsJson, Offer};
 use perron_model::negotiation::{Message, NegotiationMessage};
-use perron_model::participant::KeyUse;
+use perron_model::participant::{KeyUse, Participant, PublicKey};
 use perron_model::policy::odrl;
-use perron_model::{Error, ErrorCode, ParticipantId, Result};
+use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 
 impl Node {
     pub(super) fn check_offer(&self, consumer: &ParticipantId, offer: &Offer) -> Result<()> {
@@ -73,10 +73,10 @@ impl Node {
     fn check_agreement(&self, found: &Negotiation, pid: Option<&str>, agreement: &JwsJson) -> Result<()> {
         let now = self.now();
         let provider = self.in_force(&found.counterparty)?;
-        let key = provider
-            .current_key(KeyUse::Agreement, now)
-            .ok_or_else(|| Error::new(ErrorCode::SignatureInvalid, "the provider has no agreement key in force"))?;
-        let payload = AgreementPayload::parse(&jws::verify_one(agreement, AGREEMENT_TYP, &key.key)?)?;
+        let signed_at = payload_of(agreement)?.timestamp;
+        let kids = jws::kids_of(agreement, AGREEMENT_TYP)?;
+        let key = agreement_key(&provider, kids.first(), signed_at)?;
+        let payload = AgreementPayload::parse(&jws::verify_one(agreement, AGREEMENT_TYP, &key)?)?;
         let fits = payload.space == self.space
             && payload.provider == found.counterparty
             && payload.consumer == self.me
@@ -108,13 +108,20 @@ impl Node {
             return Err(Error::new(ErrorCode::MessageConflict, "the agreement isn't the one that was signed"));
         }
         let at = payload_of(agreement)?.timestamp;
-        let key = |id: &ParticipantId| -> Result<_> {
-            let participant = self.in_force(id)?;
-            participant
-                .current_key(KeyUse::Agreement, at)
-                .map(|k| k.key)
-                .ok_or_else(|| Error::new(ErrorCode::SignatureInvalid, format!("`{id}` has no agreement key in force")))
-        };
-        jws::verify_exactly(agreement, AGREEMENT_TYP, &[key(&self.me)?, key(&found.counterparty)?]).map(|_| ())
+        let kids = jws::kids_of(agreement, AGREEMENT_TYP)?;
+        let keys = [
+            agreement_key(&self.in_force(&self.me)?, kids.first(), at)?,
+            agreement_key(&self.in_force(&found.counterparty)?, kids.get(1), at)?,
+        ];
+        jws::verify_exactly(agreement, AGREEMENT_TYP, &keys).map(|_| ())
     }
+}
+
+/// The agreement key of this thumbprint, which a participant had in force at the time of signing.
+fn agreement_key(of: &Participant, kid: Option<&Digest>, at: Timestamp) -> Result<PublicKey> {
+    let key = kid.and_then(|kid| of.key_at(KeyUse::Agreement, kid, at)).map(|k| k.key);
+    key.ok_or_else(|| {
+        let detail = format!("`{}` did not sign with an agreement key that was in force", of.id);
+        Error::new(ErrorCode::SignatureInvalid, detail)
+    })
 }

@@ -65,6 +65,7 @@ impl Places {
         for (from, to) in [
             (self.0.join("log"), closed.join("log")),
             (trust.join("cosigned"), closed.join("cosigned")),
+            (trust.join("dated"), closed.join("dated")),
             (trust.join(SUPERSEDED), closed.join(SUPERSEDED)),
             (self.next().join("log"), self.0.join("log")),
         ] {

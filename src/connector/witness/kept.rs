@@ -1,4 +1,5 @@
-//! The files of checkpoints: `trust/kept/` those of others, `trust/cosigned/` ours as others signed.
+//! The files of checkpoints: `trust/kept/` those of others, `trust/cosigned/` ours as others signed,
+//! `trust/dated/` those of ours that were cosigned before a key ended.
 
 use crate::connector::catalogue::blocking;
 use crate::files::write_file;
@@ -18,6 +19,7 @@ pub const SUPERSEDED: &str = "superseded.json";
 pub struct Kept {
     kept: PathBuf,
     cosigned: PathBuf,
+    dated: PathBuf,
     superseded: PathBuf,
     // What lies in `kept/`, as far as it was looked at: each read asks for it.
     known: Mutex<HashMap<String, (Checkpoint, String)>>,
@@ -32,13 +34,13 @@ pub(super) fn file_name(name: &str) -> String {
 impl Kept {
     /// Opens the directories, making them where they are not.
     pub fn open(trust: &Path) -> Result<Kept> {
-        let (kept, cosigned) = (trust.join("kept"), trust.join("cosigned"));
-        for directory in [&kept, &cosigned] {
+        let [kept, cosigned, dated] = ["kept", "cosigned", "dated"].map(|folder| trust.join(folder));
+        for directory in [&kept, &cosigned, &dated] {
             std::fs::create_dir_all(directory)
                 .map_err(|_| Error::new(ErrorCode::DiskFull, "a directory can't be made"))?;
         }
         let superseded = trust.join(SUPERSEDED);
-        Ok(Kept { kept, cosigned, superseded, known: Mutex::default(), order: tokio::sync::Mutex::new(()) })
+        Ok(Kept { kept, cosigned, dated, superseded, known: Mutex::default(), order: tokio::sync::Mutex::new(()) })
     }
 
     /// The newest checkpoint held of a participant's log, with its note.
@@ -110,8 +112,23 @@ impl Kept {
         Ok(())
     }
 
-    pub(super) async fn keep_cosigned(&self, by: &ParticipantId, note: &str) -> Result<()> {
-        write(self.cosigned.join(file_name(by.as_str())), note).await
+    /// Keeps our head as a participant cosigned it; `ends` are the times at which keys of the register end.
+    pub(super) async fn keep_cosigned(&self, by: &ParticipantId, note: &str, ends: &[Timestamp]) -> Result<()> {
+        self.replace(&file_name(by.as_str()), note, ends).await
+    }
+
+    /// What was signed by a key that ends is proven by a head that somebody cosigned before: that one
+    /// stays beside the newer one.
+    async fn replace(&self, name: &str, note: &str, ends: &[Timestamp]) -> Result<()> {
+        let file = self.cosigned.join(name);
+        if let Ok(before) = std::fs::read_to_string(&file)
+            && let (Some(then), Some(now)) = (cosigned_at(&before), cosigned_at(note))
+            && ends.iter().any(|end| then < *end && *end <= now)
+        {
+            let who = name.strip_suffix(".checkpoint").unwrap_or(name);
+            write(self.dated.join(format!("{who}+{}.checkpoint", then.millis() / 1000)), &before).await?;
+        }
+        write(file, note).await
     }
 
     pub(super) fn cosigned_size(&self, by: &ParticipantId) -> Result<u64> {
@@ -130,8 +147,13 @@ impl Kept {
 
     /// Keeps our head as a witness over HTTPS cosigned it. A participant's name has no plus, so no
     /// file is another's.
-    pub(in crate::connector) async fn keep_witnessed(&self, by: &Verifier, note: &str) -> Result<()> {
-        write(self.cosigned.join(witness_file(by)), note).await
+    pub(in crate::connector) async fn keep_witnessed(
+        &self,
+        by: &Verifier,
+        note: &str,
+        ends: &[Timestamp],
+    ) -> Result<()> {
+        self.replace(&witness_file(by), note, ends).await
     }
 
     /// Our newest head that a witness over HTTPS cosigned, with the note.
@@ -158,6 +180,15 @@ struct Superseded {
 /// Name of the file of our head as a witness over HTTPS cosigned it: by its key's whole fingerprint.
 fn witness_file(by: &Verifier) -> String {
     format!("vkey+{}.checkpoint", by.fingerprint())
+}
+
+/// When a head was cosigned, by the newest of its timestamped signatures (C2SP tlog-cosignature: 72
+/// bytes, of which the first eight are the time in seconds).
+fn cosigned_at(note: &str) -> Option<Timestamp> {
+    let note = SignedNote::parse(note).ok()?;
+    let timed = note.signatures.iter().filter(|line| line.signature.len() == 72);
+    let seconds = timed.filter_map(|line| line.signature.first_chunk().copied()).map(u64::from_be_bytes).max()?;
+    Timestamp::from_millis(i64::try_from(seconds).ok()?.checked_mul(1000)?).ok()
 }
 
 /// Writes and syncs a file beside the threads that serve.

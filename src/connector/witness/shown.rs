@@ -12,7 +12,7 @@ use perron_verify::OpenedExtract;
 impl Node {
     /// Entries of the checkpoint that is kept of a participant's log; 0 for none.
     pub(in crate::connector) fn held_of(&self, peer: &ParticipantId) -> Result<u64> {
-        self.held_size(&WitnessedLog::of(&self.in_force(peer)?))
+        self.held_size(&WitnessedLog::of(&self.in_force(peer)?, self.now()))
     }
 
     /// Keeps an extract's checkpoint, once it is shown to extend the one that was held when it was asked
@@ -27,7 +27,7 @@ impl Node {
         held: u64,
         consistency: &[[u8; 32]],
     ) -> Result<()> {
-        let log = WitnessedLog::of(&self.in_force(peer)?);
+        let log = WitnessedLog::of(&self.in_force(peer)?, self.now());
         let head = Head { note: extract.checkpoint.clone().into_bytes(), consistency: consistency.to_vec() };
         if self.keep_head(&log, held, &head).await?.is_ok() {
             return Ok(());

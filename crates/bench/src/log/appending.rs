@@ -4,9 +4,9 @@
 use super::ground;
 use super::size::WRITERS;
 use crate::failed;
-use perron::ledger::{Draft, KnownHeads, Ledger, LogIdentity, SystemClock};
+use perron::ledger::{Draft, KnownHeads, Ledger, LogIdentity, LogKeys, SystemClock};
 use perron::trust::keys::KeySet;
-use perron_log::{Checkpoint, NoteSigner, Signer};
+use perron_log::{Checkpoint, Signer};
 use perron_model::entry::{Administration, AttachmentKind, Body};
 use perron_model::participant::KeyUse;
 use perron_model::{Digest, Result};
@@ -65,12 +65,12 @@ pub(super) fn identity(directory: &Path) -> Result<LogIdentity> {
     let generation = generation.ok_or_else(|| failed("the origin doesn't end in a generation"))?;
     let keys = KeySet::load(&directory.join("keys"))?;
     let signer = Signer::from_seed(&origin, &keys.signing_key(KeyUse::Log)?.seed()).map_err(failed)?;
-    Ok(LogIdentity { origin, generation, signer })
+    Ok(LogIdentity { origin, generation, keys: LogKeys::alone(signer) })
 }
 
 /// Heads of the log that were kept.
 fn kept(files: &[PathBuf], identity: &LogIdentity) -> Result<KnownHeads> {
-    let own = [identity.signer.verifier().clone()];
+    let own = identity.keys.verifiers();
     let mut heads = Vec::new();
     for file in files {
         let opened = Checkpoint::open(&read(file)?, &identity.origin, &own, &[]).map_err(failed)?;

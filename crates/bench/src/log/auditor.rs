@@ -7,8 +7,9 @@ use super::verifying::{FLAT, peak_bytes};
 use crate::figure::{Figure, Goal, Line, Seen};
 use crate::processes::Processes;
 use crate::{conditions, failed, space};
-use perron::ledger::Draft;
-use perron_log::{Layout, Log, LogSettings, OsFiles};
+use perron::ledger::{Draft, SystemClock};
+use perron_gate::Clock;
+use perron_log::{Layout, Log, OsFiles};
 use perron_model::Result;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -48,7 +49,7 @@ pub(super) fn measure(perron: &Path, directory: &Path, size: &Size) -> Result<Fi
     }
     for (member, entries) in [(&small, size.few), (&large, size.many)] {
         let identity = identity(member)?;
-        let settings = LogSettings::new(&identity.origin, identity.generation, Box::new(identity.signer));
+        let settings = identity.keys.settings(&identity.origin, identity.generation, SystemClock.now())?;
         let (log, _) = Log::open(Arc::new(OsFiles), Layout::new(member), settings, &[]).map_err(failed)?;
         fill(log, entries, BATCH, told)?;
     }

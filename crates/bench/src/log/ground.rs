@@ -2,7 +2,7 @@
 
 use crate::failed;
 use perron::connector::state::State;
-use perron::ledger::{KnownHeads, Ledger, LogIdentity, Observer, Opened, SystemClock};
+use perron::ledger::{KnownHeads, Ledger, LogIdentity, LogKeys, Observer, Opened, SystemClock};
 use perron::store::Store;
 use perron_log::{Layout, Log, LogSettings, NoteSigner, OsFiles, Signer, Verifier};
 use perron_model::entry::{AttachmentKind, Entry};
@@ -41,7 +41,7 @@ pub(super) fn state(directory: &Path) -> Result<Arc<State>> {
 
 /// The ledger of a directory.
 pub(super) fn ledger(directory: &Path, observer: Arc<dyn Observer>) -> Result<(Ledger, Opened)> {
-    let identity = LogIdentity { origin: ORIGIN.to_owned(), generation: GENERATION, signer: signer()? };
+    let identity = LogIdentity { origin: ORIGIN.to_owned(), generation: GENERATION, keys: LogKeys::alone(signer()?) };
     Ledger::open(directory, identity, KnownHeads::default(), Arc::new(SystemClock), observer)
 }
 

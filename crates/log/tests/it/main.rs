@@ -5,6 +5,7 @@ mod extent;
 mod notes;
 mod parsing;
 mod prune;
+mod rotation;
 mod scrub;
 mod support;
 mod tamper;

@@ -7,7 +7,7 @@ use perron_log::FindingKind;
 use perron_model::Digest;
 use perron_model::entry::{Agreement, AttachmentKind, Entry, Extract, Reconciled, RegisterSeen};
 use perron_model::negotiation::Side;
-use perron_model::participant::Participant;
+use perron_model::participant::{KeyUse, Participant};
 
 /// An agreement in force, as far as later entries need it.
 pub(super) struct Known {
@@ -49,6 +49,9 @@ impl Reading<'_> {
                     FindingKind::DocumentBytes,
                     "the envelope's signatures are not those of the negotiation",
                 );
+                for (party, key) in [&agreed.payload.provider, &agreed.payload.consumer].into_iter().zip(agreed.keys) {
+                    self.signed_by(party, KeyUse::Agreement, &key);
+                }
                 self.agreed(body, agreed);
             }
             Err(error) => self.wrong(FindingKind::DocumentSignature, format!("the envelope: {}", error.detail)),

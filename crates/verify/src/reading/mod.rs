@@ -5,6 +5,7 @@
 
 mod agreements;
 mod attached;
+mod keys;
 mod log_queries;
 mod negotiations;
 mod notices;
@@ -31,6 +32,7 @@ use perron_model::{Digest, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 
+pub(crate) use keys::Undated;
 pub(crate) use succession::{Before, Succeeded};
 pub(crate) use witness::check_kept_files;
 
@@ -68,6 +70,9 @@ pub(crate) struct Reading<'a> {
     disputed: Option<(u64, u64)>,
     jumped_at: Option<u64>,
     stubs: pruning::Stubs,
+    log_keys: keys::LogKeys,
+    dated: keys::Dated,
+    undated: Undated,
 }
 
 /// A permitted read whose outcome is yet to come; a statement over the log is under no agreement.
@@ -142,6 +147,8 @@ pub(crate) struct Read {
     pub pruned: Vec<PrunedBy>,
     /// What the first entries of logs tell of those that they took the place of, the oldest first.
     pub succeeded: Vec<Succeeded>,
+    /// Signatures by keys that have ended, whose time isn't proven.
+    pub undated: Undated,
 }
 
 impl<'a> Reading<'a> {
@@ -175,6 +182,9 @@ impl<'a> Reading<'a> {
             disputed: None,
             jumped_at: None,
             stubs: pruning::Stubs::default(),
+            log_keys: keys::LogKeys::of(owner, &owner.log_origin),
+            dated: keys::Dated::default(),
+            undated: Undated::default(),
         }
     }
 
@@ -193,6 +203,7 @@ impl<'a> Reading<'a> {
                 self.place(&entry);
                 self.succeeds(&entry);
                 self.time(&entry);
+                self.log_keys(view, entry.time);
                 self.chain(&entry, leaf);
                 let mut attached = Attached::new(view);
                 self.body(&entry, leaf, &mut attached);
@@ -229,6 +240,7 @@ impl<'a> Reading<'a> {
             disputed: self.disputed,
             pruned,
             succeeded: self.succeeded,
+            undated: self.undated,
         }
     }
 

@@ -51,7 +51,10 @@ impl Reading<'_> {
         self.require(own_chain, FindingKind::ChainGap, "the notice is not in the chain of its agreement");
         self.count_signature("notice");
         let verified = match self.key_of(&notice.agreement, &notice.from, KeyUse::Agreement, &signed.kid, entry.time) {
-            Some(key) => signed.verify(&key).map_err(|e| e.detail),
+            Some(key) => {
+                self.signed_by(&notice.from, KeyUse::Agreement, &key);
+                signed.verify(&key).map_err(|e| e.detail)
+            }
             None => Err(format!("`{}` had no such agreement key in force", notice.from)),
         };
         if let Err(detail) = verified {

@@ -233,6 +233,7 @@ impl Reading<'_> {
     fn signed(&mut self, entry: &Entry, claims: &ReadRequest, signed: Signed) {
         match self.request_key(claims, &signed.kid, entry.time) {
             Some(key) => {
+                self.signed_by(&claims.issuer, KeyUse::Request, &key);
                 let found = self.signatures.push(self.index, key, signed);
                 self.found.extend(found);
             }

@@ -2,8 +2,10 @@
 //! one itself, the register and the checkpoints that are attached to it.
 
 use super::attached::Attached;
+use super::keys::{Dated, LogKeys};
 use super::{Chain, Reading};
 use crate::jws;
+use crate::kept::Head;
 use crate::register::log_verifiers_of;
 use perron_log::merkle::leaf_hash;
 use perron_log::{Checkpoint, Finding, FindingKind, TlogProof};
@@ -38,14 +40,16 @@ pub(crate) struct Succeeded {
 }
 
 impl Reading<'_> {
-    /// Begins to read the log of this origin, which lies at `place` of the directory.
-    pub fn begin(&mut self, origin: &str, place: &str, before: Option<Before>) {
+    /// Begins to read the log of this origin, which lies at `place` of the directory and of which others
+    /// have seen these heads.
+    pub fn begin(&mut self, origin: &str, place: &str, before: Option<Before>, heads: &[Head]) {
         let place_before = std::mem::replace(&mut self.place, place.to_owned());
         let mut found = self.signatures.flush();
         found.extend(self.untold());
         self.found.extend(found.into_iter().map(|finding| Finding { path: place_before.clone(), ..finding }));
         (self.origin, self.before) = (origin.to_owned(), before);
         (self.last, self.jumped_at) = (None, None);
+        (self.log_keys, self.dated) = (LogKeys::of(self.owner, origin), Dated::by(heads));
     }
 
     /// Is a succession where it has to be, and nowhere else?

@@ -4,6 +4,7 @@ mod cli;
 mod files;
 mod honest;
 mod kept;
+mod keys;
 mod log_queries;
 mod notices;
 mod page;

@@ -1,16 +1,18 @@
 //! A log that took the place of one that lost entries: the two together, and what a forger says of it.
 
 use crate::second::verify;
-use crate::support::{Book, Line, Party, Space, write_around, write_log};
+use crate::support::{Book, Line, Party, Space, time, write_around, write_log};
 use crate::world::{BATCH, SALT, World, ask, checkpoint_of, decide, end, start, stop};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use perron_log::merkle::{Frontier, leaf_hash};
 use perron_model::entry::{AttachmentKind, Body, ChainPosition, OutcomeStatus, Succession};
+use perron_model::participant::KeyUse;
 use perron_model::request::Receipt;
 use perron_model::succession::{ALL_USED, Charged, ChargedBy, ClosedLog, HeldHead, SuccessionDocument};
 use perron_model::{Digest, canonical};
 use perron_verify::Report;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Entries of the log before that were got back: one read of three is among them.
@@ -30,6 +32,8 @@ struct Plan {
     is_begun: bool,
     uses: u64,
     kept: bool,
+    changed: Option<(KeyUse, i64)>,
+    signs_on: bool,
 }
 
 fn root(lines: &[Line]) -> Digest {
@@ -78,10 +82,12 @@ fn plan(world: &World) -> Plan {
             document: digest,
         },
         document: SuccessionDocument { heads, charged: vec![charged], silent: vec![] },
-        closed: ClosedLog { origin, size, root, held, genesis: digest, closed: crate::support::time(50_000) },
+        closed: ClosedLog { origin, size, root, held, genesis: digest, closed: time(50_000) },
         is_begun: true,
         uses: 3,
         kept: true,
+        changed: None,
+        signs_on: false,
     }
 }
 
@@ -126,13 +132,17 @@ fn verified(world: &World, plan: &Plan) -> (PathBuf, Report) {
     let _ = std::fs::remove_dir_all(&dir);
     let mut ville = world.ville.clone();
     ville.participant.log_origin = "liege/ville/2".to_owned();
+    let old = ville.clone();
+    if let Some((key_use, at)) = plan.changed {
+        ville.change_key(key_use, time(at));
+    }
     let lines = next(world, &ville, plan);
     let genesis = if plan.closed.genesis == Digest::of(b"later") { lines[0].leaf() } else { plan.closed.genesis };
     ville.participant.closed_logs = vec![ClosedLog { genesis, ..plan.closed.clone() }];
     let space = Space::new(&[&ville, &world.inter, &world.tiers], 2);
     write_around(&dir, &ville, &space, &[&world.deal]);
     write_log(&dir.join("generations/1"), &world.ville, &plan.old, BATCH);
-    write_log(&dir, &ville, &lines, BATCH);
+    write_log(&dir, if plan.signs_on { &old } else { &ville }, &lines, BATCH);
     for left in ["quarantine", "tmp", "generations/1/quarantine", "generations/1/tmp"] {
         let _ = std::fs::remove_dir(dir.join(left));
     }
@@ -261,4 +271,46 @@ fn a_succession_where_none_was_is_found() {
     book.push(Body::Succession(body), None, vec![(AttachmentKind::Document, document)]);
     let report = verify(&world.provider_with(&book.lines), &[]).unwrap();
     assert!(report.kinds().contains(&"succession"), "{:#?}", report.findings);
+}
+
+/// A closed log is verified by the keys that were in force then, and the next one by those in force now.
+#[test]
+fn each_log_is_verified_by_the_keys_of_its_time() {
+    let world = World::new(3);
+    let verified = |at, signs_on| {
+        let plan = Plan { changed: Some((KeyUse::Log, at)), signs_on, ..plan(&world) };
+        let report = verified(&world, &plan).1;
+        let paths: BTreeSet<String> = report.findings.iter().map(|f| f.path.clone()).collect();
+        (report.kinds(), paths.into_iter().collect::<Vec<_>>())
+    };
+    assert_eq!(verified(50_000, false), (vec![], vec![]));
+    // The key had ended before the closed log was written: clocks aren't so far apart.
+    let late = ["key-not-in-force"];
+    assert_eq!(verified(-1_000_000, false), (late.to_vec(), vec!["generations/1/log".to_owned()]));
+    let both = ["generations/1/log", "log"].map(str::to_owned);
+    assert_eq!(verified(-1_000_000, true), (late.to_vec(), both.to_vec()), "the old key signs on");
+}
+
+/// What an ended key signed in a closed log is dated by the heads of that log.
+#[test]
+fn what_was_signed_in_a_closed_log_is_dated_by_who_cosigned_it() {
+    let world = World::new(3);
+    let plan = Plan { changed: Some((KeyUse::Agreement, 1_000_000)), ..plan(&world) };
+    let (dir, report) = verified(&world, &plan);
+    let undated = |report: &Report| report.not_shown.iter().any(|s| s.contains("signed by this key, time not proven"));
+    assert!(report.is_ok() && undated(&report), "{:#?}", report.not_shown);
+    let seconds = u64::try_from(time(900_000).millis() / 1000).unwrap();
+    let cosigned = |note: &str| {
+        let line = world.tiers.cosigner().cosign(&checkpoint_of(note), seconds).unwrap();
+        format!("{note}{line}\n")
+    };
+    let dated = dir.join("generations/1/dated");
+    std::fs::create_dir(&dated).unwrap();
+    let file = dated.join(format!("tiers+{seconds}.checkpoint"));
+    // A head from before the agreement, then one that covers it.
+    std::fs::write(&file, cosigned(&world.notes[0])).unwrap();
+    assert!(undated(&verify(&dir, &[]).unwrap()));
+    std::fs::write(&file, cosigned(&world.notes[2])).unwrap();
+    let report = verify(&dir, &[]).unwrap();
+    assert!(report.is_ok() && !undated(&report), "{:#?} {:#?}", report.findings, report.not_shown);
 }

@@ -36,6 +36,8 @@ pub fn space() -> SpaceId {
 pub struct Party {
     pub participant: Participant,
     number: u8,
+    // Its log key has another one once it was changed.
+    log_number: u8,
 }
 
 impl Party {
@@ -47,6 +49,7 @@ impl Party {
             from: time(-1000),
             until: None,
             authorised_by: KeyAuthorisation::Enrolment,
+            consent: None,
         });
         let participant = Participant {
             id: ParticipantId::parse(name).unwrap(),
@@ -63,7 +66,7 @@ impl Party {
             valid_from: time(-1000),
             valid_until: time(1_000_000_000),
         };
-        Party { participant, number }
+        Party { participant, number, log_number: number }
     }
     pub fn id(&self) -> ParticipantId {
         self.participant.id.clone()
@@ -75,7 +78,25 @@ impl Party {
         key(self.number, key_use)
     }
     pub fn log_signer(&self) -> Signer {
-        Signer::from_seed(self.origin(), &self.key(KeyUse::Log).to_bytes()).unwrap()
+        Signer::from_seed(self.origin(), &key(self.log_number, KeyUse::Log).to_bytes()).unwrap()
+    }
+    /// A key ends, and another comes in its place, by the authority alone; a new log key signs from here on.
+    pub fn change_key(&mut self, key_use: KeyUse, at: Timestamp) {
+        let other = self.number + 10;
+        for old in self.participant.keys.iter_mut().filter(|k| k.key_use == key_use) {
+            old.until = Some(at);
+        }
+        self.participant.keys.push(RegisteredKey {
+            key_use,
+            key: public(&key(other, key_use)),
+            from: at,
+            until: None,
+            authorised_by: KeyAuthorisation::AuthorityAlone,
+            consent: None,
+        });
+        if key_use == KeyUse::Log {
+            self.log_number = other;
+        }
     }
     pub fn cosigner(&self) -> perron_log::Cosigner {
         let name = format!("liege/{}/witness", self.id());

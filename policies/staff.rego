@@ -57,6 +57,8 @@ allowed := {
 	"audit.prune": {"operator"},
 	"retention.set": {"data-officer"},
 	"retention.show": {"auditor", "data-officer", "operator"},
+	"audit.open": {"auditor"},
+	"audit.erase": {"data-officer"},
 	"user.list": {"operator", "data-officer"},
 	"user.add": {"operator"},
 	"user.remove": {"operator"},

@@ -57,6 +57,13 @@ test_an_auditor_reads_the_log_and_runs_no_query if {
 	codes(asked(["auditor"], "dataset.show")) == ["role_missing"]
 }
 
+test_who_opens_what_is_sealed_doesnt_erase_it if {
+	decide(asked(["auditor"], "audit.open")) == permitted
+	codes(asked(["data-officer"], "audit.open")) == ["role_missing"]
+	decide(asked(["data-officer"], "audit.erase")) == permitted
+	codes(asked(["auditor"], "audit.erase")) == ["role_missing"]
+}
+
 test_an_operator_sees_no_data_and_no_log if {
 	codes(query(["operator"], "A", "P")) == ["role_missing"]
 	codes(asked(["operator"], "audit.read")) == ["role_missing"]

@@ -17,3 +17,4 @@ pub mod settings;
 pub mod source;
 pub mod store;
 pub mod trust;
+pub mod vault;

@@ -11,6 +11,8 @@ pub enum Phase {
     Flush,
     /// An answer's messages pass, up to its receipt.
     Stream,
+    /// A file of the vault is written or destroyed.
+    Vault,
 }
 
 impl Phase {
@@ -20,6 +22,7 @@ impl Phase {
             Phase::Negotiation => "negotiation",
             Phase::Flush => "flush",
             Phase::Stream => "stream",
+            Phase::Vault => "vault",
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Typed settings that rooms take. Parsing the configuration file is the wiring's.
 
 use perron_model::limits::{
-    ACTIVITIES_MAX, OUTSIDE_LOGS_MAX, RECONCILE_EVERY_S_DEFAULT, RECONCILE_EVERY_S_MAX, RECONCILE_EVERY_S_MIN,
-    WITNESSES_MAX,
+    ACTIVITIES_MAX, ERASURE_BACKUP_DAYS_MAX, OUTSIDE_LOGS_MAX, RECONCILE_EVERY_S_DEFAULT, RECONCILE_EVERY_S_MAX,
+    RECONCILE_EVERY_S_MIN, WITNESSES_MAX,
 };
 use perron_model::retention::Activity;
 use perron_model::{DatasetId, Error, ErrorCode, ParticipantId, Result, SpaceId};
@@ -48,6 +48,33 @@ pub struct Config {
     /// its reads name them, and retention rules go by them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub activities: BTreeMap<DatasetId, Activity>,
+    /// What an erasure says of backups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erasure: Option<Erasure>,
+}
+
+/// What an erasure says of backups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Erasure {
+    /// Days for which backups of the vault's key-encryption key are kept: so long could one undo an
+    /// erasure.
+    #[serde(deserialize_with = "number")]
+    pub backup_days: u16,
+}
+
+/// A number; a text of one, as a variable of the environment has it.
+fn number<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<u16, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Said {
+        Number(u16),
+        Text(String),
+    }
+    match Said::deserialize(from)? {
+        Said::Number(number) => Ok(number),
+        Said::Text(text) => text.parse().map_err(|_| serde::de::Error::custom("not a number")),
+    }
 }
 
 /// The listener of HTTPS (C2SP tlog-witness and tlog-tiles), with the connector's own certificate.
@@ -263,6 +290,8 @@ pub struct Settings {
     pub activities: BTreeMap<DatasetId, Activity>,
     /// Time between two reconciliations of an agreement; none where they are made by command alone.
     pub reconcile_every: Option<Duration>,
+    /// Days for which backups of the vault's key-encryption key are kept.
+    pub backup_days: u16,
 }
 
 impl Config {
@@ -297,6 +326,10 @@ impl Config {
         }
         if self.activities.len() > ACTIVITIES_MAX {
             return too_many(&format!("over {ACTIVITIES_MAX} lines of `[activities]`"));
+        }
+        if self.erasure.as_ref().is_some_and(|erasure| erasure.backup_days > ERASURE_BACKUP_DAYS_MAX) {
+            let detail = format!("`erasure.backup_days` is at most {ERASURE_BACKUP_DAYS_MAX}");
+            return Err(Error::new(ErrorCode::ConfigInvalid, detail));
         }
         if self.http.as_ref().is_some_and(|http| http.log.len() > OUTSIDE_LOGS_MAX) {
             return too_many(&format!("over {OUTSIDE_LOGS_MAX} `[[http.log]]`"));

@@ -83,7 +83,8 @@ def item(source, type_):  # the next one, of a type in entry.cddl
     if type_ in SIZES: return b64(take(source, sure(n := head(source, 2), n == SIZES[type_])))
     if type_ == "bool": return {0xf4: False, 0xf5: True}[number(source, 1)]
     if type_ == "tstr": return take(source, head(source, 3)).decode()
-    if type_ == "[* tstr]": return [item(source, "tstr") for _ in range(head(source, 4))]
+    if type_[:3] == "[* ": return [item(source, type_[3:-1]) for _ in range(head(source, 4))]
+    if type_ == "span": return must(head(source, 4) == 2) or [item(source, "uint"), item(source, "uint")]
     if type_[:11] == "{* tstr => ":
         said = [(item(source, "tstr"), item(source, type_[11:-1])) for _ in range(head(source, 5))]
         names = sorted(dict(said), key=lambda name: (len(name.encode()), name))

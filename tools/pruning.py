@@ -7,6 +7,7 @@ def stub(s, n, leaf, hash_):  # a pruned leaf: runs of them have a first, an end
     if not isinstance(leaf, Stub): return False
     if not s.runs or s.runs[-1][2]: s.runs.append([n, n, None])
     s.runs[-1][1], s.spare = n + 1, s.spare + 1
+    s.pruned.append(n)
     return not s.stubs.add(hash_)
 def timed(s, e):  # an entry that is whole: those before it aren't newer
     if s.runs and not s.runs[-1][2]: s.runs[-1][2] = max(e.time, e.kind == "clock-jump" and getattr(e.body, "from"))

@@ -11,6 +11,7 @@ from evidence import (
     CHAINED, FOUND, MAPS, Record, STEPS, agreed, b64, batches, canonical, compact, digest, entry_of, found,
     grown, head_of, keys_of, leaf_hash, lines_of, log_keys, must, note_in, note_of, opened, origins,
     register_of, root_of, sha, stamp, tiles_of, unb64)
+from erasure import on_erased, parts_of
 from keys import consented, cosigned_in_time, signed_in_time
 from pruning import on_administration, on_pruned, stub, timed, torn
 from succession import on_succession
@@ -52,11 +53,12 @@ def entries_of(log, folder, party, seen, origin):  # each leaf with what is atta
 # What the entries say: an entry e, its body b, its chain so far c, its attachments d, and s, what was before it.
 def before_all(register, me):
     return Record(register=register, me=me, time=0, seen=Record(version=0), chains={}, steps={}, signed={},
-                  agreements={}, documents={}, reads={}, intents=set(), heads={})
+                  agreements={}, documents={}, reads={}, intents=set(), heads={}, vault=0, sealed={})
 def said_by(s, entries, origin, closed):  # of a log, and the one whose place it took, as told of and as it was read
     for first, *_ in s.runs or []:
         with found("pruned-without-rule", f"from entry {first} before"): must(False)
-    s.runs, s.jumped, s.origin, s.closed, last = [], -5000, origin, closed, None
+    s.generation, s.origin, s.closed, last = int(origin.split("/")[2]), origin, closed, None
+    s.runs, s.jumped, (s.values, s.pruned) = [], -5000, s.sealed.setdefault(s.generation, ([], []))
     for n, (leaf, attached) in enumerate(entries):
         with found("document-bytes", f"entry {n}"):
             (before, last), raws = (last, b64(leaf_hash(leaf))), dict(attached)
@@ -75,8 +77,10 @@ def said_by(s, entries, origin, closed):  # of a log, and the one whose place it
                 due, c.next, c.last, c.leaves[e.chain.number] = (c.next, c.last), e.chain.number + 1, last, last
                 must(chain_gap=(e.chain.number, e.chain.previous) == due, order=due[0] or e.kind == "agreement")
             due = {int(line[4]): getattr(b, line[3]) for line in MAPS[e.kind] if line[4] and getattr(b, line[3])}
+            due |= parts_of(b, raws) if e.kind == "decision" else {}
             must({*due} - {7} <= {*raws} <= {*due} and len(raws) == len(attached)
                  and all(kind == 4 or digest(raws[kind]) == due[kind] for kind in raws))
+            if b.sealed: s.values.append(must(raws[11][0] == 1 and len(raws[11]) > 40) or n)
             d = {kind: said_in(s, e, kind, raws[kind]) for kind in raws}
             must(all(not kind or getattr(b, name) == functools.reduce(getattr, path.split("."), d[int(kind)])
                      for *_, name, _, kind, path in MAPS[e.kind]))
@@ -143,6 +147,7 @@ def on_notice(s, e, b, c, d):
             "resume": len({*(act.lifts or [])}) == len(act.lifts or [])
             and all(getattr(told.get(lift), "kind", "") == "suspend" for lift in act.lifts or [""]),
             "fact": b.by == "provider" and all(one.name != act.name or one.time < n.time for one in like),
+            "erase": act.first is None or act.first <= act.last and 0 < act.values <= act.last - act.first + 1,
             "fulfil": all((one.of, one.duty) != (n.agreement, act.duty) for one in like)}
     must([getattr(n, "from"), n.to] == ends and n.space == s.register.space and known.side == b.side
          and n.to != ends[0] == known.parties[b.by == "consumer"].id and (act.reason or act.evidence or "-").strip(),
@@ -164,7 +169,7 @@ def on_decision(s, e, b, c, d):
         must((i.agreement.id, i.state.uses, asked(i.request)) == (r.agreement, uses, asked(r))
              and i.state.volume_bytes in (None, volume) and (not late or e.index - s.jumped <= 4096))
     else: must(len(i) == 16 and not b.permitted and (not e.chain or b.reasons == ["clock_jump"]))
-    if b.beside:
+    if 9 in d:
         intent = opened(parties(s, r.issuer, r.agreement), d[9].intent, d[9].intent_proof)
         must((intent.kind, intent.body.request) == ("intent", b.request))
     if b.permitted:

@@ -8,7 +8,7 @@ mod policy;
 mod retention;
 
 pub use agreement::{AgreementVerb, CollectionVerb, FactVerb};
-pub use audit::{AboutArgs, AuditVerb, ExportArgs, ExportFormat, QuestionArgs};
+pub use audit::{AboutArgs, AuditVerb, EraseArgs, ExportArgs, ExportFormat, QuestionArgs};
 pub use key::KeyVerb;
 pub use negotiation::NegotiationVerb;
 pub use policy::{CheckArgs, EvaluateArgs, EvaluationMode, PolicyVerb, ReportForm};
@@ -133,7 +133,7 @@ pub struct BackupArgs {
     pub dir: Dir,
     /// The copy, which must not exist.
     pub to: PathBuf,
-    /// Copies the private keys too. Without this they are left out: keep a copy of `keys/` apart.
+    /// Copies the private keys too. Without this they are left out: keep a copy of `keys/` and of `vault/*.kek` apart.
     #[arg(long)]
     pub with_keys: bool,
 }
@@ -145,7 +145,7 @@ pub struct RestoreArgs {
     pub dir: Dir,
     /// The backup; without one, the directory as it stands is what was brought back.
     pub backup: Option<PathBuf>,
-    /// Directory of the private keys, where the backup holds none.
+    /// Directory of the private keys, the vault's among them, where the backup holds none.
     #[arg(long)]
     pub keys: Option<PathBuf>,
     /// Where others hold more of the log: closes it as it was brought back, and begins the next one.

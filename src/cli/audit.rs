@@ -1,5 +1,6 @@
 //! `perron audit`.
 
+mod erase;
 mod export;
 mod extract;
 mod folder;
@@ -21,11 +22,11 @@ use serde_json::Value as Json;
 
 pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
     match verb {
-        AuditVerb::List { dir, from, count, question } => {
+        AuditVerb::List { dir, from, count, question, opened } => {
             let question = asked(*question);
             let (mut next, mut left, mut pruned) = (Some(from), count, 0_u64);
             while let Some(from) = next.filter(|_| left > 0) {
-                let page = page(&dir.dir, &question, from, left)?;
+                let page = page(&dir.dir, &question, from, left, opened)?;
                 page.entries.iter().for_each(|entry| print_entry(entry, output));
                 (next, left) = (page.next, left.saturating_sub(page.entries.len()));
                 pruned = pruned.saturating_add(page.pruned);
@@ -35,15 +36,17 @@ pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
             }
             Ok(())
         }
-        AuditVerb::Show { dir, index } => {
-            let page = page(&dir.dir, &Question::default(), index, 1)?;
+        AuditVerb::Show { dir, index, opened } => {
+            let page = page(&dir.dir, &Question::default(), index, 1, opened)?;
             let none = || match page.pruned {
                 0 => Error::new(ErrorCode::NotFound, "the log has no entry of this number"),
                 _ => Error::new(ErrorCode::EntryPruned, format!("entry {index} was pruned by a retention rule")),
             };
             let entry = page.entries.first().filter(|entry| is_numbered(entry, index)).ok_or_else(none)?;
             print_entry(entry, output);
-            output.answer(entry);
+            if !output.json {
+                output.answer(entry);
+            }
             Ok(())
         }
         AuditVerb::Receipt { dir, index } => {
@@ -64,6 +67,7 @@ pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
         AuditVerb::Folder { dir, agreement, since, until, with_verifier, out } => {
             folder::run(&dir.dir, FolderScope { agreement, since, until }, with_verifier, &out, output)
         }
+        AuditVerb::Erase { dir, erase } => erase::run(&dir.dir, *erase, output),
         AuditVerb::Export { dir, export } => export::run(&dir.dir, *export, output),
         AuditVerb::Who { dir, about } => who::run(&dir.dir, *about, output),
         AuditVerb::Sql { dir, asked } => crate::cli::query::ask_log(&dir.dir, asked, output),
@@ -89,8 +93,8 @@ fn is_numbered(entry: &Json, index: u64) -> bool {
     entry.get("index").and_then(Json::as_u64) == Some(index)
 }
 
-fn page(dir: &std::path::Path, question: &Question, from: u64, count: usize) -> Result<Page> {
-    let command = Command::AuditList { question: Box::new(question.clone()), from, count };
+fn page(dir: &std::path::Path, question: &Question, from: u64, count: usize, opened: bool) -> Result<Page> {
+    let command = Command::AuditList { question: Box::new(question.clone()), from, count, opened };
     client::ask(dir, &command)
 }
 
@@ -134,6 +138,35 @@ fn print_entry(entry: &Json, output: &Output) {
     let parts: Vec<(&str, &str)> = facts.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let sentence = text(output.lang, &format!("entry.{}", field("kind")), &parts);
     say!("{:>6}  {}  {}", field("index"), field("time"), sentence);
+    // That a value is sealed goes without saying; what it says, or became of it, doesn't.
+    if let Some(sealed) = entry.get("sealed").filter(|sealed| sealed.get("state") != Some(&Json::from("sealed"))) {
+        say!("        {}", sealed_in_words(sealed, output));
+    }
+}
+
+/// What is told of a sealed value: that there is one, what it says, or that it was erased.
+fn sealed_in_words(sealed: &Json, output: &Output) -> String {
+    let field = |name: &str| sealed.get(name).map(words).unwrap_or_default();
+    let ground = match field("ground") {
+        none if none.is_empty() => none,
+        letter => text(output.lang, &format!("ground.{letter}"), &[]),
+    };
+    // Somebody else wrote it: nothing of it may move a terminal's cursor.
+    let shown = |text: String| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    let state = match (field("state").as_str(), sealed.get("as_signed")) {
+        ("statement", Some(Json::Bool(false))) => "unsigned".to_owned(),
+        (state, _) => state.to_owned(),
+    };
+    let parts = [
+        ("on", field("on")),
+        ("ground", ground),
+        ("until", field("undone_until")),
+        ("entry", field("by_entry")),
+        ("name", shown(field("name"))),
+        ("statement", shown(field("statement"))),
+    ];
+    let parts: Vec<(&str, &str)> = parts.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    text(output.lang, &format!("sealed.{state}"), &parts)
 }
 
 fn words(value: &Json) -> String {

@@ -83,6 +83,7 @@ fn init(dir: &Dir, given: &Facts, listen: std::net::SocketAddr, output: &Output)
         syslog: None,
         http: None,
         witness: Vec::new(),
+        erasure: None,
         witness_policy: None,
         activities: BTreeMap::new(),
         reconcile_every: ReconcileEvery::default(),

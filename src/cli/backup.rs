@@ -19,6 +19,7 @@ use crate::settings::Config;
 use crate::trust::keyring::Keyring;
 use crate::trust::keys::KeySet;
 use crate::trust::register::VerifiedRegister;
+use crate::vault;
 use perron_gate::Clock;
 use perron_log::{Layout, Log, LogReader, LogSettings, OsFiles, Stored};
 use perron_model::entry::{AttachmentKind, Body, Entry};
@@ -34,8 +35,21 @@ use std::sync::Arc;
 
 /// Folders and files that a copy doesn't have: locks and sockets, what is derived from the log and made
 /// anew, and what is copied in a way of its own.
-const LEFT_OUT: &[&str] =
-    &["lock", client::SOCKET, "state", "cache", "tmp", NEXT, "log", DOCUMENTS, GENERATIONS, KEYS, TRUST, BACKUP_FILE];
+const LEFT_OUT: &[&str] = &[
+    "lock",
+    client::SOCKET,
+    "state",
+    "cache",
+    "tmp",
+    NEXT,
+    "log",
+    DOCUMENTS,
+    GENERATIONS,
+    KEYS,
+    TRUST,
+    vault::FOLDER,
+    BACKUP_FILE,
+];
 /// Folder of the register, of certificates and of checkpoints.
 const TRUST: &str = "trust";
 /// Heads of the log that came back cosigned, within it: the newest, and those before that date what keys
@@ -111,6 +125,8 @@ fn copy(source: &Path, to: &Path, with_keys: bool) -> Result<Backup> {
     };
     copy_tree(source, to, LEFT_OUT)?;
     copy_tree(&source.join(TRUST), &to.join(TRUST), COSIGNED)?;
+    // Of a later moment than the log: it has no key more than that log tells of.
+    vault::copy(&source.join(vault::FOLDER), &to.join(vault::FOLDER), with_keys)?;
     if with_keys {
         copy_tree(&source.join(KEYS), &to.join(KEYS), &[])?;
     }

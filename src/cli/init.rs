@@ -93,6 +93,7 @@ pub fn join(args: &JoinArgs, output: &Output) -> Result<()> {
         syslog: None,
         http: None,
         witness: Vec::new(),
+        erasure: None,
         witness_policy: None,
         activities: BTreeMap::new(),
         reconcile_every: ReconcileEvery::default(),

@@ -17,6 +17,7 @@ use crate::files::{io_error, sync_directory};
 use crate::ledger::{Begun, Closing, SystemClock, generation_dir};
 use crate::settings::Config;
 use crate::trust::tls::install_provider;
+use crate::vault;
 use perron_gate::Clock;
 use perron_model::limits::HEADS_ASKED_MS_MAX;
 use perron_model::participant::Participant;
@@ -63,13 +64,18 @@ fn bring_back(directory: &Path, from: &Path, keys: Option<&Path>) -> Result<()> 
     backup::clear(&building)?;
     backup::copy_tree(from, &building, &[])?;
     match keys {
-        Some(keys) => backup::copy_tree(keys, &building.join(KEYS), &[])?,
+        Some(keys) => {
+            let of_vault = vault::take_keys(keys, &building.join(vault::FOLDER))?;
+            let of_vault: Vec<&str> = of_vault.iter().map(String::as_str).collect();
+            backup::copy_tree(keys, &building.join(KEYS), &of_vault)?;
+        }
         None if building.join(KEYS).is_dir() => {}
         None => {
             let detail = "the backup holds no private keys; name the directory that does (`--keys`)";
             return Err(Error::new(ErrorCode::KeyInvalid, detail));
         }
     }
+    vault::require_key(&building.join(vault::FOLDER))?;
     backup::require_verified(&building)?;
     match std::fs::remove_dir(&target) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io_error(&e)),

@@ -32,7 +32,7 @@ use crate::trust::renewal::RenewalRequest;
 use crate::trust::tls::{ReloadableTls, TlsIdentity, install_provider};
 use crate::trust::witnesses::WitnessAddress;
 use perron_gate::Clock;
-use perron_model::limits::{CERTIFICATE_LIFE_S, REGISTER_RESIGN_S};
+use perron_model::limits::{CERTIFICATE_LIFE_S, ERASURE_BACKUP_DAYS_DEFAULT, REGISTER_RESIGN_S};
 use perron_model::participant::KeyUse;
 use perron_model::register::SignedRegister;
 use perron_model::{Error, ErrorCode, Result};
@@ -158,6 +158,7 @@ pub(super) fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
         data: directory.to_owned(),
         activities: config.activities.clone(),
         reconcile_every: config.reconcile_every.duration(),
+        backup_days: config.erasure.as_ref().map_or(ERASURE_BACKUP_DAYS_DEFAULT, |erasure| erasure.backup_days),
     };
     let parts = Parts {
         settings,

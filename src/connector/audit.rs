@@ -6,9 +6,10 @@ mod export;
 mod extract;
 mod folder;
 mod giving;
-mod question;
+pub(super) mod question;
 mod receipt;
 mod scan;
+mod sealed;
 mod sql;
 mod tables;
 mod tiles;
@@ -31,18 +32,22 @@ use crate::ledger::unreadable;
 use perron_log::LogError;
 use perron_model::agreement::Envelope;
 use perron_model::dataset::{Dataset, Snapshot};
-use perron_model::entry::{AttachmentKind, Body, Entry};
+use perron_model::entry::{AttachmentKind, Body, Entry, Span};
 use perron_model::life::{Standing, Told};
 use perron_model::limits::{AUDIT_ENTRIES_LOOKED_AT_MAX, AUDIT_GIVEN_LIFE_MS};
+use perron_model::sealed::SealedValue;
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp, canonical};
 use question::Agreed;
 use serde_json::{Value as Json, json};
 
 impl Node {
-    /// Adds a user, or replaces the grants of one; the log gets a salted digest of it.
+    /// Adds a user, or replaces the grants of one; the log gets a salted digest of it, and the name
+    /// sealed.
     pub async fn add_user(&self, actor: &str, user: User) -> Result<()> {
-        let digest = self.users.put(user)?;
-        self.administer("user.add", actor, canonical::to_bytes(&digest)?).await
+        let sealing = self.begin_sealing().await?;
+        let (digest, user) = self.users.put(user)?;
+        let sealed = sealing.seal(&SealedValue::User { name: user.name, pseudonyms: user.pseudonyms })?;
+        self.administer_about("user.add", actor, canonical::to_bytes(&digest)?, Some(sealed)).await
     }
 
     /// All users, without their credentials.
@@ -123,6 +128,7 @@ impl Node {
             "told": kept.life.told().iter().map(told).collect::<Vec<_>>(),
             "facts": kept.life.facts().values().map(told).collect::<Vec<_>>(),
             "fulfilled": kept.life.fulfilments().map(told).collect::<Vec<_>>(),
+            "erased": kept.life.erasures().iter().map(told).collect::<Vec<_>>(),
             "proposed_here": proposed(kept.side),
             "proposed_there": proposed(kept.side.other()),
         }))
@@ -152,9 +158,22 @@ impl Node {
     /// Entries of the log from `from` on that answer a question, `count` at the most; and where to
     /// go on, unless the log's end was reached. That they were looked at is an entry of its own,
     /// durable before they are told.
-    pub async fn audit_list(&self, actor: &str, question: &Question, from: u64, count: usize) -> Result<Json> {
-        let found = self.entries_that_fit(question, from, count)?;
-        let look = json!({"question": question, "from": from, "to": found.next, "told": found.entries.len()});
+    /// Sealed values among them are opened where that is asked for, which the entry says too.
+    pub async fn audit_list(
+        &self,
+        actor: &str,
+        question: &Question,
+        from: u64,
+        count: usize,
+        is_opened: bool,
+    ) -> Result<Json> {
+        let found = self.entries_that_fit(question, from, count, is_opened)?;
+        let told = &found.entries;
+        let mut look = json!({"question": question, "from": from, "to": found.next, "told": told.len()});
+        if let (Some(look), true) = (look.as_object_mut(), is_opened) {
+            let opened = told.iter().filter(|e| e.pointer("/sealed/state").is_some_and(|s| s != "erased")).count();
+            look.insert("opened".to_owned(), json!(opened));
+        }
         self.administer("audit.list", actor, canonical::to_bytes(&look)?).await?;
         let next = (found.next < found.end).then_some(found.next);
         Ok(json!({"entries": found.entries, "pruned": found.pruned, "next": next}))
@@ -191,7 +210,7 @@ impl Node {
     }
 
     /// As [`Self::audit_list`].
-    fn entries_that_fit(&self, question: &Question, from: u64, count: usize) -> Result<Fitting> {
+    fn entries_that_fit(&self, question: &Question, from: u64, count: usize, is_opened: bool) -> Result<Fitting> {
         let end = self.ledger.reader().size();
         let last = end.min(from.saturating_add(AUDIT_ENTRIES_LOOKED_AT_MAX));
         let mut found = Fitting { entries: Vec::new(), pruned: 0, next: from, end };
@@ -201,7 +220,13 @@ impl Node {
                     let entry = Entry::from_bytes(&leaf)?;
                     let agreement = question::agreement_of(&entry).and_then(|id| self.state.agreement(&id));
                     if self.answers(question, &entry, agreement.as_deref()) {
-                        found.entries.push(describe(&leaf)?);
+                        let mut told = describe(&leaf)?;
+                        if let (Some(told), Some(sealed)) =
+                            (told.as_object_mut(), self.sealed_value(&entry, is_opened)?)
+                        {
+                            told.insert("sealed".to_owned(), sealed);
+                        }
+                        found.entries.push(told);
                     }
                 }
                 Err(error) if error.code == ErrorCode::EntryPruned => found.pruned = found.pruned.saturating_add(1),
@@ -224,7 +249,7 @@ struct Fitting {
 }
 
 /// What entries are called when they are told of.
-pub const KINDS: [&str; 25] = [
+pub const KINDS: [&str; 26] = [
     "start",
     "stop",
     "recovery",
@@ -250,6 +275,7 @@ pub const KINDS: [&str; 25] = [
     "register-seen",
     "pruned",
     "succession",
+    "erased",
 ];
 
 /// An entry as plain data; the command line puts it into words.
@@ -259,6 +285,10 @@ pub fn describe(leaf: &[u8]) -> Result<Json> {
     let (kind, facts) = facts(&entry.body);
     let chain = entry.chain.as_ref().map(|c| json!({"agreement": c.agreement, "number": c.number}));
     Ok(json!({"index": entry.index, "time": entry.time, "leaf": hash, "kind": kind, "chain": chain, "facts": facts}))
+}
+
+fn span(span: &Span) -> String {
+    if span.first == span.last { span.first.to_string() } else { format!("{}–{}", span.first, span.last) }
 }
 
 fn facts(body: &Body) -> (&'static str, Json) {
@@ -333,5 +363,12 @@ fn facts(body: &Body) -> (&'static str, Json) {
             "succession",
             json!({"origin": b.origin, "size": b.size, "root": b.root, "held": b.held, "lost": b.lost, "backup": b.backup, "document": b.document}),
         ),
+        Body::Erased(b) => {
+            let entries: Vec<String> = b.entries.iter().map(span).collect();
+            (
+                "erased",
+                json!({"entries": entries, "values": b.values, "ground": b.ground, "by": b.by, "undone_until": b.until, "agreements": b.agreements, "user": b.user, "vault": b.vault, "log": b.log}),
+            )
+        }
     }
 }

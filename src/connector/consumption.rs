@@ -95,13 +95,15 @@ impl Node {
         self.require_staff(user, "query", Some(&planned.wanted)).await?;
         let kept = self.consumed(&planned.wanted.agreement)?;
         let provider = self.in_force(&kept.payload.provider)?;
-        let (request, salt) = self.sign_request(user, &planned, &kept)?;
+        let pseudonym = self.introduced(&user.name, &provider.id).await?;
+        let (request, salt) = self.sign_request(user, pseudonym.clone(), &planned, &kept)?;
         let digest = Digest::of(request.as_bytes());
         let intent = Intent {
             request: digest,
-            user: self.users.pseudonym(&user.name, Some(&provider.id))?,
+            user: pseudonym,
             purpose: planned.wanted.purpose,
             provider: provider.id.to_string(),
+            sealed: None,
         };
         let sent = Sent { request, digest, agreement: kept.id, nonce: planned.nonce, provider };
         let (node, statement) = (self.clone(), planned.wanted.statement);
@@ -114,14 +116,19 @@ impl Node {
     async fn send(
         self: Arc<Self>,
         sent: Sent,
-        intent: Intent,
+        mut intent: Intent,
         statement: String,
         salt: [u8; 16],
     ) -> Result<BoxStream<'static, Result<WireMessage>>> {
-        let attachments = vec![(AttachmentKind::Request, sent.request.clone().into_bytes())];
+        let sealing = self.begin_sealing().await?;
+        let sealed = sealing.statement(&salt, &statement)?;
+        intent.sealed = Some(sealed.digest);
+        let attachments =
+            vec![(AttachmentKind::Request, sent.request.clone().into_bytes()), (AttachmentKind::Sealed, sealed.bytes)];
         let (chain, trace) = (Some(sent.agreement), claims_of(&sent.request).ok().and_then(|claims| claims.trace));
         let draft = Draft { body: Body::Intent(intent), chain, trace, attachments };
         let recorded = self.ledger.append(draft).await?;
+        drop(sealing);
         // From here on the read has an end in our log, whatever happens to this task.
         let (provider, request) = (sent.provider.clone(), sent.request.clone());
         let receiving = Receiving::begin(self.clone(), sent);
@@ -149,7 +156,13 @@ impl Node {
         Ok(kept)
     }
 
-    fn sign_request(&self, user: &User, planned: &PlannedRead, kept: &KeptAgreement) -> Result<(String, [u8; 16])> {
+    fn sign_request(
+        &self,
+        user: &User,
+        pseudonym: String,
+        planned: &PlannedRead,
+        kept: &KeptAgreement,
+    ) -> Result<(String, [u8; 16])> {
         let salt = random_16()?;
         let held = self.state.held(&kept.id);
         let acknowledged_max = usize::try_from(UNACKNOWLEDGED_MAX).unwrap_or(usize::MAX);
@@ -161,7 +174,7 @@ impl Node {
             action: READ_ACTION.to_owned(),
             purpose: planned.wanted.purpose.clone(),
             statement: Digest::salted(&salt, planned.wanted.statement.as_bytes()),
-            user: self.users.pseudonym(&user.name, Some(&kept.payload.provider))?,
+            user: pseudonym,
             grant: Digest::salted(&salt, user.name.as_str().as_bytes()).short(),
             nonce: planned.nonce.clone(),
             time: self.now(),

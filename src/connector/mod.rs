@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod collections;
 pub mod consumption;
 pub mod duties;
+pub mod erasure;
 pub mod facts;
 pub mod negotiation;
 pub mod node;

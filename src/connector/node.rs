@@ -16,6 +16,7 @@ use crate::source::Sets;
 use crate::store::Store;
 use crate::trust::keyring::Keyring;
 use crate::trust::register::RegisterHandle;
+use crate::vault::{Sealed, Sealing, Vault};
 use perron_gate::{Clock, Gate};
 use perron_model::entry::{AttachmentKind, Body, Start, Stop};
 use perron_model::limits::{
@@ -93,6 +94,8 @@ pub struct Node {
     pub(crate) ledger: Ledger,
     pub(crate) state: Arc<State>,
     pub(crate) users: Users,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) backup_days: u16,
     pub(crate) peers: Arc<dyn Peers>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) gate: NodeGate,
@@ -116,6 +119,10 @@ pub struct Node {
     pub(crate) noticing: tokio::sync::Mutex<()>,
     pub(crate) rotating: tokio::sync::Mutex<()>,
     pub(crate) following_keys: tokio::sync::Mutex<()>,
+    // One new pseudonym at a time.
+    pub(crate) introducing: tokio::sync::Mutex<()>,
+    // One erasure at a time.
+    pub(crate) erasing: tokio::sync::Mutex<()>,
     pub(crate) schema_grants: Mutex<std::collections::HashSet<(ParticipantId, Digest, u64)>>,
     pub(crate) released: Mutex<std::collections::HashSet<(Digest, Digest)>>,
     pub(crate) mask_secret: [u8; 32],
@@ -150,6 +157,7 @@ impl Node {
         let releases = Arc::new(Releases::open(&data.join("released"))?);
         let engine = QueryEngine::new(sets.clone(), releases.clone(), QuerySettings::default())?;
         let users = Users::open(&data.join("users.json"))?;
+        let vault = Arc::new(Vault::open(&data.join(crate::vault::FOLDER), state.erased_to())?);
         let gate = Gate::new(
             me.clone(),
             RegisterPort(parts.register.clone()),
@@ -173,6 +181,8 @@ impl Node {
             ledger,
             state,
             users,
+            vault,
+            backup_days: parts.settings.backup_days,
             peers: parts.peers,
             clock,
             gate,
@@ -194,13 +204,15 @@ impl Node {
             noticing: tokio::sync::Mutex::new(()),
             rotating: tokio::sync::Mutex::new(()),
             following_keys: tokio::sync::Mutex::new(()),
+            introducing: tokio::sync::Mutex::new(()),
+            erasing: tokio::sync::Mutex::new(()),
             schema_grants: Mutex::default(),
             released: Mutex::default(),
         })
     }
 
     /// Writes the entry of the start. Nothing is served before.
-    pub async fn start(&self) -> Result<()> {
+    pub async fn start(self: &Arc<Node>) -> Result<()> {
         // Before anything is decided by them.
         self.policies.keep(&self.data.join(MODULES))?;
         let modules = self.policies.digests().clone();
@@ -215,6 +227,7 @@ impl Node {
         self.note_sets().await?;
         self.note_register().await?;
         self.follow_keys().await?;
+        self.finish_erasures().await?;
         self.tell_facts(None).await
     }
 
@@ -233,6 +246,11 @@ impl Node {
         });
         let attachments = vec![(AttachmentKind::Register, register.signed().register.into_bytes())];
         self.ledger.append(Draft { body, chain: None, trace: None, attachments }).await.map(|_| ())
+    }
+
+    /// Leave to seal one value; it is held until the value's entry is enqueued.
+    pub(crate) async fn begin_sealing(&self) -> Result<Sealing> {
+        self.vault.begin(self.ledger.reader().size()).await
     }
 
     /// Now, by the one clock.
@@ -281,15 +299,26 @@ impl Node {
 
     /// Writes an entry of an administrative act, with its document.
     pub(crate) async fn administer(&self, action: &str, actor: &str, document: Vec<u8>) -> Result<()> {
+        self.administer_about(action, actor, document, None).await
+    }
+
+    /// As [`Self::administer`], with the sealed name of whom the act is about.
+    pub(crate) async fn administer_about(
+        &self,
+        action: &str,
+        actor: &str,
+        document: Vec<u8>,
+        about: Option<Sealed>,
+    ) -> Result<()> {
         let body = Body::Administration(perron_model::entry::Administration {
             action: action.to_owned(),
             actor: actor.to_owned(),
             document: Digest::of(&document),
+            sealed: about.as_ref().map(|sealed| sealed.digest),
         });
-        self.ledger
-            .append(Draft { body, chain: None, trace: None, attachments: vec![(AttachmentKind::Document, document)] })
-            .await
-            .map(|_| ())
+        let mut attachments = vec![(AttachmentKind::Document, document)];
+        attachments.extend(about.map(|sealed| (AttachmentKind::Sealed, sealed.bytes)));
+        self.ledger.append(Draft { body, chain: None, trace: None, attachments }).await.map(|_| ())
     }
 }
 

@@ -194,7 +194,7 @@ impl Node {
 
     /// Decides about an execution and begins it. A permit is durable before a row is read.
     pub async fn serve(&self, peer: &ParticipantId, read: IncomingRead) -> Result<Serving, Denied> {
-        let verified = self.verify_request(peer, &read).inspect_err(|error| {
+        let mut verified = self.verify_request(peer, &read).inspect_err(|error| {
             let now = self.now();
             perron_gate::Ledger::summarise(&self.ledger, peer, error.code, Digest::of(read.request.as_bytes()), now);
         })?;
@@ -214,7 +214,11 @@ impl Node {
         }
         // Before anything is decided or charged: a partner that has no place may come again.
         let place = self.place_for(peer, request, self.now())?;
+        // Held until the decision has its place in the log.
+        let sealing = self.begin_sealing().await?;
+        verified.sealed = Some(sealing.statement(&read.salt, &read.statement)?.bytes);
         let grant = self.gate.admit(verified).await?;
+        drop(sealing);
         self.running.add(&grant);
         // What ended the agreement between the decision and now found nothing that ran.
         self.end_what_is_over();
@@ -352,7 +356,7 @@ impl Node {
             return Err(Error::new(ErrorCode::SignatureInvalid, "the statement isn't the one that was signed"));
         }
         let beside = self.verify_beside(participant, read)?;
-        Ok(VerifiedRequest { request, jws: read.request.clone(), beside: Some(beside) })
+        Ok(VerifiedRequest { request, jws: read.request.clone(), beside: Some(beside), sealed: None })
     }
 
     /// What came beside a request, as it is kept: the intent lies in a tree that the consumer

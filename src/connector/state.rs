@@ -4,6 +4,7 @@
 //! starts, memory serves it.
 
 mod agreements;
+mod erasures;
 mod lives;
 mod negotiations;
 mod reconciled;
@@ -15,6 +16,7 @@ use crate::store::{Change, Store};
 pub use agreements::KeptAgreement;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+pub use erasures::Erasure;
 pub use lives::{Declared, KeptLife, OutgoingNotice, ToTell};
 pub use negotiations::{Negotiation, REFUSED};
 use perron_model::agreement::{Envelope, Offer};
@@ -93,6 +95,8 @@ struct Memory {
     // Partners that may have extracts over the wire.
     extracts: BTreeSet<ParticipantId>,
     reconciled: BTreeMap<AgreementId, Reconciliations>,
+    // By the number of their entries.
+    erasures: BTreeMap<u64, Erasure>,
 }
 
 /// The fold.
@@ -127,6 +131,7 @@ const RECONCILED: &str = "reconciled";
 const OPEN_READS: &str = "open-reads";
 const RETENTION: &str = "retention";
 const KEYS: &str = "keys";
+const ERASURES: &str = "erasures";
 
 impl State {
     /// Loads the fold from the store.
@@ -149,6 +154,9 @@ impl State {
             memory.partners.insert(partner, limits);
         }
         memory.load_reconciled(&store)?;
+        for erasure in load::<Erasure>(&store, ERASURES)? {
+            memory.erasures.insert(erasure.index, erasure);
+        }
         for (key, value) in store.scan(HELD, b"")? {
             let agreement = <[u8; 32]>::try_from(key)
                 .map_err(|_| Error::new(ErrorCode::Internal, "a record of the store can't be read"))?;
@@ -273,7 +281,7 @@ impl State {
         self.store.apply(std::mem::take(&mut *places))
     }
 
-    fn take(&self, entry: &Entry, attachments: &[(AttachmentKind, Vec<u8>)]) -> Result<()> {
+    fn take(&self, entry: &Entry, leaf: Digest, attachments: &[(AttachmentKind, Vec<u8>)]) -> Result<()> {
         match &entry.body {
             Body::Administration(admin) if admin.action == "offer.add" || admin.action == "offer.close" => {
                 let offer: PublishedOffer = document(attachments, AttachmentKind::Document)?;
@@ -321,6 +329,7 @@ impl State {
             }
             Body::Notice(_) => self.take_notice(entry, attachments)?,
             Body::Reconciled(reconciled) => self.take_reconciled(entry, reconciled)?,
+            Body::Erased(erased) => self.take_erased(entry.index, entry.time, leaf, erased)?,
             Body::Decision(decision) => {
                 self.note(position(REQUESTS, decision.request.as_bytes().to_vec(), entry.index))?;
             }
@@ -380,8 +389,8 @@ impl State {
 }
 
 impl Observer for State {
-    fn applied(&self, entry: &Entry, _leaf: Digest, attachments: &[(AttachmentKind, Vec<u8>)]) {
-        if let Err(error) = self.take(entry, attachments) {
+    fn applied(&self, entry: &Entry, leaf: Digest, attachments: &[(AttachmentKind, Vec<u8>)]) {
+        if let Err(error) = self.take(entry, leaf, attachments) {
             tracing::error!(index = entry.index, error = %error, "an entry can't be taken into the store");
         }
     }

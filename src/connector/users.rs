@@ -6,6 +6,7 @@
 use crate::ledger::random_text;
 use perron_model::id::UserName;
 use perron_model::limits::{PSEUDONYM_BYTES_MAX, REASON_BYTES_MAX};
+use perron_model::sealed::SealedValue;
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, canonical};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -120,13 +121,16 @@ impl Users {
     }
 
     /// Adds a user, or replaces the grants of one of that name. Gives the digest that the log
-    /// gets: salted, for a name is guessable.
-    pub fn put(&self, mut user: User) -> Result<Digest> {
+    /// gets: salted, for a name is guessable; and the user with their pseudonyms.
+    pub fn put(&self, mut user: User) -> Result<(Digest, User)> {
         let salt = crate::ledger::random_16()?;
         let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
         // Whoever keeps their name keeps their pseudonyms: what they did stays theirs.
         if let Some(known) = users.iter().find(|u| u.name == user.name) {
             user.pseudonyms.clone_from(&known.pseudonyms);
+        }
+        if !user.pseudonyms.contains_key("") {
+            user.pseudonyms.insert(String::new(), random_text()?);
         }
         let taken = users.iter().any(|u| u.credential == user.credential && u.name != user.name);
         if taken {
@@ -136,11 +140,24 @@ impl Users {
         if next.len() >= USERS_MAX {
             return Err(Error::new(ErrorCode::TooLarge, format!("more than {USERS_MAX} users")));
         }
-        next.push(user);
+        next.push(user.clone());
         let document = Digest::salted(&salt, &canonical::to_bytes(&next)?);
         crate::files::write_file(&self.file, &canonical::to_bytes(&next)?)?;
         *users = next;
-        Ok(document)
+        Ok((document, user))
+    }
+
+    /// Takes the user of this pseudonym off the list; whoever isn't on it any more is off it already.
+    pub fn remove(&self, pseudonym: &str) -> Result<()> {
+        let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
+        let is_meant = |user: &User| user.pseudonyms.values().any(|known| known == pseudonym);
+        if !users.iter().any(is_meant) {
+            return Ok(());
+        }
+        let next: Vec<User> = users.iter().filter(|user| !is_meant(user)).cloned().collect();
+        crate::files::write_file(&self.file, &canonical::to_bytes(&next)?)?;
+        *users = next;
+        Ok(())
     }
 
     /// The user of a credential; nobody is anonymous.
@@ -167,6 +184,16 @@ impl Users {
 
     /// The user's pseudonym for a counterparty (or for one's own log), made at its first use.
     pub fn pseudonym(&self, name: &UserName, counterparty: Option<&ParticipantId>) -> Result<String> {
+        self.pseudonym_or(name, counterparty, None)
+    }
+
+    /// As [`Self::pseudonym`], with the one to be taken where there is none yet.
+    fn pseudonym_or(
+        &self,
+        name: &UserName,
+        counterparty: Option<&ParticipantId>,
+        new: Option<String>,
+    ) -> Result<String> {
         let key = counterparty.map(ToString::to_string).unwrap_or_default();
         let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
         let mut next = users.clone();
@@ -177,7 +204,7 @@ impl Users {
         if let Some(known) = user.pseudonyms.get(&key) {
             return Ok(known.clone());
         }
-        let made = random_text()?;
+        let made = new.map_or_else(random_text, Ok)?;
         user.pseudonyms.insert(key, made.clone());
         crate::files::write_file(&self.file, &canonical::to_bytes(&next)?)?;
         *users = next;
@@ -204,6 +231,29 @@ impl crate::connector::Node {
         let (name, counterparty) =
             found.ok_or_else(|| Error::new(ErrorCode::NotFound, "no user of this organisation has this pseudonym"))?;
         Ok(json!({"name": name, "toward": counterparty}))
+    }
+
+    /// The user's pseudonym for a counterparty. A new one is an entry of the log before it is used,
+    /// with the name sealed, so that the log itself can tell an auditor who it is.
+    pub(crate) async fn introduced(&self, name: &UserName, to: &ParticipantId) -> Result<String> {
+        let known = |users: &Users| {
+            users.list().into_iter().find(|u| u.name == *name).and_then(|u| u.pseudonyms.get(to.as_str()).cloned())
+        };
+        if let Some(known) = known(&self.users) {
+            return Ok(known);
+        }
+        // One at a time: a pseudonym is told once.
+        let _one = self.introducing.lock().await;
+        if let Some(known) = known(&self.users) {
+            return Ok(known);
+        }
+        let (own, made) = (self.users.pseudonym(name, None)?, random_text()?);
+        let sealing = self.begin_sealing().await?;
+        let pseudonyms = BTreeMap::from([(to.to_string(), made.clone())]);
+        let sealed = sealing.seal(&SealedValue::User { name: name.clone(), pseudonyms })?;
+        let document = canonical::to_bytes(&json!({"toward": to}))?;
+        self.administer_about("user.pseudonym", &own, document, Some(sealed)).await?;
+        self.users.pseudonym_or(name, Some(to), Some(made))
     }
 
     /// The user of a credential.

@@ -124,6 +124,7 @@ fn activity_of(record: &Record, class: Class) -> Activity {
         ("agreement" | "checkpoint-kept", _) => CREATE,
         ("register-seen" | "extract" | "reconciled" | "log-query", _) => READ_API,
         ("notice", _) if said("act") == "revoke" => DELETE,
+        ("erased", _) => DELETE,
         ("negotiation", _) if said("message") == "request" => CREATE,
         ("administration" | "staff-refusal", _) => match said("action").rsplit('.').next().unwrap_or_default() {
             "add" | "enrol" | "request" => CREATE,

@@ -59,7 +59,8 @@ pub(super) fn ends_something(body: &Body) -> bool {
         | Body::Administration(_)
         | Body::RegisterSeen(_)
         | Body::Succession(_)
-        | Body::Pruned(_) => true,
+        | Body::Pruned(_)
+        | Body::Erased(_) => true,
         Body::Negotiation(_)
         | Body::Agreement(_)
         | Body::Intent(_)

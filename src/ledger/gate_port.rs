@@ -4,7 +4,7 @@ use crate::ledger::handle::Ledger;
 use crate::ledger::writer::{Draft, Job, random_16};
 use perron_gate::{DecisionRecord, LogQueryRecord, Recorded};
 use perron_model::decision::{StateFacts, Verdict};
-use perron_model::entry::{AttachmentKind, Body, Decision, LogQuery};
+use perron_model::entry::{AttachmentKind, Body, Decision, LogQuery, digest_of_parts};
 use perron_model::request::Acknowledgement;
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 use std::sync::PoisonError;
@@ -100,10 +100,11 @@ fn log_query(record: LogQueryRecord) -> Result<Draft> {
 
 fn draft(record: DecisionRecord) -> Result<Draft> {
     let salt = random_16()?;
-    let commitment = Digest::salted(&salt, &record.input);
-    let mut input = salt.to_vec();
-    input.extend_from_slice(&record.input);
     let request = record.request.digest();
+    let sealed = record.request.sealed.as_ref().map(|_| true);
+    let mut parts = vec![(AttachmentKind::EvaluationInput, [salt.as_slice(), &record.input].concat())];
+    parts.extend(record.request.beside.map(|beside| (AttachmentKind::Beside, beside)));
+    parts.extend(record.request.sealed.map(|sealed| (AttachmentKind::Sealed, sealed)));
     let claims = record.request.request;
     let (permitted, reasons, clauses) = told(record.verdict);
     let body = Body::Decision(Decision {
@@ -112,7 +113,7 @@ fn draft(record: DecisionRecord) -> Result<Draft> {
         reasons,
         clauses,
         module: record.module,
-        input: commitment,
+        input: None,
         snapshot: record.snapshot,
         uses: record.uses,
         register: record.register,
@@ -120,14 +121,15 @@ fn draft(record: DecisionRecord) -> Result<Draft> {
         purpose: claims.purpose.clone(),
         legal_basis: record.legal_basis,
         user: claims.user.clone(),
-        beside: record.request.beside.as_ref().map(|b| Digest::of(b)),
+        beside: None,
         reserved: record.reserved,
         // Known where the order is made.
         volume: None,
+        attached: Some(digest_of_parts(parts.iter().map(|(kind, bytes)| (*kind, bytes.as_slice())))),
+        sealed,
     });
-    let mut attachments =
-        vec![(AttachmentKind::Request, record.request.jws.into_bytes()), (AttachmentKind::EvaluationInput, input)];
-    attachments.extend(record.request.beside.map(|beside| (AttachmentKind::Beside, beside)));
+    let request = (AttachmentKind::Request, record.request.jws.into_bytes());
+    let attachments = std::iter::once(request).chain(parts).collect();
     let chain = record.chained.then_some(claims.agreement);
     Ok(Draft { body, chain, trace: claims.trace, attachments })
 }

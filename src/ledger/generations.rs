@@ -17,6 +17,22 @@ const CLOSED: u64 = 1 << 63;
 /// Bits of the entry's number in such a place.
 const NUMBER_BITS: u32 = 44;
 
+/// The place of the first entry of the log in which the entry of this place lies: of the log in force
+/// it is 0. Those of the others follow it.
+pub const fn base_of(place: u64) -> u64 {
+    if place < CLOSED { 0 } else { place & !((1 << NUMBER_BITS) - 1) }
+}
+
+/// The same of a closed generation.
+pub const fn base_of_closed(generation: u64) -> u64 {
+    CLOSED | (generation << NUMBER_BITS)
+}
+
+/// The closed generation whose places begin there; none for the log in force.
+pub const fn closed_at(base: u64) -> Option<u64> {
+    if base < CLOSED { None } else { Some((base & !CLOSED) >> NUMBER_BITS) }
+}
+
 /// Where the log of a closed generation lies.
 pub fn generation_dir(data: &Path, generation: u64) -> PathBuf {
     data.join(GENERATIONS).join(generation.to_string())
@@ -76,6 +92,6 @@ impl Generation {
     /// The place of one of its entries among those of all logs. Entries of the log in force have
     /// their number as their place.
     pub(super) fn place(&self, index: u64) -> u64 {
-        CLOSED | (self.number << NUMBER_BITS) | index
+        base_of_closed(self.number) | index
     }
 }

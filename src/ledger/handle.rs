@@ -264,10 +264,20 @@ impl Ledger {
         // Within the turn no decision under this agreement is between its nonce and its place.
         let turn = self.turn_of(agreement).lock_owned().await;
         self.0.nonces.void(nonce, peer);
-        let (reply, answer) = oneshot::channel();
-        self.0.queue.send(Job::Level { reply }).await.map_err(|_| gone())?;
+        let answer = self.enqueue_level().await?;
         drop(turn);
         answer.await.map_err(|_| gone())
+    }
+
+    /// Returns once everything that was enqueued before is durable.
+    pub async fn level(&self) -> Result<()> {
+        self.enqueue_level().await?.await.map_err(|_| gone())
+    }
+
+    async fn enqueue_level(&self) -> Result<oneshot::Receiver<()>> {
+        let (reply, answer) = oneshot::channel();
+        self.0.queue.send(Job::Level { reply }).await.map_err(|_| gone())?;
+        Ok(answer)
     }
 
     /// Writes the summaries that are due, and publishes checkpoint and tiles of what is durable.
@@ -306,6 +316,12 @@ impl Ledger {
     /// Entries of the closed logs, which come before those of the one in force.
     pub fn entries_before(&self) -> u64 {
         self.0.closed.entries()
+    }
+
+    /// All logs, the oldest first and the one in force last, each with the place of its first entry.
+    pub fn logs(&self) -> impl Iterator<Item = (u64, &LogReader)> {
+        let closed = self.0.closed.iter().map(|closed| (closed.place(0), &closed.reader));
+        closed.chain(std::iter::once((0, &self.0.reader)))
     }
 
     /// The log in force, then those that are closed, the newest first.

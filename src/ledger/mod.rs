@@ -24,7 +24,7 @@ mod writer;
 pub use clock::SystemClock;
 pub use closing::{Begun, Closing};
 pub use failure::{free_bytes, leaf_of, log_error};
-pub use generations::{GENERATIONS, Generations, generation_dir};
+pub use generations::{GENERATIONS, Generations, base_of, base_of_closed, closed_at, generation_dir};
 pub use handle::{KnownHeads, Ledger, LogIdentity, Opened};
 pub use keys::{LogKey, LogKeys};
 pub use nonces::{IssuedNonce, Nonces};

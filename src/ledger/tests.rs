@@ -44,6 +44,7 @@ fn draft(chain: Option<AgreementId>, bytes: usize) -> Draft {
         action: "test".to_owned(),
         actor: "operator".to_owned(),
         document: Digest::of(&document),
+        sealed: None,
     });
     Draft { body, chain, trace: None, attachments: vec![(AttachmentKind::Document, document)] }
 }

@@ -40,7 +40,7 @@ fn decision(permitted: bool, user: &str) -> Decision {
         reasons: if permitted { Vec::new() } else { vec!["purpose_not_allowed".to_owned(), "prohibited".to_owned()] },
         clauses: if permitted { Vec::new() } else { vec!["permission[0]".to_owned(), "prohibition[0]".to_owned()] },
         module: Digest::of(b"module"),
-        input: Digest::of(b"input"),
+        input: Some(Digest::of(b"input")),
         snapshot: None,
         uses: 1,
         register: 1,
@@ -51,6 +51,8 @@ fn decision(permitted: bool, user: &str) -> Decision {
         beside: None,
         reserved: None,
         volume: None,
+        attached: None,
+        sealed: None,
     }
 }
 
@@ -139,6 +141,7 @@ fn folder() -> Folder {
         action: "audit.folder".to_owned(),
         actor: "operator".to_owned(),
         document: Digest::of(document.as_bytes()),
+        sealed: None,
     };
     Folder {
         participant,

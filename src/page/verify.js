@@ -90,14 +90,14 @@ function item(bytes, at) {
 const BODIES = {
   11: ['agreement', 'agreement envelope with side dataset legal_basis regime amends uses volume'],
   12: ['notice', 'notice signed with side by act standing decided_by'],
-  20: ['intent', 'request user purpose provider'],
-  21: ['decision', 'request permitted reasons clauses module input snapshot uses register consumer purpose legal_basis user beside reserved volume'],
+  20: ['intent', 'request user purpose provider sealed'],
+  21: ['decision', 'request permitted reasons clauses module input snapshot uses register consumer purpose legal_basis user beside reserved volume attached sealed'],
   22: ['outcome', 'decision status reason batches rows bytes messages stream_root uses volume'],
   23: ['received', 'request decision outcome rows messages stream_root refused receipt'],
   24: ['release', 'dataset snapshot table groups suppressed further epsilon_micro spent_micro'],
   25: ['schema-grant', 'peer hour'],
   26: ['plan-refusal', 'peer reason clause statement'],
-  40: ['administration', 'action actor document'],
+  40: ['administration', 'action actor document sealed'],
 };
 const STATUS = ['Complete', 'CutByConsumer', 'CutByRevocation', 'CutByError', 'NothingLeft', 'UnknownAfterCrash'];
 

@@ -397,7 +397,7 @@ fn recorded(input: &AccessInput, verdict: &Verdict, module: Digest) -> (Decision
         reasons: refused.iter().map(|r| r.code.clone()).collect(),
         clauses: refused.iter().map(|r| r.clause.clone()).collect(),
         module,
-        input: Digest::of(&attached),
+        input: Some(Digest::of(&attached)),
         snapshot: None,
         uses: 0,
         register: 1,
@@ -408,6 +408,8 @@ fn recorded(input: &AccessInput, verdict: &Verdict, module: Digest) -> (Decision
         beside: None,
         reserved: None,
         volume: None,
+        attached: None,
+        sealed: None,
     };
     (decision, attached)
 }

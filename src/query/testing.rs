@@ -126,7 +126,7 @@ impl Grants {
             seen: None,
             acknowledged: vec![],
         };
-        self.gate.admit(VerifiedRequest { request, jws: String::new(), beside: None }).await.unwrap()
+        self.gate.admit(VerifiedRequest { request, jws: String::new(), beside: None, sealed: None }).await.unwrap()
     }
 
     /// Of the log, under whatever agreement.

@@ -6,13 +6,14 @@ A case on which their verdicts differ is printed with its number; `SEED/NUMBER` 
 """
 import contextlib, io, json, pathlib, random, shutil, subprocess, sys
 
-from forger import FIELDS, Entry, Forger, encoded, jws, private, stranger
+from forger import FIELDS, Entry, Forger, bind_by, encoded, jws, private, stranger
 from generations import succeed
 import evidence as v
 import verify
 
 PARTIES = ("commune", "inter", "authority")
-BINDS = {kind: {line[3]: int(line[4]) for line in v.MAPS[kind] if line[4]} for kind in FIELDS}
+BINDS = {kind: [(line[3], int(line[4])) for line in v.MAPS[kind] if line[4]] for kind in FIELDS}
+BINDS["decision"] = [("request", 1), ("attached", 3), ("attached", 9), ("attached", 11)]
 TEXTS = ["", "x", "provider", "consumer", "intercommunale", "commune", "autorite", "REQUESTED", "VERIFIED", "é" * 40]
 ADDED = ["x", "reason", "roles", "trace", "amends", "now"]
 EDITS = ("drop twice swap field field field field time chain around attach detach exchange document document document "
@@ -189,7 +190,7 @@ class Case:
     def exchange(self, forger):
         """What another entry binds by the same field, with the binding."""
         entry = self.rng.choice([e for e in forger.entries if BINDS[e.kind] and e.attached])
-        name, kind = self.rng.choice(list(BINDS[entry.kind].items()))
+        name, kind = self.rng.choice(BINDS[entry.kind])
         other = self.rng.choice([e for e in forger.entries if any(k == kind for k, _ in e.attached)])
         self.bind(entry, name, kind, next(raw for k, raw in other.attached if k == kind))
         return f"{self.tell(forger, entry)} {name} of {self.tell(forger, other)}"
@@ -198,13 +199,14 @@ class Case:
         at = next((at for at, (k, _) in enumerate(entry.attached) if k == kind), None)
         if at is None: entry.attached.append((kind, raw))
         else: entry.attached[at] = (kind, raw)
-        if kind != 4 and self.rng.random() < 0.97: entry.body[FIELDS[entry.kind][name]] = v.sha(raw)
+        if kind != 4 and self.rng.random() < 0.97: bind_by(entry, name, raw)
 
     def document(self, forger):
         """An edit of what is attached, signed anew where it was signed, and bound."""
         rng = self.rng
-        entry = rng.choice([e for e in forger.entries if BINDS[e.kind] and e.attached and e.kind != "register-seen"])
-        name, kind = rng.choice(list(BINDS[entry.kind].items()))
+        bound = lambda e: [(name, kind) for name, kind in BINDS[e.kind] if kind in dict(e.attached)]
+        entry = rng.choice([e for e in forger.entries if bound(e) and e.kind != "register-seen"])
+        name, kind = rng.choice(bound(entry))
         raw = next(raw for k, raw in entry.attached if k == kind)
         if kind in (1, 10):
             payload, told = edited(rng, json.loads(v.unb64(raw.decode().split(".")[1])))

@@ -39,6 +39,13 @@ def encoded(value):
     return head(5, len(value)) + b"".join(k + x for k, x in sorted((encoded(k), encoded(value[k])) for k in value))
 
 
+def bind_by(entry, name, raw):
+    """What is attached, by a field of its own; a decision's `attached` is of all but its request."""
+    parts = sorted((kind, v.sha(raw)) for kind, raw in entry.attached if kind in (3, 9, 11))
+    one = v.sha(b"".join(struct.pack(">H", kind) + part for kind, part in parts))
+    entry.body[FIELDS[entry.kind][name]] = one if name == "attached" else v.sha(raw)
+
+
 def jws(sign, public, typ, payload):
     """A compact JWS: `sign` gives the signature over bytes, `public` is the key that the header names."""
     kid = v.digest(b'{"crv":"Ed25519","kty":"OKP","x":"%s"}' % v.b64(public).encode())
@@ -188,7 +195,7 @@ class Forger:
         raw = entry.attached[at][1]
         assert old.encode() in raw, f"{old} is not in it"
         entry.attached[at] = (kind, raw.replace(old.encode(), new.encode(), 1))
-        if bind: entry.body[FIELDS[entry.kind][bind]] = v.sha(entry.attached[at][1])
+        if bind: bind_by(entry, bind, entry.attached[at][1])
 
     def resign(self, name, kind, by, key, old, new, bind, **_):
         """What an attached signature says, otherwise, and signed anew by a party."""
@@ -199,7 +206,8 @@ class Forger:
         assert old in v.unb64(payload).decode(), f"{old} is not in it"
         said = v.unb64(payload).decode().replace(old, new, 1).encode()
         signed = jws(holder.sign, holder.public_key().public_bytes_raw(), typ, said).encode()
-        entry.attached[at], entry.body[FIELDS[entry.kind][bind]] = (kind, signed), v.sha(signed)
+        entry.attached[at] = (kind, signed)
+        bind_by(entry, bind, signed)
 
     # --- retention: entries behind all others, then leaves ---
     def behind(self, kind, document, **fields):

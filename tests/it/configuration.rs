@@ -12,9 +12,10 @@ const TABLES: &[(&str, &[&str])] = &[
     ("[http]", &["Http", "OutsideLog"]),
     ("[[witness]]", &["Witness"]),
     ("[syslog]", &["Syslog"]),
+    ("[erasure]", &["Erasure"]),
 ];
 /// Tables and lists of them, which have sections of their own.
-const SECTIONS: &[&str] = &["listen", "authority", "http", "witness", "syslog"];
+const SECTIONS: &[&str] = &["listen", "authority", "http", "witness", "syslog", "erasure"];
 
 /// The fields of the types of `src/settings.rs`.
 fn fields() -> BTreeMap<String, Vec<String>> {

@@ -137,7 +137,7 @@ fn a_folder_tells_of_a_period_and_is_an_entry() {
 }
 
 /// Gives a command over the local socket, as the user of a token; the code of a refusal.
-fn told_as(world: &World, token: &str, command: &Command) -> Result<Json, String> {
+pub fn told_as(world: &World, token: &str, command: &Command) -> Result<Json, String> {
     let socket = world.dir(PROVIDER).join("perron.sock");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -60,6 +60,8 @@ fn published(of: &Type) -> (String, bool) {
         ["Body"] => "body",
         ["Blind" | "ByteVec"] => "bytes .size 16",
         ["Vec", "String"] => "[* tstr]",
+        ["Vec", "Digest"] => "[* digest]",
+        ["Vec", "Span"] => "[* span]",
         ["BTreeMap", "String", "Digest"] => "{* tstr => digest}",
         ["BTreeMap", "String", "u64"] => "{* tstr => uint}",
         other => panic!("{other:?} has no type in docs/reference/entry.cddl: teach it here, and tools/verify.py"),

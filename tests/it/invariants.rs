@@ -4,9 +4,9 @@ use crate::played::{copy, files, played};
 use perron::policy::{Replayed, Replayer};
 use perron::trust::keys::KeySet;
 use perron_log::{Layout, Log, LogSettings, OsFiles, Signer};
-use perron_model::entry::{AttachmentKind, Body, Entry};
+use perron_model::ErrorCode;
+use perron_model::entry::{AttachmentKind, Body, Entry, digest_of_parts};
 use perron_model::participant::KeyUse;
-use perron_model::{Digest, ErrorCode};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,9 +35,14 @@ async fn same_answer_again() {
         for index in 0..log.size() {
             let Body::Decision(decision) = Entry::from_bytes(&log.leaf(index).unwrap()).unwrap().body else { continue };
             let attached = log.attachments(index).unwrap();
-            let input = attached.iter().find(|a| a.kind == AttachmentKind::EvaluationInput as u16).unwrap();
-            let (salt, input) = input.bytes.split_at(16);
-            assert_eq!(Digest::salted(salt.try_into().unwrap(), input), decision.input);
+            let of_kind = |kind: AttachmentKind| {
+                let bytes = attached.iter().find(|a| a.kind == kind as u16).map(|a| a.bytes.as_slice());
+                bytes.map(|bytes| (kind, bytes))
+            };
+            let parts = [AttachmentKind::EvaluationInput, AttachmentKind::Beside, AttachmentKind::Sealed];
+            let bound = digest_of_parts(parts.into_iter().filter_map(of_kind));
+            assert_eq!((Some(bound), &decision.input), (decision.attached, &None));
+            let (salt, input) = of_kind(AttachmentKind::EvaluationInput).unwrap().1.split_at(16);
             let again = replayer.decide(&decision, &[salt, input].concat()).await.unwrap();
             assert_eq!(again, Replayed::Same, "entry {index} of {who}");
             replayed.insert(decision.permitted);

@@ -16,7 +16,7 @@ mod checks;
 mod layer;
 mod ledgers;
 mod load;
-mod process;
+pub mod process;
 mod random;
 mod unsynced;
 mod world;

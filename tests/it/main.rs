@@ -12,6 +12,7 @@ mod demo;
 mod dialling;
 mod doctor;
 mod edits;
+mod erasure;
 mod errors;
 mod exchange;
 mod export;

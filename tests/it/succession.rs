@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FEW: &str = "SELECT count(*) AS n FROM releves";
 
 /// Entries of the newest checkpoint that the consumer keeps of a log of the provider.
-fn kept(world: &World, generation: u32) -> usize {
+pub fn kept(world: &World, generation: u32) -> usize {
     let file = world.dir(CONSUMER).join(format!("trust/kept/essai_commune_{generation}.checkpoint"));
     let note = fs::read_to_string(file).unwrap_or_default();
     note.lines().nth(1).and_then(|size| size.parse().ok()).unwrap_or(0)
@@ -54,7 +54,7 @@ fn verify(world: &World, name: &str, against: &[&str]) -> Json {
 }
 
 /// Waits until provider and consumer go by the same register.
-fn level(world: &World) {
+pub fn level(world: &World) {
     let version = |name: &str| world.of(name, &["status"], &[]).unwrap()["register"]["version"].clone();
     wait_until("the partner knows the next log", || version(CONSUMER) == version(PROVIDER));
 }

@@ -20,6 +20,10 @@ const AGREEMENTS: usize = 16;
 /// Bytes of a request and of an evaluation's input, about as in a read of the demonstration.
 const REQUEST_BYTES: usize = 1100;
 const INPUT_BYTES: usize = 1500;
+/// Letters of a pseudonym: 16 random bytes in base64url.
+const PSEUDONYM_CHARS: usize = 22;
+/// Bytes of a sealed statement of a hundred characters.
+const SEALED_BYTES: usize = 200;
 
 /// A ledger of its own in a new directory.
 pub fn open(directory: &Path) -> Result<Ledger> {
@@ -44,22 +48,25 @@ pub fn draft(number: usize, bound: bool) -> Draft {
         reasons: Vec::new(),
         clauses: Vec::new(),
         module: digest,
-        input: digest,
+        input: None,
         snapshot: Some(digest),
         uses: 1,
         register: 1,
         consumer: "consumer".to_owned(),
         purpose: crate::space::PURPOSE.to_owned(),
         legal_basis: Some("https://w3id.org/dpv#PublicInterest".to_owned()),
-        user: digest.short(),
+        user: digest.to_string().chars().take(PSEUDONYM_CHARS).collect(),
         beside: None,
         reserved: None,
         volume: None,
+        attached: Some(digest),
+        sealed: Some(true),
     });
     let mut attachments = Vec::new();
     if bound {
         attachments.push((AttachmentKind::Request, vec![b'r'; REQUEST_BYTES]));
         attachments.push((AttachmentKind::EvaluationInput, vec![b'i'; INPUT_BYTES]));
+        attachments.push((AttachmentKind::Sealed, vec![b's'; SEALED_BYTES]));
     }
     Draft { body, chain: Some(agreement), trace: None, attachments }
 }

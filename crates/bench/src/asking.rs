@@ -68,6 +68,7 @@ impl Asking {
             user: signed.claims.user,
             purpose: signed.claims.purpose,
             provider: signed.claims.provider.to_string(),
+            sealed: None,
         });
         let recorded = self.intents.append(Draft::plain(intent)).await?;
         let reader = self.intents.reader();

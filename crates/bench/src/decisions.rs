@@ -144,7 +144,7 @@ impl Rooms {
     /// A request as it arrives, verified.
     fn request(&self, consumer: &Member, agreement: AgreementId) -> Result<VerifiedRequest> {
         let read = sign(consumer, agreement, "SELECT 1", &self.nonce(consumer, agreement)?, Vec::new())?;
-        Ok(VerifiedRequest { request: read.claims, jws: read.request, beside: None })
+        Ok(VerifiedRequest { request: read.claims, jws: read.request, beside: None, sealed: None })
     }
 
     /// Decisions about one read under an agreement, without their entries.
@@ -206,7 +206,7 @@ async fn logged(space: &Space, rooms: &Rooms, consumer: &Member, size: &Size) ->
         let mut round = Round::default();
         for _ in 0..size.appends {
             let read = sign(consumer, agreement, "SELECT 1", &rooms.nonce(consumer, agreement)?, before)?;
-            let verified = VerifiedRequest { request: read.claims, jws: read.request, beside: None };
+            let verified = VerifiedRequest { request: read.claims, jws: read.request, beside: None, sealed: None };
             let begun = Instant::now();
             let grant = gate.admit(verified).await.map_err(|d| d.error)?;
             round.work.push(micros(begun));

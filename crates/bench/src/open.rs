@@ -70,7 +70,7 @@ impl Open {
             seen: None,
             acknowledged: Vec::new(),
         };
-        VerifiedRequest { request, jws: String::new(), beside: None }
+        VerifiedRequest { request, jws: String::new(), beside: None, sealed: None }
     }
 }
 

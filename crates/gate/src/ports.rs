@@ -26,6 +26,8 @@ pub struct VerifiedRequest {
     pub jws: String,
     /// What came beside it and was verified with it (`request::Beside`, canonical JSON).
     pub beside: Option<Vec<u8>>,
+    /// Its statement, sealed: kept with the decision and never looked at.
+    pub sealed: Option<Vec<u8>>,
 }
 
 impl VerifiedRequest {

@@ -144,6 +144,9 @@ pub enum Body {
     /// This log takes the place of one that lost entries; the first entry of its generation.
     #[n(42)]
     Succession(#[n(0)] Succession),
+    /// Sealed values were erased: their keys are destroyed after this entry is durable.
+    #[n(44)]
+    Erased(#[n(0)] Erased),
     /// Entries about single reads are pruned by a signed rule; which ones is attached.
     #[n(45)]
     Pruned(#[n(0)] Pruned),
@@ -173,6 +176,8 @@ pub enum AttachmentKind {
     Beside = 9,
     /// A signed notice about an agreement, as sent or received (compact JWS).
     Notice = 10,
+    /// A value that can be erased, encrypted (`sealed`).
+    Sealed = 11,
 }
 
 impl AttachmentKind {
@@ -189,8 +194,21 @@ impl AttachmentKind {
             8 => AttachmentKind::Receipt,
             9 => AttachmentKind::Beside,
             10 => AttachmentKind::Notice,
+            11 => AttachmentKind::Sealed,
             _ => return None,
         })
+    }
+}
+
+impl Body {
+    /// Is a sealed value attached to the entry?
+    pub const fn is_sealed(&self) -> bool {
+        match self {
+            Body::Intent(intent) => intent.sealed.is_some(),
+            Body::Decision(decision) => decision.sealed.is_some(),
+            Body::Administration(act) => act.sealed.is_some(),
+            _ => false,
+        }
     }
 }
 
@@ -265,6 +283,66 @@ mod tests {
         assert!(error.detail.contains("version 2 is not known"), "{error}");
     }
 
+    /// The figure for a decision in the tree: a permit in a log of ten million entries, with
+    /// all that a read's has, a trace too.
+    #[test]
+    fn a_decision_takes_at_most_450_bytes_in_the_tree() {
+        let digest = Digest::of(b"any");
+        let decision = Decision {
+            request: digest,
+            permitted: true,
+            reasons: Vec::new(),
+            clauses: Vec::new(),
+            module: digest,
+            input: None,
+            snapshot: Some(digest),
+            uses: 10_000,
+            register: 1_000,
+            consumer: "intercommunale".into(),
+            purpose: "https://w3id.org/dpv#PublicBenefit".into(),
+            legal_basis: Some("https://w3id.org/dpv#PublicInterest".into()),
+            user: "aQEHJssqiiDhCrgs3d-sUQ".into(),
+            beside: None,
+            reserved: None,
+            volume: None,
+            attached: Some(digest),
+            sealed: Some(true),
+        };
+        let mut entry = Entry {
+            version: ENTRY_VERSION,
+            index: 10_000_000,
+            time: Timestamp::from_millis(1_790_000_000_000).unwrap(),
+            previous: Some(digest),
+            blind: [9; 16].into(),
+            chain: Some(ChainPosition { agreement: digest, number: 10_000, previous: Some(digest) }),
+            trace: Some(vec![1; 16].into()),
+            on_behalf_of: None,
+            processing_activity: None,
+            body: Body::Decision(decision),
+        };
+        let bytes = entry.to_bytes().unwrap();
+        assert_eq!(Entry::from_bytes(&bytes).unwrap(), entry);
+        assert!(bytes.len() <= 450, "{}", bytes.len());
+        // As earlier entries bind what is attached, which are read for ever.
+        let Body::Decision(decision) = &mut entry.body else { unreachable!() };
+        (decision.input, decision.beside, decision.attached, decision.sealed) =
+            (Some(digest), Some(digest), None, None);
+        assert_eq!(Entry::from_bytes(&entry.to_bytes().unwrap()).unwrap(), entry);
+    }
+
+    #[test]
+    fn one_digest_binds_attachments_with_their_kinds() {
+        let parts = [(AttachmentKind::EvaluationInput, b"i".as_slice()), (AttachmentKind::Sealed, b"s")];
+        let mut listed = vec![0, 3];
+        listed.extend(Digest::of(b"i").as_bytes());
+        listed.extend([0, 11]);
+        listed.extend(Digest::of(b"s").as_bytes());
+        assert_eq!(digest_of_parts(parts), Digest::of(&listed));
+        assert_eq!(digest_of_parts(parts.into_iter().rev()), Digest::of(&listed), "in the order of their kinds");
+        assert_ne!(digest_of_parts([(AttachmentKind::Beside, b"i".as_slice()), parts[1]]), Digest::of(&listed));
+        assert_ne!(digest_of_parts([parts[0]]), Digest::of(&listed));
+    }
+
     /// The numbers lie on disks: they are for ever.
     #[test]
     fn attachments_keep_their_numbers() {
@@ -280,10 +358,11 @@ mod tests {
             K::Receipt,
             K::Beside,
             K::Notice,
+            K::Sealed,
         ];
         for (number, kind) in (1_u16..).zip(kinds) {
             assert_eq!((AttachmentKind::from_u16(number), kind as u16), (Some(kind), number));
         }
-        assert_eq!([0, 11, u16::MAX].map(AttachmentKind::from_u16), [None; 3]);
+        assert_eq!([0, 12, u16::MAX].map(AttachmentKind::from_u16), [None; 3]);
     }
 }

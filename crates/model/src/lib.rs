@@ -24,6 +24,7 @@ pub mod register;
 pub mod report;
 pub mod request;
 pub mod retention;
+pub mod sealed;
 pub mod succession;
 pub mod time;
 pub mod trace;

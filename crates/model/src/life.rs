@@ -10,10 +10,11 @@ use crate::canonical;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AgreementId, Digest, FactName, ParticipantId, SpaceId};
 use crate::limits::{
-    FACT_BYTES_MAX, FACTS_MAX, LIFTED_MAX, NOTICE_BYTES_MAX, NOTICES_MAX, PLACE_BYTES_MAX, POLICY_TERMS_MAX,
-    REASON_BYTES_MAX, VERSIONS_MAX,
+    ERASURES_TOLD_MAX, FACT_BYTES_MAX, FACTS_MAX, LIFTED_MAX, NOTICE_BYTES_MAX, NOTICES_MAX, PLACE_BYTES_MAX,
+    POLICY_TERMS_MAX, REASON_BYTES_MAX, VERSIONS_MAX,
 };
 use crate::negotiation::Side;
+use crate::sealed::Ground;
 use crate::time::Timestamp;
 use base64::Engine;
 use serde::{Deserialize, Serialize};
@@ -103,6 +104,22 @@ pub enum Act {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         file: Option<Digest>,
     },
+    /// Sealed values of entries in the sender's chain of this agreement were erased. It changes
+    /// nothing of the agreement.
+    Erase {
+        /// Leaf hash of the entry that says so in the sender's log.
+        erasure: Digest,
+        /// The first of these entries, by its number in the sender's chain.
+        first: u64,
+        /// The last of them.
+        last: u64,
+        /// How many values these are.
+        values: u64,
+        /// Ground.
+        ground: Ground,
+        /// Until when a backup of the sender's could undo it.
+        until: Timestamp,
+    },
 }
 
 /// What a fact is: true, false, or a text.
@@ -146,6 +163,7 @@ impl Act {
             Act::Refuse { .. } => "refuse",
             Act::Fact { .. } => "fact",
             Act::Fulfil { .. } => "fulfil",
+            Act::Erase { .. } => "erase",
         }
     }
 
@@ -154,7 +172,7 @@ impl Act {
         match self {
             Act::Suspend { reason } | Act::Revoke { reason } | Act::Refuse { reason, .. } => Some(reason),
             Act::Fulfil { evidence, .. } => Some(evidence),
-            Act::Resume { .. } | Act::Confirm { .. } | Act::Fact { .. } => None,
+            Act::Resume { .. } | Act::Confirm { .. } | Act::Fact { .. } | Act::Erase { .. } => None,
         }
     }
 }
@@ -205,6 +223,11 @@ impl Notice {
             && (duty.is_empty() || duty.len() > PLACE_BYTES_MAX)
         {
             return Err(Error::malformed(format!("the place of a duty has 1 to {PLACE_BYTES_MAX} bytes")));
+        }
+        if let Act::Erase { first, last, values, .. } = &self.act
+            && (first > last || *values == 0 || *values > last.saturating_sub(*first).saturating_add(1))
+        {
+            return Err(Error::malformed("an erasure is of entries from one to another, one value each at the most"));
         }
         if let Act::Resume { lifts } = &self.act {
             let distinct: BTreeSet<&Digest> = lifts.iter().collect();
@@ -296,6 +319,9 @@ pub struct Life {
     facts: BTreeMap<FactName, Told>,
     #[serde(default)]
     fulfilled: BTreeMap<AgreementId, BTreeMap<String, Told>>,
+    // The newest that was told of erasures, the oldest first: it doesn't move the state either.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    erased: Vec<Told>,
 }
 
 impl Life {
@@ -307,6 +333,7 @@ impl Life {
             standing: Standing::InForce,
             facts: BTreeMap::new(),
             fulfilled: BTreeMap::new(),
+            erased: Vec::new(),
         }
     }
 
@@ -343,6 +370,11 @@ impl Life {
     /// All that was told of duties.
     pub fn fulfilments(&self) -> impl Iterator<Item = &Told> {
         self.fulfilled.values().flat_map(BTreeMap::values)
+    }
+
+    /// The newest that was told of erasures, the oldest first.
+    pub fn erasures(&self) -> &[Told] {
+        &self.erased
     }
 
     /// State of the newest version.
@@ -385,7 +417,7 @@ impl Life {
 
     /// Is this notice known?
     pub fn knows(&self, name: &Digest) -> bool {
-        let other = self.facts.values().chain(self.fulfilments());
+        let other = self.facts.values().chain(self.fulfilments()).chain(&self.erased);
         self.told.iter().chain(other).any(|t| t.name == *name)
     }
 
@@ -393,6 +425,10 @@ impl Life {
     pub fn is_news(&self, told: &Told) -> bool {
         let newer = match &told.act {
             Act::Fact { name, .. } => self.facts.get(name).is_none_or(|known| known.time < told.time),
+            // Past the bound the oldest are forgotten, and must not come again.
+            Act::Erase { .. } if self.erasures_of(told.by) >= ERASURES_TOLD_MAX => {
+                self.erased.iter().find(|t| t.by == told.by).is_none_or(|oldest| oldest.time <= told.time)
+            }
             _ => true,
         };
         newer && !self.knows(&told.name)
@@ -407,10 +443,14 @@ impl Life {
         match &told.act {
             Act::Fact { name, .. } => return self.take_fact(name.clone(), told),
             Act::Fulfil { duty, .. } => return self.take_fulfilment(duty.clone(), told),
+            Act::Erase { .. } => {
+                self.take_erasure(told);
+                return Ok(());
+            }
             _ => self.require_room(&told)?,
         }
         match &told.act {
-            Act::Suspend { .. } | Act::Revoke { .. } | Act::Fact { .. } | Act::Fulfil { .. } => {}
+            Act::Suspend { .. } | Act::Revoke { .. } | Act::Fact { .. } | Act::Fulfil { .. } | Act::Erase { .. } => {}
             Act::Resume { lifts } => {
                 let known = |name: &Digest| self.find(name).is_some_and(|t| matches!(t.act, Act::Suspend { .. }));
                 if !lifts.iter().all(known) {
@@ -456,6 +496,20 @@ impl Life {
         }
         fulfilled.insert(duty, told);
         Ok(())
+    }
+
+    fn erasures_of(&self, by: Side) -> usize {
+        self.erased.iter().filter(|t| t.by == by).count()
+    }
+
+    fn take_erasure(&mut self, told: Told) {
+        if self.erasures_of(told.by) >= ERASURES_TOLD_MAX
+            && let Some(oldest) = self.erased.iter().position(|t| t.by == told.by)
+        {
+            self.erased.remove(oldest);
+        }
+        let after = self.erased.partition_point(|t| t.time <= told.time);
+        self.erased.insert(after, told);
     }
 
     /// Suspensions that nothing lifts.

@@ -414,3 +414,62 @@ fn only_a_confirmed_proposal_lifts_and_only_what_it_names() {
     assert_eq!(life.standing().to_string(), "suspended");
     assert_eq!(Standing::parse("in-force"), Ok(Standing::InForce));
 }
+
+fn erase(what: &str, by: Side, second: i64) -> Told {
+    let act = Act::Erase {
+        erasure: name(what),
+        first: 3,
+        last: 9,
+        values: 2,
+        ground: Ground::NoLongerNecessary,
+        until: Timestamp::EPOCH,
+    };
+    Told { time: Timestamp::from_millis(second * 1_000).unwrap(), ..told(what, by, act) }
+}
+
+#[test]
+fn an_erasure_moves_no_state_and_the_newest_are_remembered() {
+    let mut life = life();
+    life.take(revoke("end", Consumer)).unwrap();
+    let most = i64::try_from(ERASURES_TOLD_MAX).unwrap();
+    for second in 0..most {
+        life.take(erase(&format!("ours {second}"), Provider, second)).unwrap();
+    }
+    life.take(erase("theirs", Consumer, 0)).unwrap();
+    assert_eq!((life.standing(), life.erasures().len()), (Standing::Revoked, ERASURES_TOLD_MAX + 1));
+    assert!(!life.is_news(&erase("ours 0", Provider, 0)), "the same again");
+    // One more, and the oldest of that side is forgotten; it is no news if it comes again.
+    life.take(erase("one more", Provider, most)).unwrap();
+    assert_eq!(life.erasures().len(), ERASURES_TOLD_MAX + 1);
+    assert!(!life.knows(&name("ours 0")) && life.knows(&name("ours 1")) && life.knows(&name("theirs")));
+    assert!(!life.is_news(&erase("ours 0", Provider, 0)));
+    assert!(life.is_news(&erase("new", Provider, most)) && life.is_news(&erase("new", Consumer, 0)));
+    // What was kept before there were erasures is read as ever.
+    let kept = serde_json::to_value(super::Life::new(name("agreement"))).unwrap();
+    assert!(kept.get("erased").is_none());
+    assert_eq!(serde_json::from_value::<Life>(serde_json::to_value(&life).unwrap()).unwrap(), life);
+}
+
+#[test]
+fn an_erasure_is_of_entries_in_their_order() {
+    let notice = |first, last, values| {
+        let act =
+            Act::Erase { erasure: name("x"), first, last, values, ground: Ground::Unlawful, until: Timestamp::EPOCH };
+        Notice {
+            kind: NoticeKind::V1,
+            space: SpaceId::parse("essai").unwrap(),
+            id: "1".to_owned(),
+            agreement: name("agreement"),
+            from: ParticipantId::parse("a").unwrap(),
+            to: ParticipantId::parse("b").unwrap(),
+            time: Timestamp::EPOCH,
+            act,
+        }
+    };
+    let good = notice(3, 9, 7);
+    assert_eq!(Notice::parse(&good.bytes().unwrap()).unwrap(), good);
+    assert!(std::str::from_utf8(&good.bytes().unwrap()).unwrap().contains("\"ground\":\"A17-1-d\""));
+    for bad in [notice(9, 3, 1), notice(3, 9, 0), notice(3, 9, 8)] {
+        assert!(bad.check().is_err());
+    }
+}

@@ -393,7 +393,31 @@ pub const HTTP_CONNECTIONS_MAX: usize = 256;
 pub const HTTP_CONNECTION_MS_MAX: u64 = 600_000;
 /// Head of a request of HTTP, in bytes.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Values that are sealed by keys of one epoch at the most: so many keys are written anew where one
+/// of them is erased.
+pub const VAULT_EPOCH_VALUES_MAX: u64 = 16_384;
+/// How often a vault that changes meanwhile is read again for a backup.
+pub const VAULT_COPIES_MAX: usize = 16;
+/// Largest file of the vault, in bytes: the keys of an epoch, or the secrets of a million epochs.
+pub const VAULT_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Epochs that one erasure writes anew.
+pub const ERASED_EPOCHS_MAX: usize = 64;
+/// Spans of entries that one erasure names: they fit into a leaf with what else it says.
+pub const ERASED_SPANS_MAX: usize = 2_000;
+/// Agreements that one erasure is about, so that each other party gets a notice.
+pub const ERASED_AGREEMENTS_MAX: usize = 256;
+/// Entries that one erasure is asked for by their numbers.
+pub const ERASED_ENTRIES_ASKED_MAX: usize = 1_000;
+/// Notices of erasure that the life of an agreement remembers; older ones are no news.
+pub const ERASURES_TOLD_MAX: usize = 64;
+/// Days for which a backup of the vault's key is kept, where the configuration says nothing.
+pub const ERASURE_BACKUP_DAYS_DEFAULT: u16 = 30;
+/// Most days that the configuration may say.
+pub const ERASURE_BACKUP_DAYS_MAX: u16 = 3_650;
 
+// Two numbers of at most nine bytes each and their heads; a digest and its head.
+const _: () = assert!(ERASED_SPANS_MAX * 19 + ERASED_AGREEMENTS_MAX * 34 + 1_024 < 65_535);
+const _: () = assert!(VAULT_EPOCH_VALUES_MAX * 64 < VAULT_FILE_BYTES_MAX);
 // hyper takes no smaller buffer.
 const _: () = assert!(RETENTION_DAYS_MIN < RETENTION_DAYS_MAX);
 // A name with quotes, colon, days and comma; a range with brackets, comma and two numbers.

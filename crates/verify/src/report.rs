@@ -39,6 +39,10 @@ pub struct Report {
     pub pruned: Vec<PrunedBy>,
     /// Permitted reads without an outcome at the log's end.
     pub open_reads: u64,
+    /// Values that are sealed beside the tree.
+    pub sealed: u64,
+    /// Those of them that were erased.
+    pub erased: u64,
     /// Signatures checked, by kind; good and bad ones.
     pub signatures: BTreeMap<&'static str, u64>,
     /// Checkpoints of this log, kept or cosigned by others, that were compared with it.

@@ -95,6 +95,8 @@ fn empty(whose: &Whose, key: PublicKey, from: AuthoritySource) -> Report {
         entries: BTreeMap::new(),
         pruned: Vec::new(),
         open_reads: 0,
+        sealed: 0,
+        erased: 0,
         signatures: BTreeMap::new(),
         checkpoints_compared: 0,
         kept: Vec::new(),
@@ -332,6 +334,7 @@ fn take_read(directory: &Path, register: &Register, report: &mut Report, read: R
     report.entries = read.counts;
     report.pruned = read.pruned;
     report.open_reads = read.open_reads;
+    (report.sealed, report.erased) = read.sealed;
     report.count_signatures("checkpoint", files.signatures);
     for (kind, count) in read.checked {
         report.count_signatures(kind, count);
@@ -343,6 +346,9 @@ fn take_read(directory: &Path, register: &Register, report: &mut Report, read: R
     }
     if read.open_reads > 0 {
         report.leave_unsaid(Phrase::new("unsaid.open_reads", vec![read.open_reads.into()]));
+    }
+    if report.sealed > 0 {
+        report.leave_unsaid(Phrase::new("unsaid.sealed", vec![report.sealed.into(), report.erased.into()]));
     }
     if let Some((count, first)) = read.disputed {
         report.leave_unsaid(Phrase::new("unsaid.disputed", vec![count.into(), first.into()]));

@@ -254,6 +254,11 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
         "Comment {0} lectures permises ont fini : elles n'ont pas encore d'issue.",
     ),
     (
+        "unsaid.sealed",
+        "What {0} sealed values say: their keys are not part of the evidence. {1} of them were erased, as the log tells.",
+        "Ce que disent {0} valeurs scellées : leurs clés ne font pas partie des preuves. {1} d'entre elles furent effacées, comme le dit le journal.",
+    ),
+    (
         "unsaid.disputed",
         "Who is right in {0} reads, the first at entry {1}: their signed requests tell of entries that this log's chain doesn't have.",
         "Qui a raison pour {0} lectures, la première à l'entrée {1} : leurs demandes signées parlent d'entrées que la chaîne de ce journal n'a pas.",

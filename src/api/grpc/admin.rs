@@ -10,6 +10,7 @@ use crate::api::pb;
 use crate::api::pb::admin_service_server::AdminService;
 use crate::connector::authority::Authority;
 use crate::connector::catalogue::blocking;
+use crate::connector::erasure::EraseAsked;
 use crate::connector::rotation::Registrar;
 use crate::connector::state::{Approval, Negotiation};
 use crate::connector::streaming::Stream;
@@ -123,7 +124,9 @@ pub enum Command {
     /// Collections declared here.
     CollectionList {},
     /// Entries of the log that answer a question.
-    AuditList { question: Box<Question>, from: u64, count: usize },
+    AuditList { question: Box<Question>, from: u64, count: usize, opened: bool },
+    /// Erases sealed values.
+    AuditErase { asked: Box<EraseAsked> },
     /// Who read here, for what, on what ground.
     AuditWho { question: Box<Question> },
     /// One read as one file.
@@ -211,6 +214,8 @@ impl Command {
             Command::AgreementResume { .. } | Command::AgreementRefuse { .. } => "agreement.resume",
             Command::AgreementRevoke { .. } => "agreement.revoke",
             Command::AgreementAmend { .. } => "agreement.amend",
+            Command::AuditList { opened: true, .. } => "audit.open",
+            Command::AuditErase { .. } => "audit.erase",
             Command::AuditList { .. }
             | Command::AuditWho { .. }
             | Command::AuditReceipt { .. }
@@ -333,8 +338,13 @@ impl Admin {
             }
             Command::FactList {} => Ok(node.fact_list()),
             Command::CollectionList {} => Ok(node.collection_list()),
-            Command::AuditList { question, from, count } => {
-                node.audit_list(actor, &question, from, count.min(AUDIT_ENTRIES_MAX)).await
+            Command::AuditList { question, from, count, opened } => {
+                node.audit_list(actor, &question, from, count.min(AUDIT_ENTRIES_MAX), opened).await
+            }
+            Command::AuditErase { asked } => {
+                let (node, actor) = (node.clone(), actor.to_owned());
+                // In a task of its own: who goes away must not leave it in the middle.
+                unbroken(async move { node.erase(&actor, *asked).await.and_then(to_json) }).await
             }
             Command::AuditWho { question } => node.audit_who(actor, *question).await.and_then(to_json),
             Command::AuditReceipt { index } => node.audit_receipt(actor, index).await,

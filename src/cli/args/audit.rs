@@ -4,6 +4,7 @@ use crate::cli::args::{AskedArgs, Dir};
 use crate::connector::KINDS;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use perron_model::sealed::Ground;
 use perron_model::{AgreementId, DatasetId, ParticipantId, Timestamp};
 use std::path::PathBuf;
 
@@ -22,6 +23,9 @@ pub enum AuditVerb {
         count: usize,
         #[command(flatten)]
         question: Box<QuestionArgs>,
+        /// Open sealed values: statements, names of users. The log tells that you did.
+        #[arg(long)]
+        opened: bool,
     },
     /// One entry.
     Show {
@@ -29,6 +33,21 @@ pub enum AuditVerb {
         dir: Dir,
         /// Its number.
         index: u64,
+        /// Open its sealed value: the statement, the name of a user. The log tells that you did.
+        #[arg(long)]
+        opened: bool,
+    },
+    /// Erases sealed values: statements, names of users. Their keys are destroyed; the log keeps
+    /// every byte, and every proof stays valid. The entry of it names the ground; the other parties
+    /// of the agreements concerned get a notice.
+    #[command(
+        after_help = "Example: perron audit erase --user anne --ground A17-1-a\nGrounds: the letters of GDPR Art. 17(1), A17-1-a to A17-1-f."
+    )]
+    Erase {
+        #[command(flatten)]
+        dir: Dir,
+        #[command(flatten)]
+        erase: Box<EraseArgs>,
     },
     /// Who read what about us, in words: by organisation, purpose, legal basis and agreement, how
     /// often, when, how many rows, what was refused, and the entries that prove it.
@@ -177,6 +196,32 @@ pub struct ExportArgs {
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub question: QuestionArgs,
+}
+
+/// What is erased, and why: values that fit all that is said.
+#[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).multiple(true))]
+pub struct EraseArgs {
+    /// An entry, by its number. May be repeated.
+    #[arg(long = "entry", group = "what")]
+    pub entries: Vec<u64>,
+    /// A user of ours by name or pseudonym, or a partner's by pseudonym. Alone, it takes a user of
+    /// ours off the list of users too.
+    #[arg(long, allow_hyphen_values = true, group = "what")]
+    pub user: Option<String>,
+    /// What happened under an agreement.
+    #[arg(long, allow_hyphen_values = true, group = "what")]
+    pub agreement: Option<AgreementId>,
+    /// Not before this time: 2026-11-23T10:00:00Z.
+    #[arg(long, group = "what")]
+    pub since: Option<Timestamp>,
+    /// Before this time.
+    #[arg(long, group = "what")]
+    pub until: Option<Timestamp>,
+    /// The letter of GDPR Art. 17(1): A17-1-a (no longer necessary), A17-1-b (consent withdrawn),
+    /// A17-1-c (objection), A17-1-d (unlawful), A17-1-e (required by law), A17-1-f (a child's).
+    #[arg(long)]
+    pub ground: Ground,
 }
 
 /// Forms of an export.

@@ -2,12 +2,13 @@
 
 use crate::cli::{Output, client};
 use crate::connector::MODULES;
+use crate::messages::text;
 use crate::policy::{Recorded, Replayed, Replayer};
 use perron_log::LeafView;
 use perron_model::decision::Verdict;
-use perron_model::entry::{AttachmentKind, Body, Entry};
+use perron_model::entry::{AttachmentKind, Body, Entry, Erased};
 use perron_model::limits::DIFFERENCES_TOLD_MAX;
-use perron_model::{Digest, Error, ErrorCode, Result};
+use perron_model::{Digest, Error, ErrorCode, Result, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,25 @@ struct Tally {
     differences: Vec<Difference>,
     /// Differences beyond those.
     differences_left_out: u64,
+    /// What was lawfully erased: nothing that a decision was made from.
+    erased: Vec<Gone>,
+    /// Erasures beyond those.
+    erased_left_out: u64,
+}
+
+/// An erasure that the log tells of.
+#[derive(Debug, Serialize)]
+struct Gone {
+    /// Its entry.
+    entry: u64,
+    /// When.
+    on: Timestamp,
+    /// How many values.
+    values: u64,
+    /// Ground.
+    ground: String,
+    /// Until when a backup could undo it.
+    undone_until: Timestamp,
 }
 
 /// A decision that isn't made the same again.
@@ -48,6 +68,9 @@ pub(super) fn replay(directory: &Path, modules: Option<PathBuf>, output: &Output
     let (runtime, mut replayer) = (client::runtime()?, Replayer::new(&modules)?);
     let (mut tally, mut failed) = (Tally::default(), None);
     let report = perron_verify::verify_visiting(directory, &perron_verify::Options::default(), &mut |view| {
+        if let Some(gone) = erasure_of(view) {
+            return tally.erase(gone);
+        }
         let Some((recorded, attached)) = decision_of(view) else { return };
         match runtime.block_on(replayer.decide(recorded.clone(), attached)) {
             Ok(replayed) => tally.take(view.index, &recorded, replayed),
@@ -76,7 +99,23 @@ fn decision_of<'a>(view: &LeafView<'a>) -> Option<(Recorded, &'a [u8])> {
     input.map(|(_, bytes)| (recorded, bytes))
 }
 
+/// The erasure that an entry tells of.
+fn erasure_of(view: &LeafView<'_>) -> Option<Gone> {
+    let entry = Entry::from_bytes(view.leaf?).ok()?;
+    let Body::Erased(erased) = entry.body else { return None };
+    let Erased { values, ground, until, .. } = erased;
+    Some(Gone { entry: view.index, on: entry.time, values, ground, undone_until: until })
+}
+
 impl Tally {
+    fn erase(&mut self, gone: Gone) {
+        if self.erased.len() < DIFFERENCES_TOLD_MAX {
+            self.erased.push(gone);
+        } else {
+            self.erased_left_out = self.erased_left_out.saturating_add(1);
+        }
+    }
+
     fn take(&mut self, entry: u64, recorded: &Recorded, replayed: Replayed) {
         let one_more = |count: &mut u64| *count = count.saturating_add(1);
         one_more(&mut self.decisions);
@@ -115,6 +154,13 @@ impl Tally {
             for Difference { entry, recorded, again } in &self.differences {
                 let entry = entry.to_string();
                 output.say("replay.differs", &[("entry", &entry), ("recorded", recorded), ("again", again)]);
+            }
+            for Gone { entry, on, values, ground, undone_until } in &self.erased {
+                let ground = text(output.lang, &format!("ground.{ground}"), &[]);
+                let [entry, on, values, until] =
+                    [entry.to_string(), on.to_string(), values.to_string(), undone_until.to_string()];
+                let parts = [("entry", entry), ("on", on), ("values", values), ("until", until), ("ground", ground)];
+                output.say("replay.erased", &parts.each_ref().map(|(name, value)| (*name, value.as_str())));
             }
         }
         let told = u64::try_from(self.differences.len()).unwrap_or(u64::MAX);

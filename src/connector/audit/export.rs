@@ -3,6 +3,7 @@
 
 use super::question::Agreed;
 use super::{Question, facts, question};
+use crate::connector::audit::sealed::with_sealed;
 use crate::connector::catalogue::blocking;
 use crate::connector::negotiation::side_text;
 use crate::connector::node::Node;
@@ -96,6 +97,7 @@ impl Node {
             action: EXPORT.to_owned(),
             actor: actor.to_owned(),
             document: Digest::of(&document),
+            sealed: None,
         });
         let draft = Draft { body, chain: None, trace: None, attachments: vec![(AttachmentKind::Document, document)] };
         let recorded = self.ledger.append(draft).await?;
@@ -135,7 +137,7 @@ impl Node {
             let entry = Entry::from_bytes(&leaf)?;
             let agreement = question::agreement_of(&entry).and_then(|id| self.state.agreement(&id));
             if self.answers(&asked.question, &entry, agreement.as_deref()) {
-                let record = record(&leaf, &entry, agreement.as_deref());
+                let record = with_sealed(&self.state, record(&leaf, &entry, agreement.as_deref()), &entry);
                 bytes = bytes.saturating_add(record.facts.to_string().len());
                 records.push(record);
             }
@@ -149,7 +151,7 @@ impl Node {
         let leaf = self.leaf(index)?;
         let entry = Entry::from_bytes(&leaf)?;
         let agreement = question::agreement_of(&entry).and_then(|id| self.state.agreement(&id));
-        Ok(record(&leaf, &entry, agreement.as_deref()))
+        Ok(with_sealed(&self.state, record(&leaf, &entry, agreement.as_deref()), &entry))
     }
 
     /// What the entry of an export says.

@@ -155,6 +155,7 @@ impl Node {
             action: FOLDER_ACT.to_owned(),
             actor: actor.to_owned(),
             document: Digest::of(&document),
+            sealed: None,
         });
         let attachments = vec![(AttachmentKind::Document, document.clone())];
         let given = self.ledger.append(Draft { body, chain: None, trace: None, attachments }).await?.index;

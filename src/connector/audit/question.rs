@@ -102,7 +102,7 @@ fn is_refusal(body: &Body) -> bool {
 }
 
 /// The agreement whose entry it is: by its chain, or by what it says.
-pub(super) fn agreement_of(entry: &Entry) -> Option<AgreementId> {
+pub(in crate::connector) fn agreement_of(entry: &Entry) -> Option<AgreementId> {
     entry.chain.as_ref().map(|chain| chain.agreement).or(match &entry.body {
         Body::Agreement(agreement) => Some(agreement.agreement),
         _ => None,
@@ -132,7 +132,7 @@ fn is_about(asked: &ParticipantId, body: &Body, agreement: Option<&AgreementPayl
     named_in(body) == Some(asked.as_str()) || agreement.is_some_and(|a| a.provider == *asked || a.consumer == *asked)
 }
 
-pub(super) fn user_of(body: &Body) -> Option<&str> {
+pub(in crate::connector) fn user_of(body: &Body) -> Option<&str> {
     match body {
         Body::Negotiation(step) => step.decided_by.as_deref(),
         Body::Notice(notice) => notice.decided_by.as_deref(),
@@ -143,6 +143,7 @@ pub(super) fn user_of(body: &Body) -> Option<&str> {
         Body::LogQuery(query) => Some(&query.user),
         Body::Administration(act) => Some(&act.actor),
         Body::Pruned(pruned) => Some(&pruned.actor),
+        Body::Erased(erased) => Some(&erased.by),
         _ => None,
     }
 }

@@ -29,7 +29,7 @@ fn decision(permitted: bool) -> Body {
         reasons: Vec::new(),
         clauses: Vec::new(),
         module: Digest::of(b"module"),
-        input: Digest::of(b"input"),
+        input: Some(Digest::of(b"input")),
         snapshot: None,
         uses: 1,
         register: 1,
@@ -40,6 +40,8 @@ fn decision(permitted: bool) -> Body {
         beside: None,
         reserved: None,
         volume: None,
+        attached: None,
+        sealed: None,
     })
 }
 

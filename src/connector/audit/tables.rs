@@ -2,6 +2,7 @@
 
 use super::export::record;
 use super::question;
+use crate::connector::audit::sealed::with_sealed;
 use crate::connector::state::State;
 use crate::export::Record;
 use crate::export::columns::{self, Column};
@@ -141,7 +142,8 @@ impl LogRows {
             match Entry::from_bytes(&stored.leaf) {
                 Ok(entry) => {
                     let agreement = question::agreement_of(&entry).and_then(|id| self.state.agreement(&id));
-                    records.push(record(&stored.leaf, &entry, agreement.as_deref()));
+                    let told = record(&stored.leaf, &entry, agreement.as_deref());
+                    records.push(with_sealed(&self.state, told, &entry));
                 }
                 Err(error) => failed = Some(error),
             }

@@ -46,6 +46,7 @@ impl Node {
             action: "audit.who".to_owned(),
             actor: actor.to_owned(),
             document: Digest::of(&document),
+            sealed: None,
         });
         let attachments = vec![(AttachmentKind::Document, document)];
         let recorded = self.ledger.append(Draft { body, chain: None, trace: None, attachments }).await?;

@@ -74,7 +74,7 @@ impl Book {
             reasons: vec![],
             clauses: vec![],
             module: Digest::of(b"m"),
-            input: Digest::of(b"i"),
+            input: Some(Digest::of(b"i")),
             snapshot: None,
             uses: 1,
             register: 1,
@@ -85,6 +85,8 @@ impl Book {
             beside: None,
             reserved: None,
             volume: None,
+            attached: None,
+            sealed: None,
         };
         self.push(Body::Decision(decision), Some(chain), Some(r#"{"state":{"uses":0,"volume_bytes":0}}"#))
     }

@@ -241,11 +241,14 @@ impl State {
         if !kept.life.is_news(&told) {
             return Ok(());
         }
-        kept.life.take(told)?;
-        if by == kept.side {
+        kept.life.take(told.clone())?;
+        let is_own = by == kept.side;
+        if is_own {
             kept.outgoing.push(OutgoingNotice { name: body.notice, jws });
         }
-        self.put_life(&mut memory, kept)
+        self.put_life(&mut memory, kept)?;
+        drop(memory);
+        if is_own { self.took_erasure_notice(&told) } else { Ok(()) }
     }
 
     fn put_life(&self, memory: &mut Memory, kept: KeptLife) -> Result<()> {

@@ -22,8 +22,11 @@ pub enum Class {
     Negotiation,
     Flush,
     Stream,
+    /// Not one of a campaign's: nothing is erased there.
+    Vault,
 }
 
+/// Those that a campaign aims at.
 pub const CLASSES: [Class; 3] = [Class::Negotiation, Class::Flush, Class::Stream];
 
 impl Class {
@@ -33,6 +36,7 @@ impl Class {
             "negotiation" => Some(Class::Negotiation),
             "flush" => Some(Class::Flush),
             "stream" => Some(Class::Stream),
+            "vault" => Some(Class::Vault),
             other => panic!("the trace names a phase `{other}`"),
         }
     }

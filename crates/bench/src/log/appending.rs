@@ -122,6 +122,7 @@ pub(super) fn act(document: Vec<u8>) -> Draft {
         action: "bench.append".to_owned(),
         actor: "operator".to_owned(),
         document: Digest::of(&document),
+        sealed: None,
     });
     Draft { body, chain: None, trace: None, attachments: vec![(AttachmentKind::Document, document)] }
 }

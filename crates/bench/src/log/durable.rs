@@ -85,7 +85,6 @@ fn bytes(reader: &LogReader) -> Result<Figure> {
 fn fullest(leaf: &[u8]) -> Result<f64> {
     let mut entry = Entry::from_bytes(leaf)?;
     if let Body::Decision(decision) = &mut entry.body {
-        decision.beside = Some(decision.request);
         decision.reserved = Some(u64::from(u32::MAX));
         decision.volume = Some(u64::MAX >> 16);
         decision.uses = u64::from(u16::MAX);

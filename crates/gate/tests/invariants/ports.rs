@@ -421,7 +421,7 @@ pub fn request(number: u64) -> VerifiedRequest {
         seen: None,
         acknowledged: Vec::new(),
     };
-    VerifiedRequest { request, jws: format!("jws-{number}"), beside: None }
+    VerifiedRequest { request, jws: format!("jws-{number}"), beside: None, sealed: None }
 }
 
 /// A statement over the log, by a user of this role.

@@ -377,6 +377,9 @@ pub struct Administration {
     /// Digest of the canonical document that describes the change.
     #[n(2)]
     pub document: Digest,
+    /// Digest of the sealed name of the user that it is about, which is attached.
+    #[n(3)]
+    pub sealed: Option<Digest>,
 }
 
 /// See [`super::Body::RegisterSeen`].
@@ -389,6 +392,50 @@ pub struct RegisterSeen {
     /// Digest of its compact JWS.
     #[n(1)]
     pub digest: Digest,
+}
+
+/// Entries from one to another, both among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Span {
+    /// The first.
+    #[n(0)]
+    pub first: u64,
+    /// The last.
+    #[n(1)]
+    pub last: u64,
+}
+
+/// See [`super::Body::Erased`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Erased {
+    /// Entries whose sealed values are erased, in their order: of each span all that have one.
+    #[n(0)]
+    pub entries: Vec<Span>,
+    /// How many values these are.
+    #[n(1)]
+    pub values: u64,
+    /// Ground: a letter of Regulation (EU) 2016/679, Article 17(1), as `A17-1-a`.
+    #[n(2)]
+    pub ground: String,
+    /// Who did it: a random pseudonym, or `operator`.
+    #[n(3)]
+    pub by: String,
+    /// Number of the key-encryption key that the vault goes by from here on.
+    #[n(4)]
+    pub vault: u64,
+    /// Until when a backup of the key before could undo it.
+    #[n(5)]
+    pub until: Timestamp,
+    /// Agreements in whose chains entries of these stand: their other parties get a notice.
+    #[n(6)]
+    pub agreements: Vec<Digest>,
+    /// Pseudonym of a user whose name is erased from the list of users too.
+    #[n(7)]
+    pub user: Option<String>,
+    /// Generation of the closed log that has these entries; absent where it is the log of this one.
+    #[n(8)]
+    pub log: Option<u64>,
 }
 
 /// See [`super::Body::Pruned`].

@@ -1,7 +1,9 @@
 //! What entries about single reads say. A field's number is for ever.
 
+use super::AttachmentKind;
 use crate::id::Digest;
 use minicbor::{Decode, Encode};
+use std::collections::BTreeMap;
 
 /// See [`super::Body::Intent`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -19,6 +21,9 @@ pub struct Intent {
     /// Who is asked.
     #[n(3)]
     pub provider: String,
+    /// Digest of the sealed statement, which is attached.
+    #[n(4)]
+    pub sealed: Option<Digest>,
 }
 
 /// See [`super::Body::Decision`].
@@ -40,9 +45,10 @@ pub struct Decision {
     /// Digest of the policy module.
     #[n(4)]
     pub module: Digest,
-    /// Salted commitment to the evaluation's input, which is attached with its salt.
+    /// Salted commitment to the evaluation's input, which is attached with its salt; in entries
+    /// without `attached`.
     #[n(5)]
-    pub input: Digest,
+    pub input: Option<Digest>,
     /// Snapshot that a permitted read sees.
     #[n(6)]
     pub snapshot: Option<Digest>,
@@ -64,7 +70,7 @@ pub struct Decision {
     /// Pseudonym of the user.
     #[n(12)]
     pub user: String,
-    /// Digest of what travelled beside the request, which is attached.
+    /// Digest of what travelled beside the request, which is attached; in entries without `attached`.
     #[n(13)]
     pub beside: Option<Digest>,
     /// Bytes reserved for a permitted read, where its policy counts volume: no more of it leaves.
@@ -73,6 +79,24 @@ pub struct Decision {
     /// Bytes charged to the agreement and reserved after this decision, where it reserves some.
     #[n(15)]
     pub volume: Option<u64>,
+    /// One digest of all that is attached but the request ([`digest_of_parts`]): the evaluation's
+    /// input with its salt, what travelled beside the request, the sealed statement.
+    #[n(16)]
+    pub attached: Option<Digest>,
+    /// `true` where the sealed statement is among it, else absent.
+    #[n(17)]
+    pub sealed: Option<bool>,
+}
+
+/// SHA-256 over several attachments of one entry: of each, in the order of their kinds, the number of
+/// its kind in two bytes, most significant first, and the SHA-256 of its bytes. One digest in the
+/// tree binds them all, and each can be shown by itself with the digests of the others.
+pub fn digest_of_parts<'p>(parts: impl IntoIterator<Item = (AttachmentKind, &'p [u8])>) -> Digest {
+    let by_kind: BTreeMap<u16, Digest> =
+        parts.into_iter().map(|(kind, bytes)| (kind as u16, Digest::of(bytes))).collect();
+    let listed: Vec<u8> =
+        by_kind.iter().flat_map(|(kind, digest)| kind.to_be_bytes().into_iter().chain(*digest.as_bytes())).collect();
+    Digest::of(&listed)
 }
 
 /// How a permitted read ended.

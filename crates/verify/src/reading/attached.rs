@@ -41,5 +41,6 @@ pub(super) const fn name(kind: AttachmentKind) -> &'static str {
         AttachmentKind::Receipt => "receipt",
         AttachmentKind::Beside => "proof beside the request",
         AttachmentKind::Notice => "notice",
+        AttachmentKind::Sealed => "sealed value",
     }
 }

@@ -12,6 +12,7 @@ mod notices;
 mod pruning;
 mod reads;
 mod receipts;
+mod sealed;
 mod succession;
 mod witness;
 
@@ -73,6 +74,7 @@ pub(crate) struct Reading<'a> {
     log_keys: keys::LogKeys,
     dated: keys::Dated,
     undated: Undated,
+    sealed: sealed::Sealed,
 }
 
 /// A permitted read whose outcome is yet to come; a statement over the log is under no agreement.
@@ -149,6 +151,8 @@ pub(crate) struct Read {
     pub succeeded: Vec<Succeeded>,
     /// Signatures by keys that have ended, whose time isn't proven.
     pub undated: Undated,
+    /// Sealed values, and how many of them were erased.
+    pub sealed: (u64, u64),
 }
 
 impl<'a> Reading<'a> {
@@ -185,6 +189,7 @@ impl<'a> Reading<'a> {
             log_keys: keys::LogKeys::of(owner, &owner.log_origin),
             dated: keys::Dated::default(),
             undated: Undated::default(),
+            sealed: sealed::Sealed::default(),
         }
     }
 
@@ -241,6 +246,7 @@ impl<'a> Reading<'a> {
             pruned,
             succeeded: self.succeeded,
             undated: self.undated,
+            sealed: (self.sealed.values, self.sealed.erased),
         }
     }
 
@@ -338,6 +344,7 @@ impl<'a> Reading<'a> {
     }
 
     fn body(&mut self, entry: &Entry, leaf: Digest, attached: &mut Attached<'_>) {
+        self.attached_parts(&entry.body, attached);
         let kind = match &entry.body {
             Body::Start(start) => {
                 self.require(start.origin == self.origin, FindingKind::Order, "it starts a log of another origin");
@@ -415,6 +422,10 @@ impl<'a> Reading<'a> {
             Body::Succession(succession) => {
                 self.succession(succession, leaf, attached);
                 "succession"
+            }
+            Body::Erased(erased) => {
+                self.erasure(entry, erased);
+                "erased"
             }
         };
         let count = self.counts.entry(kind).or_default();

@@ -118,6 +118,7 @@ impl Reading<'_> {
     /// A leaf of which the hash alone is left.
     pub(super) fn pruned_leaf(&mut self, leaf: Digest) {
         self.stubs.push(self.index, leaf);
+        self.sealed.prune(self.index);
     }
 
     /// An entry that is whole.

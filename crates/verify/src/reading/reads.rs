@@ -94,7 +94,7 @@ impl Reading<'_> {
         attached: &mut Attached<'_>,
     ) {
         // SHA-256 of salt and input is that of the attachment as a whole.
-        let Some(bytes) = self.bound(attached, AttachmentKind::EvaluationInput, &body.input) else { return };
+        let Some(bytes) = self.part(attached, AttachmentKind::EvaluationInput, body.input.as_ref()) else { return };
         let Some((_, input)) = bytes.split_first_chunk::<16>() else {
             return self.wrong(FindingKind::DocumentBytes, "the evaluation's input has no salt");
         };

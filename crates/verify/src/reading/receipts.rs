@@ -85,8 +85,11 @@ impl Reading<'_> {
 
     /// What a consumer proved beside its request: its log held the intent before it asked.
     pub(super) fn kept_beside(&mut self, body: &Decision, claims: Option<&ReadRequest>, attached: &mut Attached<'_>) {
-        let Some(digest) = &body.beside else { return };
-        let Some(bytes) = self.bound(attached, AttachmentKind::Beside, digest) else { return };
+        let is_there = body.beside.is_some() || attached.look(AttachmentKind::Beside).is_some();
+        if !is_there || body.beside.is_none() && body.attached.is_none() {
+            return;
+        }
+        let Some(bytes) = self.part(attached, AttachmentKind::Beside, body.beside.as_ref()) else { return };
         let Some(claims) = claims else { return };
         self.count_signature("intent");
         let checked = canonical::from_bytes::<Beside>(bytes, MESSAGE_BYTES_MAX)

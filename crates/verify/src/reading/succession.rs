@@ -13,7 +13,7 @@ use perron_model::entry::{AttachmentKind, Body, Entry, Succession};
 use perron_model::limits::SUCCESSION_BYTES_MAX;
 use perron_model::negotiation::Side;
 use perron_model::request::Receipt;
-use perron_model::succession::{Charged, ChargedBy, ClosedLog, HeldHead, SuccessionDocument};
+use perron_model::succession::{Charged, ChargedBy, ClosedLog, HeldHead, SuccessionDocument, generation_of};
 use perron_model::{Digest, canonical};
 use std::collections::HashSet;
 
@@ -50,6 +50,7 @@ impl Reading<'_> {
         (self.origin, self.before) = (origin.to_owned(), before);
         (self.last, self.jumped_at) = (None, None);
         (self.log_keys, self.dated) = (LogKeys::of(self.owner, origin), Dated::by(heads));
+        self.sealed.begin_log(generation_of(origin).unwrap_or(0));
     }
 
     /// Is a succession where it has to be, and nowhere else?

@@ -1,5 +1,6 @@
 //! Real small logs of two parties: verified, tampered with, convicted.
 
+mod bindings;
 mod cli;
 mod files;
 mod honest;

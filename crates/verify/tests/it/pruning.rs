@@ -86,7 +86,7 @@ impl Case {
         input.extend_from_slice(&canonical::to_bytes(&told).unwrap());
         let bound = Digest::of(input);
         let Body::Decision(body) = &mut line.entry.body else { unreachable!() };
-        body.input = bound;
+        body.input = Some(bound);
         self.at(days, 1);
         let leaf = self.book.lines.last().unwrap().leaf();
         end(&mut self.book, self.world.deal.id, leaf, OutcomeStatus::Complete, uses + 1);
@@ -109,7 +109,12 @@ impl Case {
     fn rules(&mut self, rule: &RetentionRule, by: &Party) -> Digest {
         let signed = compact(&by.key(KeyUse::Agreement), RETENTION_TYP, &canonical::to_bytes(rule).unwrap());
         let document = Digest::of(signed.as_bytes());
-        let body = entry::Administration { action: RETENTION_ACT.to_owned(), actor: "operator".to_owned(), document };
+        let body = entry::Administration {
+            action: RETENTION_ACT.to_owned(),
+            actor: "operator".to_owned(),
+            document,
+            sealed: None,
+        };
         self.book.push(Body::Administration(body), None, vec![(AttachmentKind::Document, signed.into_bytes())]);
         self.at(AGE, 1);
         document

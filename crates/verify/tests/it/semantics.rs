@@ -12,7 +12,7 @@ fn kinds_of(world: &World, lines: &[Line]) -> Vec<&'static str> {
 }
 
 /// The kinds found in the provider's log once `change` was made and all digests were made to fit.
-fn changed(world: &World, change: impl Fn(&mut Book)) -> Vec<&'static str> {
+pub fn changed(world: &World, change: impl Fn(&mut Book)) -> Vec<&'static str> {
     let mut book = world.provider.clone();
     change(&mut book);
     book.rechain(&world.provider);
@@ -26,7 +26,7 @@ fn changed_consumer(world: &World, change: impl Fn(&mut Book)) -> Vec<&'static s
     verify(&world.consumer_with(&book.lines), &[]).unwrap().kinds()
 }
 
-fn decision_of(book: &mut Book, number: usize) -> (usize, &mut perron_model::entry::Decision) {
+pub fn decision_of(book: &mut Book, number: usize) -> (usize, &mut perron_model::entry::Decision) {
     let found =
         book.lines.iter_mut().enumerate().filter(|(_, l)| matches!(l.entry.body, Body::Decision(_))).nth(number);
     let (at, line) = found.unwrap();
@@ -221,7 +221,7 @@ fn a_document_that_its_entry_binds_must_be_signed_too() {
         let asked = crate::world::ask(&world.inter, &world.ville, world.deal.id, 0);
         let input = crate::world::input_of(&asked, 5);
         let at = decided(book);
-        decision_of(book, 0).1.input = Digest::of(&input);
+        decision_of(book, 0).1.input = Some(Digest::of(&input));
         book.lines[at].attachments[1].1 = input;
     });
     assert_eq!(input, ["document-bytes"]);
@@ -238,7 +238,7 @@ fn only_a_refusal_before_any_policy_has_no_input() {
         let line = book.lines.last_mut().unwrap();
         let Body::Decision(decision) = &mut line.entry.body else { unreachable!() };
         decision.reasons = if permitted { vec![] } else { vec![reason.to_owned()] };
-        decision.input = Digest::of(&[9; 16]);
+        decision.input = Some(Digest::of(&[9; 16]));
         line.attachments[1].1 = vec![9; 16];
         let report = verify(&world.provider_with(&book.lines), &[]).unwrap();
         report.findings.iter().any(|f| f.detail.contains("input is empty"))

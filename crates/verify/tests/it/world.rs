@@ -91,7 +91,7 @@ pub fn decide(book: &mut Book, asked: &Asked, before: u64, permitted: bool) -> D
         reasons: if permitted { vec![] } else { vec!["purpose_not_allowed".to_owned()] },
         clauses: if permitted { vec![] } else { vec!["purposes".to_owned()] },
         module: Digest::of(b"module"),
-        input: Digest::of(&input),
+        input: Some(Digest::of(&input)),
         snapshot: permitted.then(|| Digest::of(b"snapshot")),
         uses: if permitted { before + 1 } else { before },
         register: 1,
@@ -102,6 +102,8 @@ pub fn decide(book: &mut Book, asked: &Asked, before: u64, permitted: bool) -> D
         beside: None,
         reserved: None,
         volume: None,
+        attached: None,
+        sealed: None,
     });
     let attachments =
         vec![(AttachmentKind::Request, asked.jws.clone().into_bytes()), (AttachmentKind::EvaluationInput, input)];
@@ -218,6 +220,7 @@ pub fn administer(book: &mut Book) {
         action: "dataset.add".to_owned(),
         actor: "operator".to_owned(),
         document: Digest::of(&document),
+        sealed: None,
     };
     book.push(Body::Administration(body), None, vec![(AttachmentKind::Document, document)]);
 }
@@ -259,7 +262,7 @@ pub fn provider_book(ville: &Party, inter: &Party, tiers: &Party, space: &Space,
     let line = book.lines.last_mut().unwrap();
     line.entry.chain = None;
     let Body::Decision(decision) = &mut line.entry.body else { unreachable!() };
-    decision.input = Digest::of(&[9; 16]);
+    decision.input = Some(Digest::of(&[9; 16]));
     line.attachments[1].1 = vec![9; 16];
     let cut = decide(&mut book, &ask(inter, ville, deal.id, 1004), reads, true);
     start_again(&mut book, ville, space, deal, cut, reads + 1);
@@ -297,6 +300,7 @@ pub fn consumer_book(ville: &Party, inter: &Party, space: &Space, deal: &Deal, l
         user: asked.claims.user.clone(),
         purpose: asked.claims.purpose.clone(),
         provider: ville.id().to_string(),
+        sealed: None,
     };
     book.push(Body::Intent(intent.clone()), Some(deal.id), attached.clone());
     let decided = provider.find(|b| matches!(b, Body::Decision(_)));

@@ -1,0 +1,257 @@
+//! Files of the vault. `<n>.kek` is a key-encryption key, alone so that it can be backed up apart;
+//! `<n>.epochs` has the secrets of all epochs, encrypted by it; `<n>-<epoch>.keys` has the keys that
+//! are left of an epoch, encrypted by that epoch's secret. `n` counts the key-encryption keys.
+
+use super::crypt::{Key, open, random, seal};
+use crate::files::{TEMPORARY_ENDING, create_directory, io_error, sync_directory, write_secret};
+use crate::phases::{Open, Phase};
+use minicbor::{Decode, Encode};
+use perron_model::limits::VAULT_FILE_BYTES_MAX;
+use perron_model::sealed::{EpochId, ValueId};
+use perron_model::{Error, ErrorCode, Result};
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Ending of the name of a key-encryption key.
+const KEY_ENDING: &str = ".kek";
+
+/// An epoch as it lies in the file of epochs.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Epoch {
+    /// Entries that the log had when it began: its values lie from there on.
+    #[n(0)]
+    pub from: u64,
+    /// What keys are derived from; or what the list of the keys that are left is encrypted by.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub secret: [u8; 32],
+    /// Number of the key-encryption key with which that list was written, where there is one.
+    #[n(2)]
+    pub list: Option<u64>,
+}
+
+impl Drop for Epoch {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.secret);
+    }
+}
+
+/// All epochs.
+pub(super) type Epochs = BTreeMap<EpochId, Epoch>;
+/// Keys that are left of one epoch.
+pub(super) type Keys = BTreeMap<ValueId, Key>;
+
+/// What there is of one key-encryption key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    pub key: bool,
+    pub epochs: bool,
+}
+
+/// The directory.
+#[derive(Debug)]
+pub(super) struct Files {
+    directory: PathBuf,
+    // How many more changes succeed: a crash, as far as the files can tell.
+    #[cfg(test)]
+    pub left: std::sync::atomic::AtomicUsize,
+}
+
+impl Files {
+    pub fn of(directory: &Path) -> Files {
+        Files {
+            directory: directory.to_owned(),
+            #[cfg(test)]
+            left: std::sync::atomic::AtomicUsize::new(usize::MAX),
+        }
+    }
+
+    /// The numbers of which there is a key-encryption key or a file of epochs.
+    pub fn found(&self) -> Result<BTreeMap<u64, Found>> {
+        let mut found: BTreeMap<u64, Found> = BTreeMap::new();
+        for name in self.names()? {
+            let Some((number, kind)) = name.split_once('.') else { continue };
+            let Some(number) = number.parse().ok().filter(|n: &u64| format!("{n:020}") == number) else { continue };
+            match kind {
+                "kek" => found.entry(number).or_default().key = true,
+                "epochs" => found.entry(number).or_default().epochs = true,
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// Names of all files.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let entries = match std::fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(io_error(&e)),
+        };
+        let name = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.map(|e| e.file_name().to_string_lossy().into_owned()).map_err(|e| io_error(&e))
+        };
+        entries.map(name).collect()
+    }
+
+    /// The key-encryption key of a number.
+    pub fn key(&self, number: u64) -> Result<Key> {
+        crate::trust::keys::require_private(&self.directory, &Files::key_name(number))?;
+        let bytes = self.read(&Files::key_name(number))?;
+        let key = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| unusable("its key-encryption key isn't one"))?;
+        Ok(Key::new(key))
+    }
+
+    pub fn write_key(&self, number: u64, key: &Key) -> Result<()> {
+        self.write(&Files::key_name(number), key.as_slice())
+    }
+
+    /// The epochs of a number.
+    pub fn epochs(&self, number: u64, key: &Key) -> Result<Epochs> {
+        let plain = self.opened(&epochs_name(number), key)?;
+        minicbor::decode(&plain).map_err(|_| unusable("its epochs can't be read"))
+    }
+
+    pub fn write_epochs(&self, number: u64, key: &Key, epochs: &Epochs) -> Result<()> {
+        let plain = minicbor::to_vec(epochs).map_err(|_| unusable("its epochs can't be written"))?;
+        self.write_sealed(&epochs_name(number), key, plain)
+    }
+
+    /// The keys that are left of an epoch.
+    pub fn keys(&self, number: u64, epoch: &EpochId, secret: &Key) -> Result<Keys> {
+        let plain = self.opened(&keys_name(number, epoch), secret)?;
+        let (entries, rest) = plain.as_chunks::<48>();
+        if !rest.is_empty() {
+            return Err(unusable("the keys of an epoch can't be read"));
+        }
+        let entry = |bytes: &[u8; 48]| {
+            let (value, key) = bytes.split_first_chunk::<16>()?;
+            Some((*value, Key::new(*key.first_chunk::<32>()?)))
+        };
+        entries.iter().map(entry).collect::<Option<Keys>>().ok_or_else(|| unusable("the keys of an epoch"))
+    }
+
+    pub fn write_keys(&self, number: u64, epoch: &EpochId, secret: &Key, keys: &Keys) -> Result<()> {
+        let plain = keys.iter().flat_map(|(value, key)| value.iter().chain(key.iter()).copied()).collect();
+        self.write_sealed(&keys_name(number, epoch), secret, plain)
+    }
+
+    /// Destroys what there is of this number: the key first, for without it the rest says nothing.
+    pub fn destroy(&self, number: u64) -> Result<()> {
+        self.overwrite(&Files::key_name(number)).and_then(|()| self.overwrite(&epochs_name(number)))
+    }
+
+    /// Destroys lists of keys of all numbers that `epochs` don't name.
+    pub fn destroy_lists_beside(&self, epochs: &Epochs) -> Result<()> {
+        let needed: Vec<String> =
+            epochs.iter().filter_map(|(id, e)| e.list.map(|number| keys_name(number, id))).collect();
+        let stale = |name: &String| name.ends_with(".keys") && !needed.contains(name);
+        self.names()?.iter().filter(|name| stale(name)).try_for_each(|name| self.overwrite(name))
+    }
+
+    /// Overwrites a file, then removes it; one that isn't there is destroyed already.
+    fn overwrite(&self, name: &str) -> Result<()> {
+        let path = self.directory.join(name);
+        let destroy = || {
+            let mut file = match OpenOptions::new().write(true).open(&path) {
+                Ok(file) => file,
+                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+                Err(e) => return Err(e),
+            };
+            let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+            file.write_all(&vec![0; length.min(4096)])?;
+            for _ in 1..length.div_ceil(4096) {
+                file.write_all(&[0; 4096])?;
+            }
+            file.sync_all()?;
+            std::fs::remove_file(&path)?;
+            sync_directory(&self.directory)
+        };
+        let _phase = self.step()?;
+        destroy().map_err(|e| io_error(&e))
+    }
+
+    /// All files as they are; one that is gone before it is read was destroyed.
+    pub fn all(&self) -> Result<BTreeMap<String, Zeroizing<Vec<u8>>>> {
+        let mut files = BTreeMap::new();
+        for name in self.names()?.into_iter().filter(|name| !name.ends_with(TEMPORARY_ENDING)) {
+            match self.read(&name) {
+                Ok(bytes) => drop(files.insert(name, bytes)),
+                Err(_) if !self.directory.join(&name).exists() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(files)
+    }
+
+    /// Is this the name of a key-encryption key?
+    pub fn is_key(name: &str) -> bool {
+        name.ends_with(KEY_ENDING)
+    }
+
+    /// Name of the key-encryption key of a number.
+    pub fn key_name(number: u64) -> String {
+        format!("{number:020}{KEY_ENDING}")
+    }
+
+    /// What a file says.
+    pub fn read(&self, name: &str) -> Result<Zeroizing<Vec<u8>>> {
+        let file = std::fs::File::open(self.directory.join(name)).map_err(|e| match e.kind() {
+            ErrorKind::NotFound => unusable("a file of it is missing"),
+            _ => io_error(&e),
+        })?;
+        let mut bytes = Zeroizing::new(Vec::new());
+        file.take(VAULT_FILE_BYTES_MAX.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| io_error(&e))?;
+        if u64::try_from(bytes.len()).is_ok_and(|n| n <= VAULT_FILE_BYTES_MAX) {
+            Ok(bytes)
+        } else {
+            Err(unusable("a file of it is too large"))
+        }
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let _phase = self.step()?;
+        create_directory(&self.directory)?;
+        write_secret(&self.directory.join(name), bytes)
+    }
+
+    /// A nonce, then the ciphertext with its tag; the file's name is bound to it.
+    fn write_sealed(&self, name: &str, key: &Key, plain: Vec<u8>) -> Result<()> {
+        let nonce = random::<12>()?;
+        let sealed = seal(key, nonce, name.as_bytes(), plain)?;
+        self.write(name, &[nonce.as_slice(), &sealed].concat())
+    }
+
+    fn opened(&self, name: &str, key: &Key) -> Result<Zeroizing<Vec<u8>>> {
+        let bytes = self.read(name)?;
+        let opened = bytes.split_first_chunk::<12>().map(|(nonce, sealed)| open(key, *nonce, name.as_bytes(), sealed));
+        opened.transpose()?.flatten().ok_or_else(|| unusable("a file of it was not written by its key"))
+    }
+
+    /// Begins a change; tests let one fail here.
+    #[cfg_attr(not(test), allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "tests let a change fail"))]
+    fn step(&self) -> Result<Open> {
+        #[cfg(test)]
+        {
+            use std::sync::atomic::Ordering;
+            let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            left.map_err(|_| Error::new(ErrorCode::Internal, "a crash"))?;
+        }
+        Ok(crate::phases::open(Phase::Vault))
+    }
+}
+
+fn epochs_name(number: u64) -> String {
+    format!("{number:020}.epochs")
+}
+
+fn keys_name(number: u64, epoch: &EpochId) -> String {
+    format!("{number:020}-{:016x}.keys", u64::from_be_bytes(*epoch))
+}
+
+/// Why sealed values can't be opened, and nothing is sealed either.
+pub(super) fn unusable(why: &str) -> Error {
+    Error::new(ErrorCode::KeyInvalid, format!("the vault can't be used: {why}"))
+}

@@ -145,7 +145,7 @@ pub struct RestoreArgs {
     pub dir: Dir,
     /// The backup; without one, the directory as it stands is what was brought back.
     pub backup: Option<PathBuf>,
-    /// Directory of the private keys, the vault's among them, where the backup holds none.
+    /// Directory of the private keys, where the backup holds none; the vault's lies there too, or in `vault` beside.
     #[arg(long)]
     pub keys: Option<PathBuf>,
     /// Where others hold more of the log: closes it as it was brought back, and begins the next one.

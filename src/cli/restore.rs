@@ -68,6 +68,10 @@ fn bring_back(directory: &Path, from: &Path, keys: Option<&Path>) -> Result<()> 
             let of_vault = vault::take_keys(keys, &building.join(vault::FOLDER))?;
             let of_vault: Vec<&str> = of_vault.iter().map(String::as_str).collect();
             backup::copy_tree(keys, &building.join(KEYS), &of_vault)?;
+            // As in a directory, where the vault lies beside the private keys.
+            if let Some(beside) = keys.parent() {
+                vault::take_keys(&beside.join(vault::FOLDER), &building.join(vault::FOLDER))?;
+            }
         }
         None if building.join(KEYS).is_dir() => {}
         None => {

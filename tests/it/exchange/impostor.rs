@@ -109,6 +109,8 @@ fn what_an_impostor_gives_is_found() {
     let fresh = extract(&world);
     let other = {
         let second = world.agree_again();
+        // The newest head is kept, whatever was passed on by itself so far.
+        world.of(CONSUMER, &["audit", "exchange"], &[PROVIDER]).unwrap();
         let out = output(&["audit", "extract", "--dir", &world.path(PROVIDER), &second], &[]);
         String::from_utf8(out.stdout).unwrap()
     };

@@ -15,6 +15,7 @@ use crate::cli::args::{AboutArgs, AuditVerb, QuestionArgs};
 use crate::cli::output::say;
 use crate::cli::{Output, client, retention};
 use crate::connector::{FolderScope, Question};
+use crate::ledger::EarlierLog;
 use crate::messages::text;
 use perron_model::{Error, ErrorCode, Result, canonical};
 use serde::Deserialize;
@@ -24,20 +25,25 @@ pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
     match verb {
         AuditVerb::List { dir, from, count, question, opened } => {
             let question = asked(*question);
-            let (mut next, mut left, mut pruned) = (Some(from), count, 0_u64);
+            let (mut next, mut left, mut pruned, mut earlier) = (Some(from), count, 0_u64, Vec::new());
             while let Some(from) = next.filter(|_| left > 0) {
                 let page = page(&dir.dir, &question, from, left, opened)?;
                 page.entries.iter().for_each(|entry| print_entry(entry, output));
                 (next, left) = (page.next, left.saturating_sub(page.entries.len()));
                 pruned = pruned.saturating_add(page.pruned);
+                earlier = page.earlier;
             }
             if pruned > 0 && !output.json {
                 output.say("audit.passed_over", &[("count", &pruned.to_string())]);
             }
+            if !output.json {
+                say_earlier(&earlier, output);
+            }
             Ok(())
         }
-        AuditVerb::Show { dir, index, opened } => {
-            let page = page(&dir.dir, &Question::default(), index, 1, opened)?;
+        AuditVerb::Show { dir, index, generation, opened } => {
+            let question = Question { generation, ..Question::default() };
+            let page = page(&dir.dir, &question, index, 1, opened)?;
             let none = || match page.pruned {
                 0 => Error::new(ErrorCode::NotFound, "the log has no entry of this number"),
                 _ => Error::new(ErrorCode::EntryPruned, format!("entry {index} was pruned by a retention rule")),
@@ -49,8 +55,8 @@ pub fn run(verb: AuditVerb, output: &Output) -> Result<()> {
             }
             Ok(())
         }
-        AuditVerb::Receipt { dir, index } => {
-            let file = client::execute(&dir.dir, &Command::AuditReceipt { index })?;
+        AuditVerb::Receipt { dir, index, generation } => {
+            let file = client::execute(&dir.dir, &Command::AuditReceipt { index, generation })?;
             // As it is verified: its one canonical spelling.
             say!("{}", String::from_utf8_lossy(&canonical::to_bytes(&file)?));
             Ok(())
@@ -86,6 +92,17 @@ struct Page {
     /// Entries of which the hash alone is left.
     pruned: u64,
     next: Option<u64>,
+    /// Closed logs, which hold more.
+    earlier: Vec<EarlierLog>,
+}
+
+/// Says which logs an answer isn't about.
+fn say_earlier(earlier: &[EarlierLog], output: &Output) {
+    for log in earlier {
+        let (entries, generation) = (log.entries.to_string(), log.generation.to_string());
+        let parts = [("origin", log.origin.as_str()), ("entries", &entries), ("generation", &generation)];
+        output.say("audit.earlier", &parts);
+    }
 }
 
 /// Is it the entry of this number, and not one behind it that is whole?
@@ -115,6 +132,7 @@ fn about(args: AboutArgs) -> Question {
         place: args.place,
         since: args.since,
         until: args.until,
+        generation: args.generation,
         ..Question::default()
     }
 }

@@ -28,7 +28,7 @@ pub use who::WhoAnswer;
 use crate::connector::node::Node;
 use crate::connector::state::{KeptAgreement, Negotiation, PublishedOffer};
 use crate::connector::users::User;
-use crate::ledger::unreadable;
+use crate::ledger::{EarlierLog, OneLog, unreadable};
 use perron_log::LogError;
 use perron_model::agreement::Envelope;
 use perron_model::dataset::{Dataset, Snapshot};
@@ -176,7 +176,7 @@ impl Node {
         }
         self.administer("audit.list", actor, canonical::to_bytes(&look)?).await?;
         let next = (found.next < found.end).then_some(found.next);
-        Ok(json!({"entries": found.entries, "pruned": found.pruned, "next": next}))
+        Ok(json!({"entries": found.entries, "pruned": found.pruned, "next": next, "earlier": self.earlier(question)}))
     }
 
     /// The document of the act by which this actor began to be given something of the log, piece by
@@ -197,6 +197,11 @@ impl Node {
         document.map(|attachment| attachment.bytes).ok_or_else(none)
     }
 
+    /// The closed logs that a question leaves out, because it names none.
+    fn earlier(&self, question: &Question) -> Vec<EarlierLog> {
+        if question.generation.is_none() { self.ledger.earlier_logs() } else { Vec::new() }
+    }
+
     /// Does an entry answer a question?
     fn answers(&self, question: &Question, entry: &Entry, agreement: Option<&KeptAgreement>) -> bool {
         let commune = |id: &ParticipantId| self.commune(id);
@@ -211,18 +216,20 @@ impl Node {
 
     /// As [`Self::audit_list`].
     fn entries_that_fit(&self, question: &Question, from: u64, count: usize, is_opened: bool) -> Result<Fitting> {
-        let end = self.ledger.reader().size();
+        let OneLog { base, reader, .. } = self.ledger.log_of(question.generation)?;
+        let end = reader.size();
         let last = end.min(from.saturating_add(AUDIT_ENTRIES_LOOKED_AT_MAX));
         let mut found = Fitting { entries: Vec::new(), pruned: 0, next: from, end };
         while found.next < last && found.entries.len() < count {
-            match self.leaf(found.next) {
+            let place = base.saturating_add(found.next);
+            match self.leaf(place) {
                 Ok(leaf) => {
                     let entry = Entry::from_bytes(&leaf)?;
                     let agreement = question::agreement_of(&entry).and_then(|id| self.state.agreement(&id));
                     if self.answers(question, &entry, agreement.as_deref()) {
                         let mut told = describe(&leaf)?;
                         if let (Some(told), Some(sealed)) =
-                            (told.as_object_mut(), self.sealed_value(&entry, is_opened)?)
+                            (told.as_object_mut(), self.sealed_value(&entry, place, is_opened)?)
                         {
                             told.insert("sealed".to_owned(), sealed);
                         }

@@ -206,7 +206,7 @@ fn told(node: &Node) -> u64 {
 async fn frames(node: &Arc<Node>, stream: &Stream, next: u64, size: u64) -> Result<(Vec<u8>, u64)> {
     let (node, format, facility) = (Arc::clone(node), stream.settings.format, stream.settings.facility);
     blocking(move || {
-        let (about, mut bytes, mut next) = (node.about(), Vec::new(), next);
+        let (about, mut bytes, mut next) = (node.about(node.ledger.origin().to_owned()), Vec::new(), next);
         while next < size && bytes.len() < STREAM_BYTES_MAX {
             match node.exported(next) {
                 Ok(record) => bytes.extend(syslog::frame(&record, &about, format, facility)?),

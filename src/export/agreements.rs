@@ -48,6 +48,9 @@ pub struct AgreementFacts {
     pub agreement: AgreementId,
     /// Number of its entry in the log.
     pub entry: u64,
+    /// Origin of that log, where it is one that was closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
     /// Which side this organisation is: `provider` or `consumer`.
     pub side: String,
     /// When the provider signed.
@@ -229,6 +232,7 @@ pub(crate) mod testing {
         AgreementFacts {
             agreement: Digest::of(b"agreement"),
             entry: 7,
+            log: None,
             side: "provider".to_owned(),
             signed: Timestamp::parse("2026-11-23T10:00:00Z").unwrap(),
             provider: party("commune", "0207.400.022"),

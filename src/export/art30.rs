@@ -81,7 +81,7 @@ impl Register<'_> {
             "perron:log": {"perron:origin": self.about.origin, "perron:from": self.entries.0, "perron:before": self.entries.1, "perron:export": self.export},
             "perron:toBeCompleted": missing(lang),
             "dpv:hasProcess": self.rows().map(|a| self.process(a, lang)).collect::<Vec<_>>(),
-            "perron:notPersonal": self.others().iter().map(|a| json!({"odrl:hasPolicy": a.agreement, "perron:entry": a.entry})).collect::<Vec<_>>(),
+            "perron:notPersonal": self.others().iter().map(|a| json!({"odrl:hasPolicy": a.agreement, "perron:entry": a.entry, "perron:log": a.log})).collect::<Vec<_>>(),
         })
     }
 
@@ -112,7 +112,7 @@ impl Register<'_> {
             "dpv:hasStorageCondition": row.limits(),
             "dpv:hasTechnicalOrganisationalMeasure": row.measures(),
             "perron:standing": facts.standing,
-            "perron:evidence": {"agreement": facts.entry, "reads": evidence},
+            "perron:evidence": {"agreement": facts.entry, "log": facts.log, "reads": evidence},
         })
     }
 
@@ -165,7 +165,7 @@ impl Register<'_> {
         let others = self.others();
         if !others.is_empty() {
             let names: Vec<String> =
-                others.iter().map(|a| format!("{} ({}, {})", a.agreement, a.dataset, a.entry)).collect();
+                others.iter().map(|a| format!("{} ({}, {})", a.agreement, a.dataset, entry_text(a))).collect();
             page.push_str(&format!("\n{}\n", say("not_personal", &[("agreements", &names.join(", "))])));
         }
         page
@@ -182,7 +182,7 @@ impl Register<'_> {
             told.iter().map(|t| of(t.row)).fold(0_u64, u64::saturating_add).to_string()
         };
         let ends = (told.first().and_then(|t| t.row.first), told.last().and_then(|t| t.row.last));
-        let entry = facts.entry.to_string();
+        let entry = entry_text(facts);
         let (Some(first), Some(last)) = ends else {
             return text(lang, "art30.proof.none", &[("entry", &entry)]);
         };
@@ -312,6 +312,11 @@ fn other(facts: &AgreementFacts) -> &Party {
 
 fn own<'a>(facts: &'a AgreementFacts, about: &About) -> Option<&'a Party> {
     [&facts.provider, &facts.consumer].into_iter().find(|party| party.participant == about.participant)
+}
+
+/// Number of an agreement's entry, with the log's origin where that one was closed.
+fn entry_text(facts: &AgreementFacts) -> String {
+    facts.log.as_ref().map_or_else(|| facts.entry.to_string(), |log| format!("{} ({log})", facts.entry))
 }
 
 fn party_text(party: &Party) -> String {

@@ -2,10 +2,11 @@
 //! log that took their place.
 
 use crate::ledger::failure::log_error;
-use crate::ledger::handle::LogIdentity;
+use crate::ledger::handle::{Ledger, LogIdentity};
 use perron_log::{Layout, Log, LogReader, OsFiles};
 use perron_model::succession::ClosedLog;
 use perron_model::{Digest, Error, ErrorCode, Result};
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,11 +39,43 @@ pub fn generation_dir(data: &Path, generation: u64) -> PathBuf {
     data.join(GENERATIONS).join(generation.to_string())
 }
 
+/// Where the entry of a place stands among those of all logs: what was written before comes first.
+pub const fn order_of(place: u64) -> (u64, u64) {
+    match closed_at(base_of(place)) {
+        Some(generation) => (generation, place & ((1 << NUMBER_BITS) - 1)),
+        None => (u64::MAX, place),
+    }
+}
+
 /// A closed log.
 #[derive(Clone)]
 pub(super) struct Generation {
     number: u64,
+    origin: String,
     pub(super) reader: LogReader,
+}
+
+/// A log of this organisation that is asked about: the one in force, or one that is closed.
+#[derive(Clone)]
+pub struct OneLog {
+    /// Place of its first entry.
+    pub base: u64,
+    /// Origin: `<authority>/<participant>/<generation>`.
+    pub origin: String,
+    /// Reads it.
+    pub reader: LogReader,
+}
+
+/// A closed log, for those who ask about the one that took its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlierLog {
+    /// The number that its origin ends in, by which it is asked about.
+    pub generation: u64,
+    /// Its origin.
+    pub origin: String,
+    /// How many entries it has.
+    pub entries: u64,
 }
 
 /// The closed logs, the oldest first.
@@ -62,7 +95,7 @@ impl Generations {
             let reader = Log::read(Arc::new(OsFiles), layout, &identity.reading()?, &[]).map_err(|e| log_error(&e))?;
             let is_same = reader.size() == told.size && Digest::from_bytes(reader.root().0) == told.root;
             if is_same {
-                return Ok(Generation { number, reader });
+                return Ok(Generation { number, origin: told.origin, reader });
             }
             let detail = format!("`{GENERATIONS}/{number}/log` isn't the log `{}` as it was closed", told.origin);
             Err(Error::new(ErrorCode::LogDamaged, detail))
@@ -85,6 +118,33 @@ impl Generations {
         let generation = (place & !CLOSED) >> NUMBER_BITS;
         let found = self.0.iter().find(|closed| place >= CLOSED && closed.number == generation)?;
         Some((&found.reader, number))
+    }
+}
+
+impl Ledger {
+    /// The log of a generation; the one in force where none is named.
+    ///
+    /// # Errors
+    /// `not_found` where there is no such log here.
+    pub fn log_of(&self, generation: Option<u64>) -> Result<OneLog> {
+        let own = &self.0;
+        let Some(asked) = generation.filter(|number| *number != own.generation) else {
+            return Ok(OneLog { base: 0, origin: own.origin.clone(), reader: own.reader.clone() });
+        };
+        let found = own.closed.iter().find(|closed| closed.number == asked);
+        let none = || Error::new(ErrorCode::NotFound, format!("there is no log of generation {asked} here"));
+        let closed = found.ok_or_else(none)?;
+        Ok(OneLog { base: closed.place(0), origin: closed.origin.clone(), reader: closed.reader.clone() })
+    }
+
+    /// The logs that came before the one in force, the oldest first.
+    pub fn earlier_logs(&self) -> Vec<EarlierLog> {
+        let told = |closed: &Generation| EarlierLog {
+            generation: closed.number,
+            origin: closed.origin.clone(),
+            entries: closed.reader.size(),
+        };
+        self.0.closed.iter().map(told).collect()
     }
 }
 

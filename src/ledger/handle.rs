@@ -87,6 +87,7 @@ pub(super) struct Inner {
     pub(super) keys: ArcSwap<LogKeys>,
     room: Room,
     pub(super) origin: String,
+    pub(super) generation: u64,
 }
 
 /// A handle to the one writer; cheap to clone.
@@ -148,7 +149,7 @@ impl Ledger {
         observer: Arc<dyn Observer>,
         activities: Activities,
     ) -> Result<(Ledger, Opened)> {
-        let origin = identity.origin.clone();
+        let (origin, generation) = (identity.origin.clone(), identity.generation);
         let settings = identity.settings(clock.now())?;
         let (log, recovered) =
             Log::open(Arc::new(OsFiles), Layout::new(data), settings, &known.heads).map_err(|e| log_error(&e))?;
@@ -195,6 +196,7 @@ impl Ledger {
             keys: ArcSwap::from_pointee(identity.keys),
             room: Room::of(data),
             origin,
+            generation,
         });
         let folder = Folder(observer);
         for draft in drafts {

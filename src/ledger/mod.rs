@@ -24,7 +24,9 @@ mod writer;
 pub use clock::SystemClock;
 pub use closing::{Begun, Closing};
 pub use failure::{free_bytes, leaf_of, log_error};
-pub use generations::{GENERATIONS, Generations, base_of, base_of_closed, closed_at, generation_dir};
+pub use generations::{
+    EarlierLog, GENERATIONS, Generations, OneLog, base_of, base_of_closed, closed_at, generation_dir, order_of,
+};
 pub use handle::{KnownHeads, Ledger, LogIdentity, Opened};
 pub use keys::{LogKey, LogKeys};
 pub use nonces::{IssuedNonce, Nonces};

@@ -211,3 +211,55 @@ fn a_restore_that_is_killed_is_run_again() {
     world.stop(CONSUMER);
     verify(&world, PROVIDER, &[CONSUMER]);
 }
+
+/// An auditor asks a closed log as any other, and is told of it where it isn't asked.
+#[test]
+fn a_closed_log_answers_an_auditor() {
+    let mut world = World::new();
+    let (agreement, _) = lost(&mut world);
+    restore(&world, &["--next-generation"]).unwrap();
+    world.start(PROVIDER);
+    level(&world);
+    world.query(&agreement, FEW).unwrap();
+    let audit = |verb: &str, args: &[&str]| world.of(PROVIDER, &["audit", verb], args);
+
+    // One read is in the copy that was restored, one came after.
+    let closed = audit("list", &["--generation", "1", "--kind", "permit"]).unwrap();
+    assert_eq!((&closed["kind"], &closed["facts"]["uses"]), (&"permit".into(), &1.into()), "{closed}");
+    let now = audit("list", &["--kind", "permit"]).unwrap();
+    assert_eq!(now["facts"]["uses"], 4, "{now}");
+    let number = closed["index"].to_string();
+    assert_eq!(audit("show", &[&number, "--generation", "1"]).unwrap()["leaf"], closed["leaf"]);
+    assert_eq!(audit("list", &["--generation", "7"]).unwrap_err().code, "not_found");
+    let told = output(&["audit", "list", "--dir", &world.path(PROVIDER), "--count", "1"], &[]);
+    assert!(String::from_utf8_lossy(&told.stdout).contains("--generation 1"), "{told:?}");
+
+    // Who read: all logs are asked, each answers for itself.
+    let who = audit("who", &[]).unwrap();
+    let who = who.as_array().unwrap_or_else(|| panic!("{who}"));
+    let reads: Vec<_> = who.iter().map(|log| (&log["about"]["origin"], &log["told"][0]["reads"])).collect();
+    assert_eq!(reads, [(&"essai/commune/2".into(), &1.into()), (&"essai/commune/1".into(), &1.into())]);
+
+    // What is exported of it, and the record of processing: the agreement is in force, wherever it was made.
+    let line = audit("export", &["--format", "jsonl", "--generation", "1", "--kind", "permit"]).unwrap();
+    assert_eq!(line["leaf"], closed["leaf"], "{line}");
+    let record = audit("export", &["--format", "art30"]).unwrap();
+    assert!(record.to_string().contains(&agreement) && record.to_string().contains("essai/commune/1"), "{record}");
+
+    // A read of it as one file, provable by the closed log's last checkpoint.
+    let receipt = output(&["audit", "receipt", "--dir", &world.path(PROVIDER), &number, "--generation", "1"], &[]);
+    let key = fs::read_to_string(world.dir("commune/trust/authority.key")).unwrap();
+    let authority = perron_model::participant::PublicKey::try_from(key.trim().to_owned()).unwrap();
+    let read = perron_verify::verify_receipt(receipt.stdout.trim_ascii_end(), &authority).unwrap();
+    assert_eq!((read.decision.to_string(), read.permitted), (number, true));
+
+    // No page holds a chain that began in a closed log; one that didn't has its folder, with all logs.
+    let out = world.path("dossier");
+    let refused = audit("folder", &["--agreement", &agreement, &out]).unwrap_err();
+    assert_eq!(refused.code, "not_found", "{refused:?}");
+    let second = world.agree_again();
+    world.query(&second, FEW).unwrap();
+    audit("folder", &["--agreement", &second, &out]).unwrap();
+    assert!(world.dir("dossier/evidence/generations/1/log/checkpoint").exists());
+    verify(&world, "dossier/evidence", &[]);
+}

@@ -130,7 +130,7 @@ pub enum Command {
     /// Who read here, for what, on what ground.
     AuditWho { question: Box<Question> },
     /// One read as one file.
-    AuditReceipt { index: u64 },
+    AuditReceipt { index: u64, generation: Option<u64> },
     /// Gives the other party of an agreement its chain.
     AuditExtract { agreement: AgreementId },
     /// A page of what was given: entries from `from` on, with proofs in the tree of `size` entries.
@@ -347,7 +347,7 @@ impl Admin {
                 unbroken(async move { node.erase(&actor, *asked).await.and_then(to_json) }).await
             }
             Command::AuditWho { question } => node.audit_who(actor, *question).await.and_then(to_json),
-            Command::AuditReceipt { index } => node.audit_receipt(actor, index).await,
+            Command::AuditReceipt { index, generation } => node.audit_receipt(actor, index, generation).await,
             Command::AuditExtract { agreement } => node.begin_extract(actor, &agreement).await.and_then(to_json),
             Command::AuditExtractPage { agreement, end, size, from } => {
                 node.extract_page(agreement, end, size, from).await.and_then(to_json)

@@ -33,6 +33,9 @@ pub enum AuditVerb {
         dir: Dir,
         /// Its number.
         index: u64,
+        /// In a log that was closed: the number that its origin ends in.
+        #[arg(long)]
+        generation: Option<u64>,
         /// Open its sealed value: the statement, the name of a user. The log tells that you did.
         #[arg(long)]
         opened: bool,
@@ -65,6 +68,9 @@ pub enum AuditVerb {
         dir: Dir,
         /// Number of the permit, of the refusal, or of what was received.
         index: u64,
+        /// In a log that was closed: the number that its origin ends in.
+        #[arg(long)]
+        generation: Option<u64>,
     },
     /// The chain of an agreement, for its other party: every entry with its proof, none missing, and
     /// nothing of others. That it was made out is the chain's last entry.
@@ -293,4 +299,8 @@ pub struct AboutArgs {
     /// Before this time.
     #[arg(long)]
     pub until: Option<Timestamp>,
+    /// In a log that was closed: the number that its origin ends in. Without it the log in force is
+    /// asked; `who` asks all of them.
+    #[arg(long)]
+    pub generation: Option<u64>,
 }

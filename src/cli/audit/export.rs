@@ -45,6 +45,7 @@ pub fn run(directory: &Path, args: ExportArgs, output: &Output) -> Result<()> {
         if pruned > 0 && !output.json {
             output.say("audit.passed_over", &[("count", &pruned.to_string())]);
         }
+        super::say_earlier(&begun.earlier, output);
     }
     Ok(())
 }

@@ -37,6 +37,7 @@ pub fn run(directory: &Path, args: ExportArgs, output: &Output) -> Result<()> {
     file.finish()?;
     let out = args.out.map(|out| out.display().to_string()).unwrap_or_default();
     output.say("audit.recorded", &[("out", &out), ("export", &begun.entry.to_string())]);
+    super::say_earlier(&begun.earlier, output);
     Ok(())
 }
 

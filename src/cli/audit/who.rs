@@ -5,7 +5,7 @@ use crate::api::grpc::admin::Command;
 use crate::cli::args::AboutArgs;
 use crate::cli::output::say;
 use crate::cli::{Output, client};
-use crate::connector::WhoAnswer;
+use crate::connector::{Question, WhoAnswer};
 use crate::export::who::Told;
 use crate::messages::text;
 use perron_model::Result;
@@ -13,13 +13,32 @@ use serde_json::json;
 use std::path::Path;
 
 pub(super) fn run(directory: &Path, args: AboutArgs, output: &Output) -> Result<()> {
-    let answer: WhoAnswer = client::ask(directory, &Command::AuditWho { question: Box::new(about(args)) })?;
+    let question = about(args);
+    let ask = |question: Question| -> Result<WhoAnswer> {
+        client::ask(directory, &Command::AuditWho { question: Box::new(question) })
+    };
+    let answer = ask(question.clone())?;
+    tell(&answer, output);
+    // Who asks who read means all that was read.
+    for log in &answer.earlier {
+        if !output.json {
+            say!("");
+        }
+        tell(&ask(Question { generation: Some(log.generation), ..question.clone() })?, output);
+    }
+    Ok(())
+}
+
+/// What one log tells.
+fn tell(answer: &WhoAnswer, output: &Output) {
     if output.json {
         say!("{}", json!(answer));
-        return Ok(());
+        return;
     }
     let (to, entry) = (answer.to.to_string(), answer.entry.to_string());
-    let parts = [("participant", answer.about.participant.as_str()), ("to", &to), ("entry", &entry)];
+    let about = &answer.about;
+    let parts =
+        [("participant", about.participant.as_str()), ("origin", &about.origin), ("to", &to), ("entry", &entry)];
     let key = if answer.told.is_empty() { "audit.who.nobody" } else { "audit.who.head" };
     say!("{}", text(output.lang, key, &parts));
     if answer.pruned > 0 {
@@ -29,7 +48,6 @@ pub(super) fn run(directory: &Path, args: AboutArgs, output: &Output) -> Result<
         say!("");
         print(told, output);
     }
-    Ok(())
 }
 
 /// Who, on what ground, how often, and what proves it.

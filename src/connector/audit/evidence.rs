@@ -3,13 +3,16 @@
 
 use crate::connector::audit::folder::FOLDER_ACT;
 use crate::connector::node::Node;
+use crate::files::io_error;
+use crate::ledger::{GENERATIONS, order_of};
 use crate::settings;
 use perron_log::tile::{FULL_WIDTH, TileKind, TileName};
 use perron_log::{Extent, LogError};
 use perron_model::limits::{AUDIT_EVIDENCE_FILES_MAX, AUDIT_EVIDENCE_PIECE_BYTES_MAX, AUDIT_EVIDENCE_SMALL_BYTES_MAX};
 use perron_model::{AgreementId, Error, ErrorCode, Result, canonical};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 
 /// A file of the copy that is asked for piece by piece. Its bytes don't change once it is named.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,15 +25,22 @@ pub struct EvidenceFile {
     pub bytes: Option<u64>,
 }
 
+/// What a copy has of the folder of a closed log. Nothing of it changes any more.
+const OF_CLOSED: [&str; 3] = ["log", "cosigned", "dated"];
+/// What is under way there.
+const UNFINISHED: &str = "tmp";
+
 /// Entries of a full bundle.
 const TILE_WIDTH: u64 = FULL_WIDTH as u64;
 
 /// A file that may be asked for; nothing else of the directory can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Asked {
     Segment(u64),
     Tile(TileName),
     Document(AgreementId),
+    /// A file of the closed log of this generation, by its path below the directory.
+    OfClosed(u64, PathBuf),
 }
 
 impl Asked {
@@ -41,6 +51,15 @@ impl Asked {
         }
         if let Some(name) = path.strip_prefix("log/tile/") {
             return TileName::parse(name).map(Asked::Tile);
+        }
+        if let Some(below) = path.strip_prefix("generations/") {
+            let (number, rest) = below.split_once('/')?;
+            let generation = number.parse::<u64>().ok().filter(|parsed| parsed.to_string() == number)?;
+            let mut parts = rest.split('/');
+            let is_of_it = parts.next().is_some_and(|part| OF_CLOSED.contains(&part));
+            let is_name = |part: &str| !part.is_empty() && !part.starts_with('.') && part != UNFINISHED;
+            let is_file = is_of_it && rest.contains('/') && parts.all(is_name);
+            return is_file.then(|| Asked::OfClosed(generation, PathBuf::from(path)));
         }
         let name = path.strip_prefix("documents/")?.strip_suffix(".json")?;
         AgreementId::parse(name).ok().map(Asked::Document)
@@ -58,7 +77,7 @@ impl Node {
         let mut files: Vec<EvidenceFile> =
             segments.map(|s| EvidenceFile { path: segment_path(s.first_leaf), bytes: Some(s.bytes) }).collect();
         let agreements = self.state.agreements()?;
-        let within = agreements.iter().filter(|a| a.index < extent.size);
+        let within = agreements.iter().filter(|a| order_of(a.index) < order_of(extent.size));
         files.extend(within.map(|a| EvidenceFile { path: format!("documents/{}.json", a.id), bytes: None }));
         for tile in extent.tiles().filter(|tile| !self.is_pruned_bundle(tile)) {
             if files.len() >= AUDIT_EVIDENCE_FILES_MAX {
@@ -67,7 +86,53 @@ impl Node {
             }
             files.push(EvidenceFile { path: format!("log/{}", tile.path()), bytes: None });
         }
+        for closed in self.ledger.earlier_logs() {
+            for part in OF_CLOSED {
+                self.list_closed(&format!("{GENERATIONS}/{}/{part}", closed.generation), &mut files)?;
+            }
+        }
         Ok(files)
+    }
+
+    /// The files below a folder of a closed log.
+    fn list_closed(&self, folder: &str, files: &mut Vec<EvidenceFile>) -> Result<()> {
+        let unreadable = |_| Error::new(ErrorCode::LogDamaged, format!("`{folder}` can't be read"));
+        let listed = match std::fs::read_dir(self.data.join(folder)) {
+            // Nobody cosigned it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            listed => listed.map_err(unreadable)?,
+        };
+        for entry in listed {
+            let entry = entry.map_err(unreadable)?;
+            let (path, kind) =
+                (format!("{folder}/{}", entry.file_name().to_string_lossy()), entry.file_type().map_err(unreadable)?);
+            if kind.is_dir() && entry.file_name() != UNFINISHED {
+                self.list_closed(&path, files)?;
+            } else if kind.is_file() && matches!(Asked::parse(&path), Some(Asked::OfClosed(..))) {
+                if files.len() >= AUDIT_EVIDENCE_FILES_MAX {
+                    let detail = format!("a copy of the logs has more than {AUDIT_EVIDENCE_FILES_MAX} files");
+                    return Err(Error::new(ErrorCode::TooLarge, detail));
+                }
+                files.push(EvidenceFile { path, bytes: None });
+            }
+        }
+        Ok(())
+    }
+
+    /// A piece of a file of a closed log.
+    fn piece_of_closed(&self, generation: u64, path: &Path, offset: u64, length: usize) -> Result<Vec<u8>> {
+        let unknown = |_| Error::new(ErrorCode::NotFound, "no file of a closed log is there");
+        self.ledger.earlier_logs().iter().find(|log| log.generation == generation).ok_or(()).map_err(unknown)?;
+        let path = self.data.join(path);
+        let is_file = std::fs::symlink_metadata(&path).is_ok_and(|told| told.is_file());
+        is_file.then_some(()).ok_or(()).map_err(unknown)?;
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut file = std::fs::File::open(&path)?;
+            file.seek(SeekFrom::Start(offset))?;
+            let mut piece = Vec::new();
+            file.take(u64::try_from(length).unwrap_or(0)).read_to_end(&mut piece).map(|_| piece)
+        };
+        read().map_err(|e| io_error(&e))
     }
 
     /// Is it a bundle of which entries were pruned? No log has such a file.
@@ -99,6 +164,7 @@ impl Node {
         let whole = match Asked::parse(path).ok_or_else(unknown)? {
             Asked::Segment(first_leaf) => return reader.segment_bytes(first_leaf, offset, length).map_err(failed),
             Asked::Tile(name) => reader.tile_bytes(&name).map_err(failed)?,
+            Asked::OfClosed(generation, path) => return self.piece_of_closed(generation, &path, offset, length),
             Asked::Document(id) => canonical::to_bytes(&self.state.agreement(&id).ok_or_else(unknown)?.envelope)?,
         };
         let rest = usize::try_from(offset).ok().and_then(|at| whole.get(at..)).unwrap_or_default();
@@ -166,8 +232,16 @@ mod tests {
         assert_eq!(Asked::parse("log/segment/00000000000000000007"), Some(Asked::Segment(7)));
         assert_eq!(Asked::parse(&format!("documents/{agreement}.json")), Some(Asked::Document(agreement)));
         assert!(matches!(Asked::parse("log/tile/0/000.p/3"), Some(Asked::Tile(_))));
+        let closed = "generations/1/log/tile/entries/000";
+        assert_eq!(Asked::parse(closed), Some(Asked::OfClosed(1, PathBuf::from(closed))));
         for other in [
             "",
+            "generations/1/log",
+            "generations/1/log/tmp/x",
+            "generations/01/log/checkpoint",
+            "generations/1/log/../../../keys/log.pem",
+            "generations/1/keys/log.pem",
+            "generations/1/log//checkpoint",
             "keys/log.pem",
             "users.json",
             "log/segment/7",

@@ -10,7 +10,7 @@ use crate::connector::node::Node;
 use crate::connector::state::KeptAgreement;
 use crate::export::agreements::{AgreementFacts, ColumnFacts, Party};
 use crate::export::{About, Chain, Format, Record};
-use crate::ledger::Draft;
+use crate::ledger::{Draft, EarlierLog, base_of, closed_at, order_of};
 use perron_log::merkle::leaf_hash;
 use perron_model::entry::{Administration, AttachmentKind, Body, Entry};
 use perron_model::life::Standing;
@@ -53,6 +53,8 @@ pub struct Begun {
     pub to: u64,
     /// Whose log.
     pub about: About,
+    /// Closed logs that it isn't about.
+    pub earlier: Vec<EarlierLog>,
 }
 
 /// Entries of an export, and where it goes on; nowhere at its end.
@@ -79,18 +81,15 @@ pub struct AgreementPage {
 }
 
 impl Node {
-    /// Whose log it is.
-    pub fn about(&self) -> About {
-        About {
-            participant: self.me.to_string(),
-            origin: self.ledger.origin().to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
+    /// Whose log it is, of this origin.
+    pub fn about(&self, origin: String) -> About {
+        About { participant: self.me.to_string(), origin, version: env!("CARGO_PKG_VERSION").to_owned() }
     }
 
     /// Begins an export of what is durable now: the entry that says so is durable before it.
     pub async fn export_begin(&self, actor: &str, format: Format, question: Question, from: u64) -> Result<Begun> {
-        let to = self.ledger.reader().size();
+        let log = self.ledger.log_of(question.generation)?;
+        let (to, earlier) = (log.reader.size(), self.earlier(&question));
         let from = from.min(to);
         let document = canonical::to_bytes(&Asked { format, from, to, question })?;
         let body = Body::Administration(Administration {
@@ -101,7 +100,7 @@ impl Node {
         });
         let draft = Draft { body, chain: None, trace: None, attachments: vec![(AttachmentKind::Document, document)] };
         let recorded = self.ledger.append(draft).await?;
-        Ok(Begun { entry: recorded.index, from, to, about: self.about() })
+        Ok(Begun { entry: recorded.index, from, to, about: self.about(log.origin), earlier })
     }
 
     /// A page of an export that this actor began.
@@ -115,18 +114,21 @@ impl Node {
         let (node, actor) = (Arc::clone(self), actor.to_owned());
         blocking(move || {
             let asked = node.export_asked(&actor, entry)?;
-            node.agreements_of(&asked.question, asked.to, after)
+            let base = node.ledger.log_of(asked.question.generation)?.base;
+            node.agreements_of(&asked.question, base.saturating_add(asked.to), after)
         })
         .await
     }
 
     fn page_of(&self, asked: &Asked, from: u64) -> Result<Page> {
+        let base = self.ledger.log_of(asked.question.generation)?.base;
         let from = from.max(asked.from);
         let last = asked.to.min(from.saturating_add(AUDIT_ENTRIES_LOOKED_AT_MAX));
         let (mut records, mut bytes, mut next) = (Vec::new(), 0_usize, from);
         let mut pruned = 0_u64;
         while next < last && records.len() < AUDIT_ENTRIES_MAX && bytes < EXPORT_PAGE_BYTES_MAX {
-            let leaf = match self.leaf(next) {
+            let place = base.saturating_add(next);
+            let leaf = match self.leaf(place) {
                 Ok(leaf) => leaf,
                 Err(error) if error.code == ErrorCode::EntryPruned => {
                     (pruned, next) = (pruned.saturating_add(1), next.saturating_add(1));
@@ -137,7 +139,7 @@ impl Node {
             let entry = Entry::from_bytes(&leaf)?;
             let agreement = question::agreement_of(&entry).and_then(|id| self.state.agreement(&id));
             if self.answers(&asked.question, &entry, agreement.as_deref()) {
-                let record = with_sealed(&self.state, record(&leaf, &entry, agreement.as_deref()), &entry);
+                let record = with_sealed(&self.state, record(&leaf, &entry, agreement.as_deref()), &entry, place);
                 bytes = bytes.saturating_add(record.facts.to_string().len());
                 records.push(record);
             }
@@ -151,7 +153,7 @@ impl Node {
         let leaf = self.leaf(index)?;
         let entry = Entry::from_bytes(&leaf)?;
         let agreement = question::agreement_of(&entry).and_then(|id| self.state.agreement(&id));
-        Ok(with_sealed(&self.state, record(&leaf, &entry, agreement.as_deref()), &entry))
+        Ok(with_sealed(&self.state, record(&leaf, &entry, agreement.as_deref()), &entry, index))
     }
 
     /// What the entry of an export says.
@@ -160,14 +162,15 @@ impl Node {
             .map_err(|_| Error::new(ErrorCode::Internal, "the document of an export can't be read"))
     }
 
-    fn agreements_of(&self, question: &Question, to: u64, after: usize) -> Result<AgreementPage> {
+    /// Agreements that were made before the entry of this place, in whichever log.
+    fn agreements_of(&self, question: &Question, before: u64, after: usize) -> Result<AgreementPage> {
         let mut kept: Vec<KeptAgreement> = self.state.agreements()?;
         let commune = |id: &ParticipantId| self.commune(id);
         kept.retain(|a| {
             let about = Agreed { payload: &a.payload, commune: &commune };
-            a.index < to && is_asked(question, a) && question.scope_fits(Some(&about))
+            order_of(a.index) < order_of(before) && is_asked(question, a) && question.scope_fits(Some(&about))
         });
-        kept.sort_by_key(|a| a.index);
+        kept.sort_by_key(|a| order_of(a.index));
         let (mut agreements, mut bytes) = (Vec::new(), 0_usize);
         for kept in kept.iter().skip(after) {
             if agreements.len() >= EXPORT_AGREEMENTS_MAX || bytes >= EXPORT_PAGE_BYTES_MAX {
@@ -194,6 +197,7 @@ impl Node {
             }
         };
         let offer = &kept.payload.offer;
+        let generation = closed_at(base_of(kept.index));
         // A set of another's is described in its provider's catalogue, not here.
         let set = if kept.side == Side::Provider { self.sets.current(&offer.dataset) } else { None };
         let set = set.map(|(described, _)| described);
@@ -205,7 +209,8 @@ impl Node {
         let rule = self.state.retention().ok().flatten();
         AgreementFacts {
             agreement: kept.id,
-            entry: kept.index,
+            entry: order_of(kept.index).1,
+            log: generation.and_then(|closed| self.ledger.log_of(Some(closed)).ok()).map(|log| log.origin),
             side: side_text(kept.side).to_owned(),
             signed: kept.payload.timestamp,
             provider: party(&kept.payload.provider),

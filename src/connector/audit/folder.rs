@@ -142,8 +142,9 @@ impl Node {
             .state
             .agreement(&scope.agreement)
             .ok_or_else(|| Error::new(ErrorCode::NotFound, "no agreement of this name"))?;
-        if self.ledger.entries_before() > 0 {
-            let detail = "this log took the place of a closed one, which no folder holds: give a copy of the directory";
+        if self.ledger.is_closed(agreed.index) {
+            let detail = "the agreement was made in a log that is closed, so that no page has its whole chain: \
+                          give a copy of the directory";
             return Err(Error::new(ErrorCode::NotFound, detail));
         }
         self.ledger.require_room()?;

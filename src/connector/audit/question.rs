@@ -49,6 +49,9 @@ pub struct Question {
     /// Refusals alone, or all else.
     #[serde(default)]
     pub refused: Option<bool>,
+    /// Of which log: the generation of one that is closed; the one in force where none is named.
+    #[serde(default)]
+    pub generation: Option<u64>,
 }
 
 impl Question {

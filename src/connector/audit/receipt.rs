@@ -3,7 +3,7 @@
 use crate::connector::node::Node;
 use crate::connector::receiving::kept_receipt;
 use crate::connector::witness::witness_name;
-use crate::ledger::unreadable;
+use crate::ledger::{OneLog, unreadable};
 use perron_log::merkle::leaf_hash;
 use perron_log::{Checkpoint, SignedNote, TlogProof};
 use perron_model::agreement::AgreementPayload;
@@ -16,34 +16,37 @@ use serde_json::{Value as Json, json};
 impl Node {
     /// The receipt of a read, by its entry: a permit or a refusal where this side gave, what was
     /// received where it asked. Its proofs end in the newest head that others cosigned, where one
-    /// covers them. That it was asked for is an entry of its own.
-    pub async fn audit_receipt(&self, actor: &str, index: u64) -> Result<Json> {
-        let file = self.receipt_file(index)?;
-        self.administer("audit.receipt", actor, canonical::to_bytes(&json!({"entry": index}))?).await?;
+    /// covers them; of a closed log, in its last. That it was asked for is an entry of its own.
+    pub async fn audit_receipt(&self, actor: &str, index: u64, generation: Option<u64>) -> Result<Json> {
+        let log = self.ledger.log_of(generation)?;
+        let file = self.receipt_file(&log, index)?;
+        let asked = json!({"entry": index, "log": log.origin});
+        self.administer("audit.receipt", actor, canonical::to_bytes(&asked)?).await?;
         serde_json::to_value(&file).map_err(|_| Error::new(ErrorCode::Internal, "the receipt can't be written"))
     }
 
-    fn receipt_file(&self, index: u64) -> Result<ReceiptFile> {
-        if index >= self.ledger.reader().size() {
+    fn receipt_file(&self, log: &OneLog, index: u64) -> Result<ReceiptFile> {
+        if index >= log.reader.size() {
             return Err(Error::new(ErrorCode::NotFound, "the log has no entry of this number"));
         }
-        let leaf = self.leaf(index)?;
+        let place = log.base.saturating_add(index);
+        let leaf = self.leaf(place)?;
         let entry = Entry::from_bytes(&leaf)?;
         let receipt = match &entry.body {
             Body::Decision(decision) => {
                 let hash = Digest::from_bytes(leaf_hash(&leaf).0);
                 let outcome = self.state.outcome_of(&hash)?;
-                let parts = self.receipt(index, outcome, self.stream_salt(&decision.request).to_vec())?;
+                let parts = self.receipt(place, outcome, self.stream_salt(&decision.request).to_vec())?;
                 let mut receipt = kept_receipt(&parts);
                 let consumer = witness_name(&self.space, &ParticipantId::parse(&decision.consumer)?);
-                self.cosigned(&mut receipt.decision_proof, index, &consumer)?;
+                self.cosigned(&mut receipt.decision_proof, place, &consumer)?;
                 if let Some(outcome) = outcome {
                     self.cosigned(&mut receipt.outcome_proof, outcome, &consumer)?;
                 }
                 receipt
             }
             Body::Received(_) => {
-                let bytes = self.attached(index, AttachmentKind::Receipt)?;
+                let bytes = self.attached(log, index, AttachmentKind::Receipt)?;
                 canonical::from_bytes::<Receipt>(&bytes, MESSAGE_BYTES_MAX)?
             }
             _ => {
@@ -51,7 +54,7 @@ impl Node {
                 return Err(Error::new(ErrorCode::NotFound, detail));
             }
         };
-        let request = String::from_utf8(self.attached(index, AttachmentKind::Request)?)
+        let request = String::from_utf8(self.attached(log, index, AttachmentKind::Request)?)
             .map_err(|_| Error::new(ErrorCode::LogDamaged, "a signed request is not UTF-8"))?;
         let agreement = claims_of(&request)?.agreement;
         let agreed = self
@@ -67,8 +70,8 @@ impl Node {
         })
     }
 
-    fn attached(&self, index: u64, kind: AttachmentKind) -> Result<Vec<u8>> {
-        let attachments = self.ledger.reader().attachments(index);
+    fn attached(&self, log: &OneLog, index: u64, kind: AttachmentKind) -> Result<Vec<u8>> {
+        let attachments = log.reader.attachments(index);
         let attachments = attachments.map_err(|e| unreadable(&e))?;
         let found = attachments.into_iter().find(|a| a.kind == kind as u16);
         found
@@ -85,7 +88,11 @@ impl Node {
 
     /// Puts the proof in the newest head that the consumer cosigned and that covers the entry; else
     /// in the newest that anyone did.
-    fn cosigned(&self, proof: &mut String, index: u64, consumer: &str) -> Result<()> {
+    fn cosigned(&self, proof: &mut String, place: u64, consumer: &str) -> Result<()> {
+        if self.ledger.is_closed(place) {
+            return Ok(());
+        }
+        let index = place;
         let Some((size, note)) = newest(self.kept.cosigned_notes()?, self.ledger.origin(), index, consumer) else {
             return Ok(());
         };

@@ -13,9 +13,9 @@ use serde_json::{Value as Json, json};
 
 /// Says of an entry that is exported or asked by SQL whether its sealed value was erased. What leaves
 /// can't be erased, so its text never does.
-pub(super) fn with_sealed(state: &State, mut record: Record, entry: &Entry) -> Record {
+pub(super) fn with_sealed(state: &State, mut record: Record, entry: &Entry, place: u64) -> Record {
     if let (Some(facts), true) = (record.facts.as_object_mut(), entry.body.is_sealed()) {
-        let said = if state.erased_by(entry.index).is_some() { "erased" } else { "sealed" };
+        let said = if state.erased_by(place).is_some() { "erased" } else { "sealed" };
         facts.insert("sealed".to_owned(), said.into());
     }
     record
@@ -24,19 +24,19 @@ pub(super) fn with_sealed(state: &State, mut record: Record, entry: &Entry) -> R
 impl Node {
     /// What is told of an entry's sealed value; nothing where it has none. It is opened only where
     /// that was asked for.
-    pub(super) fn sealed_value(&self, entry: &Entry, is_opened: bool) -> Result<Option<Json>> {
+    pub(super) fn sealed_value(&self, entry: &Entry, place: u64, is_opened: bool) -> Result<Option<Json>> {
         if !entry.body.is_sealed() {
             return Ok(None);
         }
-        if let Some(by) = self.state.erased_by(entry.index) {
+        if let Some(by) = self.state.erased_by(place) {
             let told = json!({"state": "erased", "on": by.time, "ground": by.ground, "undone_until": by.until, "by_entry": by.index});
             return Ok(Some(told));
         }
         if !is_opened {
             return Ok(Some(json!({"state": "sealed"})));
         }
-        let stored = self.ledger.reader().entry(entry.index);
-        let stored = stored.map_err(|e| Error::new(ErrorCode::LogUnavailable, e.to_string()))?;
+        let (reader, index) = self.ledger.locate(place);
+        let stored = reader.entry(index).map_err(|e| Error::new(ErrorCode::LogUnavailable, e.to_string()))?;
         Ok(Some(self.opened(&stored)))
     }
 

@@ -143,7 +143,7 @@ impl LogRows {
                 Ok(entry) => {
                     let agreement = question::agreement_of(&entry).and_then(|id| self.state.agreement(&id));
                     let told = record(&stored.leaf, &entry, agreement.as_deref());
-                    records.push(with_sealed(&self.state, told, &entry));
+                    records.push(with_sealed(&self.state, told, &entry, entry.index));
                 }
                 Err(error) => failed = Some(error),
             }

@@ -7,7 +7,7 @@ use crate::connector::catalogue::blocking;
 use crate::connector::node::Node;
 use crate::export::About;
 use crate::export::who::{Told, Who};
-use crate::ledger::Draft;
+use crate::ledger::{Draft, EarlierLog, OneLog};
 use crate::query::LogScan;
 use perron_log::Stored;
 use perron_model::entry::{Administration, AttachmentKind, Body, Entry};
@@ -29,6 +29,8 @@ pub struct WhoAnswer {
     pub to: u64,
     /// Pruned entries among those: whether they were about it, nobody can say.
     pub pruned: u64,
+    /// Closed logs that the answer isn't about.
+    pub earlier: Vec<EarlierLog>,
     /// By whom, for what.
     pub told: Vec<Told>,
 }
@@ -40,7 +42,8 @@ impl Node {
     /// # Errors
     /// `too_large` where more is looked at or told than has room.
     pub async fn audit_who(self: &Arc<Self>, actor: &str, question: Question) -> Result<WhoAnswer> {
-        let to = self.ledger.reader().size();
+        let log = self.ledger.log_of(question.generation)?;
+        let (to, earlier, origin) = (log.reader.size(), self.earlier(&question), log.origin.clone());
         let document = canonical::to_bytes(&json!({"question": question, "to": to}))?;
         let body = Body::Administration(Administration {
             action: "audit.who".to_owned(),
@@ -51,23 +54,27 @@ impl Node {
         let attachments = vec![(AttachmentKind::Document, document)];
         let recorded = self.ledger.append(Draft { body, chain: None, trace: None, attachments }).await?;
         let node = Arc::clone(self);
-        let (mut told, pruned) = blocking(move || node.who_read(&question, to)).await?;
+        let (mut told, pruned) = blocking(move || node.who_read(&question, &log, to)).await?;
         let register = self.register.load();
         for one in &mut told {
             let id = one.reader.organisation.as_deref().and_then(|id| ParticipantId::parse(id).ok());
             one.name = id.and_then(|id| register.participant(&id)).map(|member| member.name.clone());
         }
-        Ok(WhoAnswer { about: self.about(), entry: recorded.index, to, pruned, told })
+        Ok(WhoAnswer { about: self.about(origin), entry: recorded.index, to, pruned, earlier, told })
     }
 
     /// What is told, and how many pruned entries there are where a read that is asked for may have begun.
-    fn who_read(&self, question: &Question, to: u64) -> Result<(Vec<Told>, u64)> {
+    fn who_read(&self, question: &Question, log: &OneLog, to: u64) -> Result<(Vec<Told>, u64)> {
         let micros = |time: perron_model::Timestamp| time.millis().saturating_mul(1_000);
         let (since, until) = (question.since.map(micros), question.until.map(micros));
         let scan = LogScan { table: "log", columns: Vec::new(), from: 0, to, since, until, entries: to };
-        let within = LogRows { ledger: self.ledger.clone(), state: self.state.clone() }.narrowed(&scan)?;
+        // Of a closed log nobody knows where its clock jumped.
+        let within = match log.base {
+            0 => LogRows { ledger: self.ledger.clone(), state: self.state.clone() }.narrowed(&scan)?,
+            _ => 0..to,
+        };
         let (mut who, mut failed, mut looked_at, mut pruned) = (Who::default(), None, 0_u64, 0_u64);
-        let read = self.ledger.reader().for_entries(within.start, to, &mut |stored| {
+        let read = log.reader.for_entries(within.start, to, &mut |stored| {
             let stored = match stored {
                 Stored::Entry(stored) => stored,
                 Stored::Pruned { index, .. } => {

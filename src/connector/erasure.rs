@@ -15,7 +15,8 @@ use perron_model::entry::{AttachmentKind, Body, Entry, Erased, Span};
 use perron_model::id::UserName;
 use perron_model::life::Act;
 use perron_model::limits::{
-    ERASED_AGREEMENTS_MAX, ERASED_ENTRIES_ASKED_MAX, ERASED_EPOCHS_MAX, ERASED_SPANS_MAX, PSEUDONYM_BYTES_MAX,
+    ERASED_AGREEMENTS_MAX, ERASED_ENTRIES_ASKED_MAX, ERASED_EPOCHS_MAX, ERASED_SPANS_MAX, ERASURE_BACKUP_DAYS_MIN,
+    PSEUDONYM_BYTES_MAX,
 };
 use perron_model::sealed::{EpochId, Ground, SealedHeader, SealedValue};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp};
@@ -110,7 +111,7 @@ impl Node {
         if found.values == 0 && name.is_none() {
             return Err(Error::new(ErrorCode::NotFound, "no sealed value that can still be opened fits"));
         }
-        let until = self.now().plus_millis(i64::from(self.backup_days).saturating_mul(DAY_MS));
+        let until = undone_until(self.now(), self.backup_days);
         let subject = name.as_ref().filter(|_| !found.more).map(|name| self.users.pseudonym(name, None)).transpose()?;
         let body = Erased {
             entries: found.spans.clone(),
@@ -330,6 +331,12 @@ impl Node {
 
 /// A day, in milliseconds.
 const DAY_MS: i64 = 24 * 3_600_000;
+
+/// Until when a backup could undo an erasure that is made now. Its entry comes a little later, and must
+/// not tell of a time before its own.
+fn undone_until(now: Timestamp, backup_days: u16) -> Timestamp {
+    now.plus_millis(i64::from(backup_days.max(ERASURE_BACKUP_DAYS_MIN)).saturating_mul(DAY_MS))
+}
 
 fn check(asked: &EraseAsked) -> Result<()> {
     let EraseAsked { entries, user, agreement, since, until, .. } = asked;

@@ -79,6 +79,15 @@ fn one_erasure_is_bounded_and_the_rest_is_for_the_next() {
     assert_eq!((epochs.erasing.erased.len(), epochs.more), (ERASED_EPOCHS_MAX, true));
 }
 
+/// Whatever is configured: the entry comes after the time was computed.
+#[test]
+fn what_could_be_undone_ends_after_the_entry() {
+    let now = Timestamp::EPOCH;
+    assert_eq!(undone_until(now, 0), now.plus_millis(DAY_MS));
+    assert_eq!(undone_until(now, 1), now.plus_millis(DAY_MS));
+    assert_eq!(undone_until(now, 30), now.plus_millis(30 * DAY_MS));
+}
+
 #[test]
 fn an_erasure_says_of_what() {
     let nothing = EraseAsked {

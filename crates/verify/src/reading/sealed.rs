@@ -4,6 +4,7 @@
 
 use super::Reading;
 use super::attached::{self, Attached};
+use crate::limits::CLOCKS_APART_MS_MAX;
 use perron_log::FindingKind;
 use perron_model::Digest;
 use perron_model::entry::{
@@ -178,7 +179,9 @@ impl Reading<'_> {
                 self.wrong(FindingKind::Order, detail);
             }
         }
-        let has_ground = body.ground.parse::<Ground>().is_ok() && body.until >= entry.time;
+        // The time until then was computed a moment before the entry had its own.
+        let in_time = body.until.plus_millis(CLOCKS_APART_MS_MAX) >= entry.time;
+        let has_ground = body.ground.parse::<Ground>().is_ok() && in_time;
         self.require(has_ground, FindingKind::Order, "it erases without a ground, or to be undone before it");
         self.require(body.values > 0 || body.user.is_some(), FindingKind::Order, "it erases nothing");
         let is_newer = body.vault > self.sealed.vault;

@@ -124,11 +124,21 @@ impl Node {
             user: subject.clone(),
             log: closed_at(found.base),
         };
-        let (done, recorded) = (body.clone(), self.carry_out_erasure(body, found.erasing, resting).await?);
+        let done = body.clone();
+        let (recorded, destroyed) = self.carry_out_erasure(body, found.erasing, resting).await?;
         if let Some(pseudonym) = &subject {
             self.users.remove(pseudonym)?;
         }
         self.tell_of_erasure(recorded, &found.agreements, asked.ground, until, Some(actor)).await;
+        // All that the entry tells is done by now, but that.
+        destroyed.map_err(|error| {
+            let detail = format!(
+                "entry {} tells of the erasure, but the keys before it can't be destroyed, which is tried again at \
+                 the next erasure and at the next start: {}",
+                recorded.index, error.detail
+            );
+            Error::new(error.code, detail)
+        })?;
         Ok(EraseDone {
             entry: recorded.index,
             values: done.values,
@@ -140,19 +150,18 @@ impl Node {
         })
     }
 
-    /// Makes what is left durable, writes the entry, destroys what was before.
+    /// Makes what is left durable, writes the entry, destroys what was before; gives whether it could.
     async fn carry_out_erasure(
         self: &Arc<Node>,
         body: Erased,
         erasing: Erasing,
         resting: Resting,
-    ) -> Result<perron_gate::Recorded> {
+    ) -> Result<(perron_gate::Recorded, Result<()>)> {
         let (vault, number) = (self.vault.clone(), body.vault);
         let (prepared, resting) = blocking(move || Ok((vault.prepare(&erasing, number, &resting)?, resting))).await?;
         let recorded = self.ledger.append(Draft::plain(Body::Erased(body))).await?;
         let vault = self.vault.clone();
-        blocking(move || vault.finish(prepared, resting)).await?;
-        Ok(recorded)
+        Ok((recorded, blocking(move || vault.finish(prepared, resting)).await))
     }
 
     /// A user of ours by name or pseudonym, with all their pseudonyms; else the pseudonym of a

@@ -19,7 +19,7 @@ pub use copying::{copy, require_key, take_keys};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crypt::{Key, ONLY, derive, open, random, seal};
-use files::{Epoch, Epochs, Files, Found, Keys, unusable};
+use files::{Epoch, Epochs, Files, Found, Keys, in_question, unusable};
 use perron_model::limits::VAULT_EPOCH_VALUES_MAX;
 use perron_model::sealed::{EpochId, SealedHeader, SealedValue, ValueId};
 use perron_model::{Digest, Error, ErrorCode, Result};
@@ -119,26 +119,20 @@ impl Vault {
         let files = Files::of(directory);
         let found = files.found()?;
         let due = logged.unwrap_or(1).max(1);
-        // Restored from before an erasure: it is done again. Or the log is the older one, of a backup
-        // that was made during an erasure: then what the newer vault has is all that was left.
-        let older = found.keys().rev().filter(|n| **n < due);
-        let newer = found.keys().filter(|n| **n > due);
-        let whole = std::iter::once(&due).chain(older).chain(newer);
-        let mut whole = whole.filter(|n| found.get(n).is_some_and(|f| f.key && f.epochs)).peekable();
+        let whole = in_question(&found, due).filter(|n| found.get(n).is_some_and(|f| f.is_whole()));
+        let mut whole = whole.peekable();
         if whole.peek().is_none() {
             return Vault::begin_anew(files, &found, due);
         }
         let mut opened = whole.map(|number| {
-            let key = files.key(*number)?;
-            files.epochs(*number, &key).map(|epochs| (*number, key, epochs))
+            let key = files.key(number)?;
+            files.epochs(number, &key).map(|epochs| (number, key, epochs))
         });
         // What was overwritten already isn't whole, whatever its name says.
         let first = opened.next().unwrap_or_else(|| Err(unusable("nothing of it is whole")));
         let (number, key, epochs) = first.or_else(|error| opened.find_map(Result::ok).ok_or(error))?;
         drop(opened);
-        for other in found.keys().filter(|n| **n != number) {
-            files.destroy(*other)?;
-        }
+        files.destroy_beside(number)?;
         files.destroy_lists_beside(&epochs)?;
         Ok(Vault::with(files, Held { number, key: Some(key), epochs, current: None }))
     }
@@ -148,9 +142,8 @@ impl Vault {
         if found.values().any(|f| f.epochs) {
             return Err(unusable(WITHOUT_KEY));
         }
-        for stale in found.keys() {
-            files.destroy(*stale)?;
-        }
+        // Numbers begin at 1: nothing is kept.
+        files.destroy_beside(0)?;
         files.destroy_lists_beside(&Epochs::new())?;
         Ok(Vault::with(files, Held { number, key: None, epochs: Epochs::new(), current: None }))
     }
@@ -207,8 +200,21 @@ impl Vault {
     /// from here on no value of an earlier epoch comes, and no epoch is made until the end.
     pub async fn rest(self: &Arc<Vault>, size: u64) -> Result<Resting> {
         let making = self.making.clone().lock_owned().await;
+        let vault = self.clone();
+        let destroyed = tokio::task::spawn_blocking(move || vault.destroy_leftovers());
+        destroyed.await.map_err(|_| Error::new(ErrorCode::Internal, "what is left can't be destroyed"))??;
         self.new_epoch(size).await?;
         Ok(Resting { _making: making })
+    }
+
+    /// Destroys what isn't of the key in use: of an erasure that came to nothing, or of the key before
+    /// one that couldn't destroy it.
+    fn destroy_leftovers(&self) -> Result<()> {
+        let (number, epochs) = {
+            let held = self.held();
+            (held.number, held.epochs.clone())
+        };
+        self.files.destroy_beside(number).and(self.files.destroy_lists_beside(&epochs))
     }
 
     /// Makes an epoch, durable before it is used; by who holds `making`.
@@ -296,9 +302,7 @@ impl Vault {
         if number <= before {
             return Err(Error::new(ErrorCode::Internal, "an erasure goes on from the key before it"));
         }
-        // Of one that came to nothing.
-        self.files.destroy(number)?;
-        self.files.destroy_lists_beside(&epochs)?;
+        self.destroy_leftovers()?;
         for (id, erased) in &erasing.erased {
             let Some(epoch) = epochs.get(id).cloned() else { continue };
             let mut keys = match epoch.list {
@@ -325,17 +329,19 @@ impl Vault {
     }
 
     /// Goes by what was prepared, and destroys what was before. What it told of is durable in the
-    /// log by now, so that a start finishes what this doesn't.
+    /// log by now, so that a start finishes what this doesn't, and so does the next erasure.
+    ///
+    /// # Errors
+    /// Where it can't be destroyed; what was prepared holds all the same.
     pub fn finish(&self, prepared: Prepared, _resting: Resting) -> Result<()> {
         let Prepared { number, key, epochs } = prepared;
-        let before = {
+        {
             let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
             let current = held.current.filter(|id| epochs.get(id).is_some_and(|e| e.list.is_none()));
-            std::mem::replace(&mut *held, Held { number, key: Some(key), epochs, current })
-        };
+            *held = Held { number, key: Some(key), epochs, current };
+        }
         *self.at_hand.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.files.destroy(before.number)?;
-        self.files.destroy_lists_beside(&self.held().epochs)
+        self.destroy_leftovers()
     }
 
     fn held(&self) -> RwLockReadGuard<'_, Held> {

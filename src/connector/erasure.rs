@@ -107,7 +107,7 @@ impl Node {
         let resting = self.vault.rest(self.ledger.reader().size()).await?;
         self.ledger.level().await?;
         let (node, seen) = (self.clone(), asked.clone());
-        let found = blocking(move || node.look_through(&seen, whom.as_ref())).await?;
+        let found = blocking(move || node.look_through(&seen, whom.as_ref(), &resting)).await?;
         if found.values == 0 && name.is_none() {
             return Err(Error::new(ErrorCode::NotFound, "no sealed value that can still be opened fits"));
         }
@@ -125,7 +125,7 @@ impl Node {
             log: closed_at(found.base),
         };
         let done = body.clone();
-        let (recorded, destroyed) = self.carry_out_erasure(body, found.erasing, resting).await?;
+        let (recorded, destroyed) = self.carry_out_erasure(body, found.erasing).await?;
         if let Some(pseudonym) = &subject {
             self.users.remove(pseudonym)?;
         }
@@ -155,13 +155,11 @@ impl Node {
         self: &Arc<Node>,
         body: Erased,
         erasing: Erasing,
-        resting: Resting,
     ) -> Result<(perron_gate::Recorded, Result<()>)> {
-        let (vault, number) = (self.vault.clone(), body.vault);
-        let (prepared, resting) = blocking(move || Ok((vault.prepare(&erasing, number, &resting)?, resting))).await?;
+        let prepared = self.vault.prepare(erasing, body.vault).await?;
         let recorded = self.ledger.append(Draft::plain(Body::Erased(body))).await?;
         let vault = self.vault.clone();
-        Ok((recorded, blocking(move || vault.finish(prepared, resting)).await))
+        Ok((recorded, blocking(move || vault.finish(prepared)).await))
     }
 
     /// A user of ours by name or pseudonym, with all their pseudonyms; else the pseudonym of a
@@ -178,14 +176,14 @@ impl Node {
 
     /// Looks through the logs, the oldest first, for one that has what is asked: an erasure is of one
     /// log. What a later one has is for the next.
-    fn look_through(&self, asked: &EraseAsked, whom: Option<&Whom>) -> Result<Found> {
+    fn look_through(&self, asked: &EraseAsked, whom: Option<&Whom>, resting: &Resting) -> Result<Found> {
         let mut first = Found::default();
         for (base, reader) in self.ledger.logs() {
             // Numbers are those of the log in force.
             if base != 0 && !asked.entries.is_empty() {
                 continue;
             }
-            let found = self.look_for((base, reader), asked, whom)?;
+            let found = self.look_for((base, reader), asked, whom, resting)?;
             if found.values > 0 && first.values > 0 {
                 first.more = true;
             } else if found.values > 0 {
@@ -199,10 +197,17 @@ impl Node {
     }
 
     /// Looks through a log for what is asked, then for what else the epochs concerned have.
-    fn look_for(&self, (base, reader): (u64, &LogReader), asked: &EraseAsked, whom: Option<&Whom>) -> Result<Found> {
+    fn look_for(
+        &self,
+        (base, reader): (u64, &LogReader),
+        asked: &EraseAsked,
+        whom: Option<&Whom>,
+        resting: &Resting,
+    ) -> Result<Found> {
         let mut found = Found { base, ..Found::default() };
         each_sealed(reader, 0, &mut |entry, header, stored| {
-            if self.is_asked(asked, whom, entry, header, stored)? {
+            // What came since the erasure began is not of it.
+            if resting.holds(&header.epoch) && self.is_asked(asked, whom, entry, header, stored)? {
                 Ok(found.take(entry, header))
             } else {
                 found.is_run = false;
@@ -241,8 +246,7 @@ impl Node {
             && asked.agreement.is_none_or(|agreement| agreement_of(entry) == Some(agreement))
             && asked.since.is_none_or(|since| entry.time >= since)
             && asked.until.is_none_or(|until| entry.time < until);
-        // What came since the erasure began is not of it.
-        if !fits || self.vault.is_in_use(&header.epoch) || !self.vault.can_read(header)? {
+        if !fits || !self.vault.can_read(header)? {
             return Ok(false);
         }
         let Some(whom) = whom else { return Ok(true) };
@@ -282,9 +286,9 @@ impl Node {
         let Some(number) = self.state.erased_to() else { return Ok(()) };
         if self.vault.number() < number {
             tracing::warn!("the vault is from before an erasure, which is done again");
-            let resting = self.vault.rest(self.ledger.reader().size()).await?;
+            self.vault.rest(self.ledger.reader().size()).await?;
             let node = self.clone();
-            blocking(move || {
+            let erasing = blocking(move || {
                 let mut erasing = Erasing::default();
                 for (base, reader) in node.ledger.logs() {
                     each_sealed(reader, 0, &mut |entry, header, _| {
@@ -297,10 +301,12 @@ impl Node {
                 for (_, reader) in node.ledger.logs() {
                     node.add_left(reader, &mut erasing)?;
                 }
-                let prepared = node.vault.prepare(&erasing, number, &resting)?;
-                node.vault.finish(prepared, resting)
+                Ok(erasing)
             })
             .await?;
+            let prepared = self.vault.prepare(erasing, number).await?;
+            let vault = self.vault.clone();
+            blocking(move || vault.finish(prepared)).await?;
         }
         for erasure in self.state.erasures() {
             if let Some(pseudonym) = &erasure.user {

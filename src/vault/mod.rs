@@ -45,7 +45,7 @@ pub struct Vault {
     at_hand: Mutex<Option<(u64, EpochId, Keys)>>,
     // Held shared from the choice of an epoch until its value is enqueued, and alone to change it.
     sealing: Arc<tokio::sync::RwLock<()>>,
-    // Held by who makes an epoch, and by an erasure from its beginning to its end.
+    // Held by who makes an epoch, and by an erasure from what it prepares to its end.
     making: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -87,6 +87,8 @@ pub struct Prepared {
     number: u64,
     key: Key,
     epochs: Epochs,
+    // Nobody makes an epoch that it doesn't know.
+    _making: OwnedMutexGuard<()>,
 }
 
 impl Prepared {
@@ -96,9 +98,18 @@ impl Prepared {
     }
 }
 
-/// No value is sealed by an epoch that is being erased, and no epoch is made meanwhile.
+/// Epochs by which nothing is sealed any more: what an erasure may look for. Values are sealed by later
+/// ones meanwhile.
+#[derive(Clone, Debug)]
 pub struct Resting {
-    _making: OwnedMutexGuard<()>,
+    epochs: BTreeSet<EpochId>,
+}
+
+impl Resting {
+    /// Is this one of them?
+    pub fn holds(&self, epoch: &EpochId) -> bool {
+        self.epochs.contains(epoch)
+    }
 }
 
 impl std::fmt::Debug for Vault {
@@ -197,14 +208,15 @@ impl Vault {
     }
 
     /// Waits until every value that was begun is enqueued or given up, and goes on with a new epoch:
-    /// from here on no value of an earlier epoch comes, and no epoch is made until the end.
+    /// from here on no value of an earlier epoch comes.
     pub async fn rest(self: &Arc<Vault>, size: u64) -> Result<Resting> {
-        let making = self.making.clone().lock_owned().await;
+        let _making = self.making.clone().lock_owned().await;
         let vault = self.clone();
         let destroyed = tokio::task::spawn_blocking(move || vault.destroy_leftovers());
         destroyed.await.map_err(|_| Error::new(ErrorCode::Internal, "what is left can't be destroyed"))??;
+        let epochs = self.held().epochs.keys().copied().collect();
         self.new_epoch(size).await?;
-        Ok(Resting { _making: making })
+        Ok(Resting { epochs })
     }
 
     /// Destroys what isn't of the key in use: of an erasure that came to nothing, or of the key before
@@ -267,11 +279,6 @@ impl Vault {
         self.key_of(header).map(|key| key.is_some())
     }
 
-    /// Is this the epoch by which values are sealed now? More of them may be on their way.
-    pub fn is_in_use(&self, epoch: &EpochId) -> bool {
-        self.held().current.as_ref() == Some(epoch)
-    }
-
     fn key_of(&self, header: &SealedHeader) -> Result<Option<Key>> {
         let (number, epoch) = {
             let held = self.held();
@@ -293,8 +300,16 @@ impl Vault {
     }
 
     /// Writes what is left of the epochs concerned under a new key-encryption key. Nothing is
-    /// destroyed, and the vault goes on by the one before, until [`Vault::finish`].
-    pub fn prepare(&self, erasing: &Erasing, number: u64, _resting: &Resting) -> Result<Prepared> {
+    /// destroyed, and the vault goes on by the one before, until [`Vault::finish`]. No epoch is made
+    /// until then, or until what was prepared is given up.
+    pub async fn prepare(self: &Arc<Vault>, erasing: Erasing, number: u64) -> Result<Prepared> {
+        let making = self.making.clone().lock_owned().await;
+        let vault = self.clone();
+        let prepared = tokio::task::spawn_blocking(move || vault.write_left(&erasing, number, making));
+        prepared.await.map_err(|_| Error::new(ErrorCode::Internal, "an erasure can't be prepared"))?
+    }
+
+    fn write_left(&self, erasing: &Erasing, number: u64, making: OwnedMutexGuard<()>) -> Result<Prepared> {
         let (before, mut epochs) = {
             let held = self.held();
             (held.number, held.epochs.clone())
@@ -325,7 +340,7 @@ impl Vault {
         let key = Key::new(random()?);
         self.files.write_key(number, &key)?;
         self.files.write_epochs(number, &key, &epochs)?;
-        Ok(Prepared { number, key, epochs })
+        Ok(Prepared { number, key, epochs, _making: making })
     }
 
     /// Goes by what was prepared, and destroys what was before. What it told of is durable in the
@@ -333,8 +348,8 @@ impl Vault {
     ///
     /// # Errors
     /// Where it can't be destroyed; what was prepared holds all the same.
-    pub fn finish(&self, prepared: Prepared, _resting: Resting) -> Result<()> {
-        let Prepared { number, key, epochs } = prepared;
+    pub fn finish(&self, prepared: Prepared) -> Result<()> {
+        let Prepared { number, key, epochs, _making } = prepared;
         {
             let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
             let current = held.current.filter(|id| epochs.get(id).is_some_and(|e| e.list.is_none()));

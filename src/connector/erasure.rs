@@ -66,8 +66,23 @@ pub struct EraseDone {
 #[derive(Debug)]
 struct Whom {
     pseudonyms: BTreeSet<String>,
-    // One of ours.
+    // One of ours, on the list.
     name: Option<UserName>,
+    // As they were asked for.
+    text: String,
+}
+
+impl Whom {
+    /// Is a sealed user this one? Then they go by its pseudonyms too: whoever is on the list no longer
+    /// is found by what the log itself tells of them, which stands before all that they did.
+    fn is(&mut self, name: &UserName, pseudonyms: BTreeMap<String, String>) -> bool {
+        let is_named = self.name.as_ref().map_or(self.text == name.as_str(), |known| known == name);
+        let is_theirs = is_named || pseudonyms.values().any(|one| self.pseudonyms.contains(one));
+        if is_theirs {
+            self.pseudonyms.extend(pseudonyms.into_values());
+        }
+        is_theirs
+    }
 }
 
 /// What an erasure is of, within one agreement: numbers in its chain.
@@ -100,14 +115,21 @@ impl Node {
     pub async fn erase(self: &Arc<Node>, actor: &str, asked: EraseAsked) -> Result<EraseDone> {
         check(&asked)?;
         let _one = self.erasing.lock().await;
-        let whom = asked.user.as_deref().map(|text| self.whom(text));
         let is_of_user_alone =
             asked.entries.is_empty() && asked.agreement.is_none() && asked.since.is_none() && asked.until.is_none();
-        let name = whom.as_ref().and_then(|whom| whom.name.clone()).filter(|_| is_of_user_alone);
+        // Before the vault rests: what they began is waited for, and nothing more comes.
+        let user = asked.user.as_deref().filter(|_| is_of_user_alone);
+        let leaving = user.and_then(|text| self.users.let_leave(text));
         let resting = self.vault.rest(self.ledger.reader().size()).await?;
         self.ledger.level().await?;
+        let whom = asked.user.as_deref().map(|text| self.whom(text));
+        let name = whom.as_ref().and_then(|whom| whom.name.clone()).filter(|_| is_of_user_alone);
+        if name != leaving.as_ref().map(|leaving| leaving.name.clone()) {
+            let detail = "a user of this name was entered at this moment; ask again";
+            return Err(Error::new(ErrorCode::AlreadyExists, detail));
+        }
         let (node, seen) = (self.clone(), asked.clone());
-        let found = blocking(move || node.look_through(&seen, whom.as_ref(), &resting)).await?;
+        let found = blocking(move || node.look_through(&seen, whom, &resting)).await?;
         if found.values == 0 && name.is_none() {
             return Err(Error::new(ErrorCode::NotFound, "no sealed value that can still be opened fits"));
         }
@@ -129,6 +151,7 @@ impl Node {
         if let Some(pseudonym) = &subject {
             self.users.remove(pseudonym)?;
         }
+        drop(leaving);
         self.tell_of_erasure(recorded, &found.agreements, asked.ground, until, Some(actor)).await;
         // All that the entry tells is done by now, but that.
         destroyed.map_err(|error| {
@@ -163,27 +186,25 @@ impl Node {
     }
 
     /// A user of ours by name or pseudonym, with all their pseudonyms; else the pseudonym of a
-    /// partner's.
+    /// partner's, or whoever was on the list once.
     fn whom(&self, text: &str) -> Whom {
-        let is_meant = |user: &crate::connector::users::User| {
-            user.name.as_str() == text || user.pseudonyms.values().any(|known| known == text)
+        let (pseudonyms, name) = match self.users.meant(text) {
+            Some(user) => (user.pseudonyms.into_values().collect(), Some(user.name)),
+            None => (BTreeSet::from([text.to_owned()]), None),
         };
-        match self.users.list().into_iter().find(is_meant) {
-            Some(user) => Whom { pseudonyms: user.pseudonyms.into_values().collect(), name: Some(user.name) },
-            None => Whom { pseudonyms: BTreeSet::from([text.to_owned()]), name: None },
-        }
+        Whom { pseudonyms, name, text: text.to_owned() }
     }
 
     /// Looks through the logs, the oldest first, for one that has what is asked: an erasure is of one
     /// log. What a later one has is for the next.
-    fn look_through(&self, asked: &EraseAsked, whom: Option<&Whom>, resting: &Resting) -> Result<Found> {
+    fn look_through(&self, asked: &EraseAsked, mut whom: Option<Whom>, resting: &Resting) -> Result<Found> {
         let mut first = Found::default();
         for (base, reader) in self.ledger.logs() {
             // Numbers are those of the log in force.
             if base != 0 && !asked.entries.is_empty() {
                 continue;
             }
-            let found = self.look_for((base, reader), asked, whom, resting)?;
+            let found = self.look_for((base, reader), asked, &mut whom, resting)?;
             if found.values > 0 && first.values > 0 {
                 first.more = true;
             } else if found.values > 0 {
@@ -201,13 +222,13 @@ impl Node {
         &self,
         (base, reader): (u64, &LogReader),
         asked: &EraseAsked,
-        whom: Option<&Whom>,
+        whom: &mut Option<Whom>,
         resting: &Resting,
     ) -> Result<Found> {
         let mut found = Found { base, ..Found::default() };
         each_sealed(reader, 0, &mut |entry, header, stored| {
             // What came since the erasure began is not of it.
-            if resting.holds(&header.epoch) && self.is_asked(asked, whom, entry, header, stored)? {
+            if resting.holds(&header.epoch) && self.is_asked(asked, whom.as_mut(), entry, header, stored)? {
                 Ok(found.take(entry, header))
             } else {
                 found.is_run = false;
@@ -237,7 +258,7 @@ impl Node {
     fn is_asked(
         &self,
         asked: &EraseAsked,
-        whom: Option<&Whom>,
+        whom: Option<&mut Whom>,
         entry: &Entry,
         header: &SealedHeader,
         stored: &StoredEntry,
@@ -246,19 +267,23 @@ impl Node {
             && asked.agreement.is_none_or(|agreement| agreement_of(entry) == Some(agreement))
             && asked.since.is_none_or(|since| entry.time >= since)
             && asked.until.is_none_or(|until| entry.time < until);
-        if !fits || !self.vault.can_read(header)? {
+        // Also where it doesn't fit, it may tell by which pseudonyms somebody goes.
+        let may_tell = whom.is_some() && matches!(entry.body, Body::Administration(_));
+        if !(fits || may_tell) || !self.vault.can_read(header)? {
             return Ok(false);
         }
         let Some(whom) = whom else { return Ok(true) };
-        match (&entry.body, &whom.name) {
+        let is_theirs = match &entry.body {
             // Who acted is another than whom the act is about.
-            (Body::Administration(_), None) => Ok(false),
-            (Body::Administration(_), Some(name)) => {
-                let value = sealed_in(stored).map(|bytes| self.vault.read(bytes)).transpose()?.flatten();
-                Ok(matches!(value, Some(SealedValue::User { name: sealed, .. }) if sealed == *name))
+            Body::Administration(_) => {
+                match sealed_in(stored).map(|bytes| self.vault.read(bytes)).transpose()?.flatten() {
+                    Some(SealedValue::User { name, pseudonyms }) => whom.is(&name, pseudonyms),
+                    _ => false,
+                }
             }
-            (body, _) => Ok(user_of(body).is_some_and(|user| whom.pseudonyms.contains(user))),
-        }
+            body => user_of(body).is_some_and(|user| whom.pseudonyms.contains(user)),
+        };
+        Ok(fits && is_theirs)
     }
 
     /// Tells the other parties; what can't be told now is told at the next start.

@@ -1,8 +1,8 @@
 //! Typed settings that rooms take. Parsing the configuration file is the wiring's.
 
 use perron_model::limits::{
-    ACTIVITIES_MAX, ERASURE_BACKUP_DAYS_MAX, OUTSIDE_LOGS_MAX, RECONCILE_EVERY_S_DEFAULT, RECONCILE_EVERY_S_MAX,
-    RECONCILE_EVERY_S_MIN, WITNESSES_MAX,
+    ACTIVITIES_MAX, ERASURE_BACKUP_DAYS_MAX, ERASURE_BACKUP_DAYS_MIN, OUTSIDE_LOGS_MAX, RECONCILE_EVERY_S_DEFAULT,
+    RECONCILE_EVERY_S_MAX, RECONCILE_EVERY_S_MIN, WITNESSES_MAX,
 };
 use perron_model::retention::Activity;
 use perron_model::{DatasetId, Error, ErrorCode, ParticipantId, Result, SpaceId};
@@ -327,8 +327,11 @@ impl Config {
         if self.activities.len() > ACTIVITIES_MAX {
             return too_many(&format!("over {ACTIVITIES_MAX} lines of `[activities]`"));
         }
-        if self.erasure.as_ref().is_some_and(|erasure| erasure.backup_days > ERASURE_BACKUP_DAYS_MAX) {
-            let detail = format!("`erasure.backup_days` is at most {ERASURE_BACKUP_DAYS_MAX}");
+        let days = ERASURE_BACKUP_DAYS_MIN..=ERASURE_BACKUP_DAYS_MAX;
+        if self.erasure.as_ref().is_some_and(|erasure| !days.contains(&erasure.backup_days)) {
+            let detail = format!(
+                "`erasure.backup_days` is a number of days from {ERASURE_BACKUP_DAYS_MIN} to {ERASURE_BACKUP_DAYS_MAX}"
+            );
             return Err(Error::new(ErrorCode::ConfigInvalid, detail));
         }
         if self.http.as_ref().is_some_and(|http| http.log.len() > OUTSIDE_LOGS_MAX) {
@@ -409,6 +412,22 @@ mod tests {
         assert_eq!(ReconcileEvery::default().duration(), Some(Duration::from_secs(86_400)));
         let spelled = String::from(ReconcileEvery { seconds: Some(60) });
         assert_eq!(ReconcileEvery::try_from(spelled), Ok(ReconcileEvery { seconds: Some(60) }));
+    }
+
+    #[test]
+    fn backups_of_the_vaults_key_are_kept_for_a_day_at_least() {
+        let days = |days: u32| {
+            let text = "participant = \"a\"\nspace = \"s\"\n[listen]\npeers = \"127.0.0.1:1\"\n";
+            load(&format!("{text}[erasure]\nbackup_days = {days}\n"))
+        };
+        for good in [ERASURE_BACKUP_DAYS_MIN, ERASURE_BACKUP_DAYS_MAX] {
+            assert_eq!(days(good.into()).unwrap().erasure.unwrap().backup_days, good);
+        }
+        for bad in [0, u32::from(ERASURE_BACKUP_DAYS_MAX) + 1] {
+            let error = days(bad).unwrap_err();
+            assert_eq!(error.code, ErrorCode::ConfigInvalid, "{bad}");
+            assert!(error.detail.contains("from 1 to 3650"), "{}", error.detail);
+        }
     }
 
     #[test]

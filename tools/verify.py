@@ -11,7 +11,7 @@ from evidence import (
     CHAINED, FOUND, MAPS, Record, STEPS, agreed, b64, batches, canonical, compact, digest, entry_of, found,
     grown, head_of, keys_of, leaf_hash, lines_of, log_keys, must, note_in, note_of, opened, origins,
     register_of, root_of, sha, stamp, tiles_of, unb64)
-from erasure import on_erased, parts_of
+from erasure import on_erased, parts_of, tells
 from keys import consented, cosigned_in_time, signed_in_time
 from pruning import on_administration, on_pruned, stub, timed, torn
 from succession import on_succession
@@ -53,7 +53,7 @@ def entries_of(log, folder, party, seen, origin):  # each leaf with what is atta
 # What the entries say: an entry e, its body b, its chain so far c, its attachments d, and s, what was before it.
 def before_all(register, me):
     return Record(register=register, me=me, time=0, seen=Record(version=0), chains={}, steps={}, signed={},
-                  agreements={}, documents={}, reads={}, intents=set(), heads={}, vault=0, sealed={})
+                  agreements={}, documents={}, reads={}, intents=set(), heads={}, vault=0, sealed={}, erasures={})
 def said_by(s, entries, origin, closed):  # of a log, and the one whose place it took, as told of and as it was read
     for first, *_ in s.runs or []:
         with found("pruned-without-rule", f"from entry {first} before"): must(False)
@@ -147,7 +147,7 @@ def on_notice(s, e, b, c, d):
             "resume": len({*(act.lifts or [])}) == len(act.lifts or [])
             and all(getattr(told.get(lift), "kind", "") == "suspend" for lift in act.lifts or [""]),
             "fact": b.by == "provider" and all(one.name != act.name or one.time < n.time for one in like),
-            "erase": act.first is None or act.first <= act.last and 0 < act.values <= act.last - act.first + 1,
+            "erase": act.first is None or tells(s, b, n) and 0 < act.values <= act.last - act.first + 1,
             "fulfil": all((one.of, one.duty) != (n.agreement, act.duty) for one in like)}
     must([getattr(n, "from"), n.to] == ends and n.space == s.register.space and known.side == b.side
          and n.to != ends[0] == known.parties[b.by == "consumer"].id and (act.reason or act.evidence or "-").strip(),

@@ -125,8 +125,6 @@ fn copy(source: &Path, to: &Path, with_keys: bool) -> Result<Backup> {
     };
     copy_tree(source, to, LEFT_OUT)?;
     copy_tree(&source.join(TRUST), &to.join(TRUST), COSIGNED)?;
-    // Of a later moment than the log: it has no key more than that log tells of.
-    vault::copy(&source.join(vault::FOLDER), &to.join(vault::FOLDER), with_keys)?;
     if with_keys {
         copy_tree(&source.join(KEYS), &to.join(KEYS), &[])?;
     }
@@ -145,7 +143,9 @@ fn copy(source: &Path, to: &Path, with_keys: bool) -> Result<Backup> {
         .map_err(|e| log_error(&e))?;
     log.publisher().publish().map_err(|e| log_error(&e))?;
     documents.push(log.reader());
-    write_documents(to, &documents)?;
+    let logged = write_documents(to, &documents)?;
+    // Of a later moment than the log: it has no key more than that log tells of.
+    vault::copy(&source.join(vault::FOLDER), &to.join(vault::FOLDER), with_keys, logged)?;
     let reader = log.reader();
     if reader.size() != extent.size {
         let detail = format!("the copy of the log has {} entries instead of {}", reader.size(), extent.size);
@@ -202,27 +202,31 @@ fn copy_segments(source: &Path, to: &Path, segments: &[BackupSegment]) -> Result
     sync_directory(&at.segment_dir()).map_err(|e| io_error(&e))
 }
 
-/// Writes the agreements' envelopes, as the entries have them attached.
-fn write_documents(to: &Path, logs: &[LogReader]) -> Result<()> {
-    let directory = to.join(DOCUMENTS);
+/// Writes the agreements' envelopes, as the entries have them attached. Gives the number of the vault's
+/// key that the newest erasure names.
+fn write_documents(to: &Path, logs: &[LogReader]) -> Result<Option<u64>> {
+    let (directory, mut logged) = (to.join(DOCUMENTS), None);
     for log in logs {
         let mut written = Ok(());
         let read = log.for_entries(0, log.size(), &mut |stored| {
-            if let Stored::Entry(stored) = stored
-                && let Ok(entry) = Entry::from_bytes(&stored.leaf)
-                && let Body::Agreement(agreement) = entry.body
-                && let Some(envelope) =
-                    stored.attachments.into_iter().find(|a| a.kind == AttachmentKind::Envelope as u16)
-            {
-                let file = directory.join(format!("{}.json", agreement.agreement));
-                written = make(&directory).and_then(|()| write_file(&file, &envelope.bytes));
+            let Stored::Entry(stored) = stored else { return true };
+            match Entry::from_bytes(&stored.leaf).map(|entry| entry.body) {
+                Ok(Body::Agreement(agreement)) => {
+                    let mut attached = stored.attachments.into_iter();
+                    if let Some(envelope) = attached.find(|a| a.kind == AttachmentKind::Envelope as u16) {
+                        let file = directory.join(format!("{}.json", agreement.agreement));
+                        written = make(&directory).and_then(|()| write_file(&file, &envelope.bytes));
+                    }
+                }
+                Ok(Body::Erased(erased)) => logged = logged.max(Some(erased.vault)),
+                _ => {}
             }
             written.is_ok()
         });
         written?;
         read.map_err(|e| log_error(&e))?;
     }
-    Ok(())
+    Ok(logged)
 }
 
 /// Copies what lies in a folder, without these names; sockets and links are left out too.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use perron_model::decision::{StaffInput, Verdict};
 use perron_model::entry::{AttachmentKind, Body, Intent, StaffRefusal};
+use perron_model::id::UserName;
 use perron_model::limits::{STATEMENT_BYTES_MAX, UNACKNOWLEDGED_MAX};
 use perron_model::negotiation::Side;
 use perron_model::participant::KeyUse;
@@ -106,9 +107,9 @@ impl Node {
             sealed: None,
         };
         let sent = Sent { request, digest, agreement: kept.id, nonce: planned.nonce, provider };
-        let (node, statement) = (self.clone(), planned.wanted.statement);
+        let (node, statement, name) = (self.clone(), planned.wanted.statement, user.name.clone());
         // In a task of its own: a user who goes away must not leave an intent that nobody follows.
-        tokio::spawn(async move { node.send(sent, intent, statement, salt).await })
+        tokio::spawn(async move { node.send(sent, &name, intent, statement, salt).await })
             .await
             .map_err(|_| Error::new(ErrorCode::Internal, "a read ended unexpectedly"))?
     }
@@ -116,11 +117,14 @@ impl Node {
     async fn send(
         self: Arc<Self>,
         sent: Sent,
+        user: &UserName,
         mut intent: Intent,
         statement: String,
         salt: [u8; 16],
     ) -> Result<BoxStream<'static, Result<WireMessage>>> {
         let sealing = self.begin_sealing().await?;
+        // An erasure that began before waits for this read, or this read isn't made.
+        self.users.require_staying(user, &intent.user)?;
         let sealed = sealing.statement(&salt, &statement)?;
         intent.sealed = Some(sealed.digest);
         let attachments =

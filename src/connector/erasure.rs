@@ -15,7 +15,8 @@ use perron_model::entry::{AttachmentKind, Body, Entry, Erased, Span};
 use perron_model::id::UserName;
 use perron_model::life::Act;
 use perron_model::limits::{
-    ERASED_AGREEMENTS_MAX, ERASED_ENTRIES_ASKED_MAX, ERASED_EPOCHS_MAX, ERASED_SPANS_MAX, PSEUDONYM_BYTES_MAX,
+    ERASED_AGREEMENTS_MAX, ERASED_ENTRIES_ASKED_MAX, ERASED_EPOCHS_MAX, ERASED_SPANS_MAX, ERASURE_BACKUP_DAYS_MIN,
+    PSEUDONYM_BYTES_MAX,
 };
 use perron_model::sealed::{EpochId, Ground, SealedHeader, SealedValue};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, Result, Timestamp};
@@ -65,8 +66,23 @@ pub struct EraseDone {
 #[derive(Debug)]
 struct Whom {
     pseudonyms: BTreeSet<String>,
-    // One of ours.
+    // One of ours, on the list.
     name: Option<UserName>,
+    // As they were asked for.
+    text: String,
+}
+
+impl Whom {
+    /// Is a sealed user this one? Then they go by its pseudonyms too: whoever is on the list no longer
+    /// is found by what the log itself tells of them, which stands before all that they did.
+    fn is(&mut self, name: &UserName, pseudonyms: BTreeMap<String, String>) -> bool {
+        let is_named = self.name.as_ref().map_or(self.text == name.as_str(), |known| known == name);
+        let is_theirs = is_named || pseudonyms.values().any(|one| self.pseudonyms.contains(one));
+        if is_theirs {
+            self.pseudonyms.extend(pseudonyms.into_values());
+        }
+        is_theirs
+    }
 }
 
 /// What an erasure is of, within one agreement: numbers in its chain.
@@ -99,18 +115,25 @@ impl Node {
     pub async fn erase(self: &Arc<Node>, actor: &str, asked: EraseAsked) -> Result<EraseDone> {
         check(&asked)?;
         let _one = self.erasing.lock().await;
-        let whom = asked.user.as_deref().map(|text| self.whom(text));
         let is_of_user_alone =
             asked.entries.is_empty() && asked.agreement.is_none() && asked.since.is_none() && asked.until.is_none();
-        let name = whom.as_ref().and_then(|whom| whom.name.clone()).filter(|_| is_of_user_alone);
+        // Before the vault rests: what they began is waited for, and nothing more comes.
+        let user = asked.user.as_deref().filter(|_| is_of_user_alone);
+        let leaving = user.and_then(|text| self.users.let_leave(text));
         let resting = self.vault.rest(self.ledger.reader().size()).await?;
         self.ledger.level().await?;
+        let whom = asked.user.as_deref().map(|text| self.whom(text));
+        let name = whom.as_ref().and_then(|whom| whom.name.clone()).filter(|_| is_of_user_alone);
+        if name != leaving.as_ref().map(|leaving| leaving.name.clone()) {
+            let detail = "a user of this name was entered at this moment; ask again";
+            return Err(Error::new(ErrorCode::AlreadyExists, detail));
+        }
         let (node, seen) = (self.clone(), asked.clone());
-        let found = blocking(move || node.look_through(&seen, whom.as_ref())).await?;
+        let found = blocking(move || node.look_through(&seen, whom, &resting)).await?;
         if found.values == 0 && name.is_none() {
             return Err(Error::new(ErrorCode::NotFound, "no sealed value that can still be opened fits"));
         }
-        let until = self.now().plus_millis(i64::from(self.backup_days).saturating_mul(DAY_MS));
+        let until = undone_until(self.now(), self.backup_days);
         let subject = name.as_ref().filter(|_| !found.more).map(|name| self.users.pseudonym(name, None)).transpose()?;
         let body = Erased {
             entries: found.spans.clone(),
@@ -123,11 +146,22 @@ impl Node {
             user: subject.clone(),
             log: closed_at(found.base),
         };
-        let (done, recorded) = (body.clone(), self.carry_out_erasure(body, found.erasing, resting).await?);
+        let done = body.clone();
+        let (recorded, destroyed) = self.carry_out_erasure(body, found.erasing).await?;
         if let Some(pseudonym) = &subject {
             self.users.remove(pseudonym)?;
         }
+        drop(leaving);
         self.tell_of_erasure(recorded, &found.agreements, asked.ground, until, Some(actor)).await;
+        // All that the entry tells is done by now, but that.
+        destroyed.map_err(|error| {
+            let detail = format!(
+                "entry {} tells of the erasure, but the keys before it can't be destroyed, which is tried again at \
+                 the next erasure and at the next start: {}",
+                recorded.index, error.detail
+            );
+            Error::new(error.code, detail)
+        })?;
         Ok(EraseDone {
             entry: recorded.index,
             values: done.values,
@@ -139,43 +173,38 @@ impl Node {
         })
     }
 
-    /// Makes what is left durable, writes the entry, destroys what was before.
+    /// Makes what is left durable, writes the entry, destroys what was before; gives whether it could.
     async fn carry_out_erasure(
         self: &Arc<Node>,
         body: Erased,
         erasing: Erasing,
-        resting: Resting,
-    ) -> Result<perron_gate::Recorded> {
-        let (vault, number) = (self.vault.clone(), body.vault);
-        let (prepared, resting) = blocking(move || Ok((vault.prepare(&erasing, number, &resting)?, resting))).await?;
+    ) -> Result<(perron_gate::Recorded, Result<()>)> {
+        let prepared = self.vault.prepare(erasing, body.vault).await?;
         let recorded = self.ledger.append(Draft::plain(Body::Erased(body))).await?;
         let vault = self.vault.clone();
-        blocking(move || vault.finish(prepared, resting)).await?;
-        Ok(recorded)
+        Ok((recorded, blocking(move || vault.finish(prepared)).await))
     }
 
     /// A user of ours by name or pseudonym, with all their pseudonyms; else the pseudonym of a
-    /// partner's.
+    /// partner's, or whoever was on the list once.
     fn whom(&self, text: &str) -> Whom {
-        let is_meant = |user: &crate::connector::users::User| {
-            user.name.as_str() == text || user.pseudonyms.values().any(|known| known == text)
+        let (pseudonyms, name) = match self.users.meant(text) {
+            Some(user) => (user.pseudonyms.into_values().collect(), Some(user.name)),
+            None => (BTreeSet::from([text.to_owned()]), None),
         };
-        match self.users.list().into_iter().find(is_meant) {
-            Some(user) => Whom { pseudonyms: user.pseudonyms.into_values().collect(), name: Some(user.name) },
-            None => Whom { pseudonyms: BTreeSet::from([text.to_owned()]), name: None },
-        }
+        Whom { pseudonyms, name, text: text.to_owned() }
     }
 
     /// Looks through the logs, the oldest first, for one that has what is asked: an erasure is of one
     /// log. What a later one has is for the next.
-    fn look_through(&self, asked: &EraseAsked, whom: Option<&Whom>) -> Result<Found> {
+    fn look_through(&self, asked: &EraseAsked, mut whom: Option<Whom>, resting: &Resting) -> Result<Found> {
         let mut first = Found::default();
         for (base, reader) in self.ledger.logs() {
             // Numbers are those of the log in force.
             if base != 0 && !asked.entries.is_empty() {
                 continue;
             }
-            let found = self.look_for((base, reader), asked, whom)?;
+            let found = self.look_for((base, reader), asked, &mut whom, resting)?;
             if found.values > 0 && first.values > 0 {
                 first.more = true;
             } else if found.values > 0 {
@@ -189,10 +218,17 @@ impl Node {
     }
 
     /// Looks through a log for what is asked, then for what else the epochs concerned have.
-    fn look_for(&self, (base, reader): (u64, &LogReader), asked: &EraseAsked, whom: Option<&Whom>) -> Result<Found> {
+    fn look_for(
+        &self,
+        (base, reader): (u64, &LogReader),
+        asked: &EraseAsked,
+        whom: &mut Option<Whom>,
+        resting: &Resting,
+    ) -> Result<Found> {
         let mut found = Found { base, ..Found::default() };
         each_sealed(reader, 0, &mut |entry, header, stored| {
-            if self.is_asked(asked, whom, entry, header, stored)? {
+            // What came since the erasure began is not of it.
+            if resting.holds(&header.epoch) && self.is_asked(asked, whom.as_mut(), entry, header, stored)? {
                 Ok(found.take(entry, header))
             } else {
                 found.is_run = false;
@@ -222,7 +258,7 @@ impl Node {
     fn is_asked(
         &self,
         asked: &EraseAsked,
-        whom: Option<&Whom>,
+        whom: Option<&mut Whom>,
         entry: &Entry,
         header: &SealedHeader,
         stored: &StoredEntry,
@@ -231,20 +267,23 @@ impl Node {
             && asked.agreement.is_none_or(|agreement| agreement_of(entry) == Some(agreement))
             && asked.since.is_none_or(|since| entry.time >= since)
             && asked.until.is_none_or(|until| entry.time < until);
-        // What came since the erasure began is not of it.
-        if !fits || self.vault.is_in_use(&header.epoch) || !self.vault.can_read(header)? {
+        // Also where it doesn't fit, it may tell by which pseudonyms somebody goes.
+        let may_tell = whom.is_some() && matches!(entry.body, Body::Administration(_));
+        if !(fits || may_tell) || !self.vault.can_read(header)? {
             return Ok(false);
         }
         let Some(whom) = whom else { return Ok(true) };
-        match (&entry.body, &whom.name) {
+        let is_theirs = match &entry.body {
             // Who acted is another than whom the act is about.
-            (Body::Administration(_), None) => Ok(false),
-            (Body::Administration(_), Some(name)) => {
-                let value = sealed_in(stored).map(|bytes| self.vault.read(bytes)).transpose()?.flatten();
-                Ok(matches!(value, Some(SealedValue::User { name: sealed, .. }) if sealed == *name))
+            Body::Administration(_) => {
+                match sealed_in(stored).map(|bytes| self.vault.read(bytes)).transpose()?.flatten() {
+                    Some(SealedValue::User { name, pseudonyms }) => whom.is(&name, pseudonyms),
+                    _ => false,
+                }
             }
-            (body, _) => Ok(user_of(body).is_some_and(|user| whom.pseudonyms.contains(user))),
-        }
+            body => user_of(body).is_some_and(|user| whom.pseudonyms.contains(user)),
+        };
+        Ok(fits && is_theirs)
     }
 
     /// Tells the other parties; what can't be told now is told at the next start.
@@ -272,9 +311,9 @@ impl Node {
         let Some(number) = self.state.erased_to() else { return Ok(()) };
         if self.vault.number() < number {
             tracing::warn!("the vault is from before an erasure, which is done again");
-            let resting = self.vault.rest(self.ledger.reader().size()).await?;
+            self.vault.rest(self.ledger.reader().size()).await?;
             let node = self.clone();
-            blocking(move || {
+            let erasing = blocking(move || {
                 let mut erasing = Erasing::default();
                 for (base, reader) in node.ledger.logs() {
                     each_sealed(reader, 0, &mut |entry, header, _| {
@@ -287,10 +326,12 @@ impl Node {
                 for (_, reader) in node.ledger.logs() {
                     node.add_left(reader, &mut erasing)?;
                 }
-                let prepared = node.vault.prepare(&erasing, number, &resting)?;
-                node.vault.finish(prepared, resting)
+                Ok(erasing)
             })
             .await?;
+            let prepared = self.vault.prepare(erasing, number).await?;
+            let vault = self.vault.clone();
+            blocking(move || vault.finish(prepared)).await?;
         }
         for erasure in self.state.erasures() {
             if let Some(pseudonym) = &erasure.user {
@@ -330,6 +371,12 @@ impl Node {
 
 /// A day, in milliseconds.
 const DAY_MS: i64 = 24 * 3_600_000;
+
+/// Until when a backup could undo an erasure that is made now. Its entry comes a little later, and must
+/// not tell of a time before its own.
+fn undone_until(now: Timestamp, backup_days: u16) -> Timestamp {
+    now.plus_millis(i64::from(backup_days.max(ERASURE_BACKUP_DAYS_MIN)).saturating_mul(DAY_MS))
+}
 
 fn check(asked: &EraseAsked) -> Result<()> {
     let EraseAsked { entries, user, agreement, since, until, .. } = asked;

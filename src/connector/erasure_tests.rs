@@ -79,6 +79,33 @@ fn one_erasure_is_bounded_and_the_rest_is_for_the_next() {
     assert_eq!((epochs.erasing.erased.len(), epochs.more), (ERASED_EPOCHS_MAX, true));
 }
 
+/// Whoever is on the list no longer is found by what the log has of them.
+#[test]
+fn a_user_goes_by_the_pseudonyms_that_the_log_tells() {
+    let name = |text: &str| text.parse::<UserName>().unwrap();
+    let of = |pairs: &[(&str, &str)]| pairs.iter().map(|(to, p)| ((*to).to_owned(), (*p).to_owned())).collect();
+    let asked = |text: &str| Whom { pseudonyms: BTreeSet::from([text.to_owned()]), name: None, text: text.to_owned() };
+    for text in ["anne", "own"] {
+        let mut whom = asked(text);
+        assert!(!whom.is(&name("paul"), of(&[("", "his"), ("a", "his at a")])));
+        assert!(whom.is(&name("anne"), of(&[("", "own"), ("a", "hers at a")])), "{text}");
+        assert!(whom.pseudonyms.contains("hers at a") && !whom.pseudonyms.contains("his at a"));
+    }
+    // One of the list by a pseudonym of theirs: what else the log has by their name is theirs too.
+    let mut whom = Whom { name: Some(name("anne")), ..asked("own") };
+    assert!(whom.is(&name("anne"), of(&[("b", "hers at b")])) && !whom.is(&name("own"), of(&[("", "x")])));
+    assert!(whom.pseudonyms.contains("hers at b"));
+}
+
+/// Whatever is configured: the entry comes after the time was computed.
+#[test]
+fn what_could_be_undone_ends_after_the_entry() {
+    let now = Timestamp::EPOCH;
+    assert_eq!(undone_until(now, 0), now.plus_millis(DAY_MS));
+    assert_eq!(undone_until(now, 1), now.plus_millis(DAY_MS));
+    assert_eq!(undone_until(now, 30), now.plus_millis(30 * DAY_MS));
+}
+
 #[test]
 fn an_erasure_says_of_what() {
     let nothing = EraseAsked {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 /// Most users of one organisation.
 const USERS_MAX: usize = 10_000;
@@ -106,6 +106,23 @@ pub struct User {
 pub struct Users {
     file: PathBuf,
     users: RwLock<Vec<User>>,
+    // Who is being erased: one at a time.
+    leaving: Mutex<Option<UserName>>,
+}
+
+/// A user who is being erased: nobody shows themselves as them, and nothing more is sealed of them, so
+/// that nothing of them is left. Once it is let go they are as before, or off the list.
+#[derive(Debug)]
+pub struct Leaving<'a> {
+    users: &'a Users,
+    /// Their name.
+    pub name: UserName,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        *self.users.leaving.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 impl Users {
@@ -117,13 +134,17 @@ impl Users {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(_) => return Err(Error::new(ErrorCode::ConfigInvalid, "the users' file can't be opened")),
         };
-        Ok(Users { file: file.to_owned(), users: RwLock::new(users) })
+        Ok(Users { file: file.to_owned(), users: RwLock::new(users), leaving: Mutex::default() })
     }
 
     /// Adds a user, or replaces the grants of one of that name. Gives the digest that the log
     /// gets: salted, for a name is guessable; and the user with their pseudonyms.
     pub fn put(&self, mut user: User) -> Result<(Digest, User)> {
         let salt = crate::ledger::random_16()?;
+        if self.is_leaving(&user.name) {
+            let detail = "the user of this name is being erased; enter them again once that is done";
+            return Err(Error::new(ErrorCode::AlreadyExists, detail));
+        }
         let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
         // Whoever keeps their name keeps their pseudonyms: what they did stays theirs.
         if let Some(known) = users.iter().find(|u| u.name == user.name) {
@@ -163,9 +184,41 @@ impl Users {
     /// The user of a credential; nobody is anonymous.
     pub fn by_credential(&self, credential: &Credential) -> Result<User> {
         let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
-        users.iter().find(|u| u.credential == *credential).cloned().ok_or_else(|| {
+        let found = users.iter().find(|u| u.credential == *credential && !self.is_leaving(&u.name));
+        found.cloned().ok_or_else(|| {
             Error::new(ErrorCode::Unauthenticated, "no user of this organisation shows themselves in this way")
         })
+    }
+
+    /// The user that a name or a pseudonym is of.
+    pub fn meant(&self, text: &str) -> Option<User> {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        let is_meant = |user: &&User| user.name.as_str() == text || user.pseudonyms.values().any(|p| p == text);
+        users.iter().find(is_meant).cloned()
+    }
+
+    /// The user that a name or a pseudonym is of is being erased from here on. Whatever was begun of
+    /// them is to be waited for then ([`crate::vault::Vault::rest`]).
+    pub fn let_leave(&self, text: &str) -> Option<Leaving<'_>> {
+        let name = self.meant(text)?.name;
+        *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.clone());
+        Some(Leaving { users: self, name })
+    }
+
+    fn is_leaving(&self, name: &UserName) -> bool {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(name)
+    }
+
+    /// Refuses whoever is being erased, or has been: by who holds leave to seal something of them.
+    ///
+    /// # Errors
+    /// `unauthenticated`.
+    pub fn require_staying(&self, name: &UserName, pseudonym: &str) -> Result<()> {
+        let is_theirs = |user: User| user.name == *name && !self.is_leaving(name);
+        if self.meant(pseudonym).is_some_and(is_theirs) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorCode::Unauthenticated, "this user is being erased, or is no user any more"))
     }
 
     /// Whose pseudonym this is, and for which counterparty; none for one's own log.
@@ -249,6 +302,7 @@ impl crate::connector::Node {
         }
         let (own, made) = (self.users.pseudonym(name, None)?, random_text()?);
         let sealing = self.begin_sealing().await?;
+        self.users.require_staying(name, &own)?;
         let pseudonyms = BTreeMap::from([(to.to_string(), made.clone())]);
         let sealed = sealing.seal(&SealedValue::User { name: name.clone(), pseudonyms })?;
         let document = canonical::to_bytes(&json!({"toward": to}))?;
@@ -259,5 +313,50 @@ impl crate::connector::Node {
     /// The user of a credential.
     pub fn user(&self, credential: &Credential) -> Result<User> {
         self.users.by_credential(credential)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str, token: &str) -> User {
+        User {
+            name: name.parse().unwrap(),
+            roles: vec![UserRole::Analyst],
+            purposes: Vec::new(),
+            agreements: Vec::new(),
+            credential: Credential::Token(Digest::of(token.as_bytes())),
+            pseudonyms: BTreeMap::new(),
+        }
+    }
+
+    /// From the mark on nothing more comes of them; without it they are as they were.
+    #[test]
+    fn who_is_being_erased_does_nothing_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let users = Users::open(&directory.path().join("users.json")).unwrap();
+        let anne = users.put(user("anne", "a")).unwrap().1;
+        let paul = users.put(user("paul", "p")).unwrap().1;
+        let own = |user: &User| user.pseudonyms[""].clone();
+        let code = |result: Result<()>| result.map_err(|error| error.code);
+        let shown = |user: &User| code(users.by_credential(&user.credential).map(|_| ()));
+        assert!(users.let_leave("somebody").is_none());
+        let leaving = users.let_leave(&own(&anne)).unwrap();
+        assert_eq!(leaving.name, anne.name);
+        assert_eq!(shown(&anne), Err(ErrorCode::Unauthenticated));
+        assert_eq!(code(users.require_staying(&anne.name, &own(&anne))), Err(ErrorCode::Unauthenticated));
+        assert_eq!(code(users.put(user("anne", "b")).map(|_| ())), Err(ErrorCode::AlreadyExists));
+        assert_eq!((shown(&paul), code(users.require_staying(&paul.name, &own(&paul)))), (Ok(()), Ok(())));
+        // The erasure failed.
+        drop(leaving);
+        assert_eq!((shown(&anne), code(users.require_staying(&anne.name, &own(&anne)))), (Ok(()), Ok(())));
+        // It is done; another of that name has other pseudonyms.
+        let leaving = users.let_leave("anne").unwrap();
+        users.remove(&own(&anne)).unwrap();
+        drop(leaving);
+        users.put(user("anne", "c")).unwrap();
+        assert_eq!(shown(&anne), Err(ErrorCode::Unauthenticated));
+        assert_eq!(code(users.require_staying(&anne.name, &own(&anne))), Err(ErrorCode::Unauthenticated));
     }
 }

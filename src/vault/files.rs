@@ -17,6 +17,10 @@ use zeroize::Zeroizing;
 
 /// Ending of the name of a key-encryption key.
 const KEY_ENDING: &str = ".kek";
+/// Ending of the name of a list of keys that are left of an epoch.
+const LIST_ENDING: &str = ".keys";
+/// Digits of a number in a name.
+const NUMBER_DIGITS: usize = 20;
 
 /// An epoch as it lies in the file of epochs.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
@@ -50,6 +54,25 @@ pub(super) struct Found {
     pub epochs: bool,
 }
 
+impl Found {
+    /// Is it there with all that it encrypts?
+    pub fn is_whole(self) -> bool {
+        self.key && self.epochs
+    }
+}
+
+/// Files by their names.
+pub(super) type All = BTreeMap<String, Zeroizing<Vec<u8>>>;
+
+/// Numbers that may be the one to go by where the log names this one, the likeliest first. An older one
+/// is of before an erasure, which is done again. A newer one is there where the log is the older, of a
+/// backup that was made during an erasure: then what it has is all that was left.
+pub(super) fn in_question(found: &BTreeMap<u64, Found>, due: u64) -> impl Iterator<Item = u64> {
+    let older = found.keys().rev().filter(move |n| **n < due);
+    let newer = found.keys().filter(move |n| **n > due);
+    found.get_key_value(&due).map(|(n, _)| n).into_iter().chain(older).chain(newer).copied()
+}
+
 /// The directory.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -70,17 +93,35 @@ impl Files {
 
     /// The numbers of which there is a key-encryption key or a file of epochs.
     pub fn found(&self) -> Result<BTreeMap<u64, Found>> {
+        let names = self.names()?;
+        Ok(Files::found_in(names.iter().map(String::as_str)))
+    }
+
+    /// The same of these names.
+    pub fn found_in<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<u64, Found> {
         let mut found: BTreeMap<u64, Found> = BTreeMap::new();
-        for name in self.names()? {
-            let Some((number, kind)) = name.split_once('.') else { continue };
-            let Some(number) = number.parse().ok().filter(|n: &u64| format!("{n:020}") == number) else { continue };
-            match kind {
-                "kek" => found.entry(number).or_default().key = true,
-                "epochs" => found.entry(number).or_default().epochs = true,
-                _ => {}
+        for (name, number) in names.filter_map(|name| Some((name, Files::number_of(name)?))) {
+            if name == Files::key_name(number) {
+                found.entry(number).or_default().key = true;
+            } else if name == epochs_name(number) {
+                found.entry(number).or_default().epochs = true;
             }
         }
-        Ok(found)
+        found
+    }
+
+    /// The key-encryption key that a file belongs to, or, of a list of keys, with which it was written.
+    pub fn number_of(name: &str) -> Option<u64> {
+        let digits = name.get(..NUMBER_DIGITS)?;
+        digits.parse().ok().filter(|_| digits.bytes().all(|digit| digit.is_ascii_digit()))
+    }
+
+    /// Does the key of this number, among these files, open the epochs of that number?
+    pub fn opens(all: &All, number: u64) -> Result<bool> {
+        let name = epochs_name(number);
+        let key = all.get(&Files::key_name(number)).and_then(|key| <[u8; 32]>::try_from(key.as_slice()).ok());
+        let (Some(key), Some(epochs)) = (key, all.get(&name)) else { return Ok(false) };
+        opened_by(&Key::new(key), &name, epochs).map(|plain| plain.is_some())
     }
 
     /// Names of all files.
@@ -139,43 +180,53 @@ impl Files {
     }
 
     /// Destroys what there is of this number: the key first, for without it the rest says nothing.
-    pub fn destroy(&self, number: u64) -> Result<()> {
-        self.overwrite(&Files::key_name(number)).and_then(|()| self.overwrite(&epochs_name(number)))
+    fn destroy(&self, number: u64) -> Result<()> {
+        let key = self.overwrite(&Files::key_name(number));
+        key.and(self.overwrite(&epochs_name(number)))
+    }
+
+    /// Destroys what there is of all numbers but this one, also what earlier tries left; one that can't
+    /// be destroyed keeps none of the others.
+    pub fn destroy_beside(&self, number: u64) -> Result<()> {
+        let found = self.found()?;
+        let others = found.keys().filter(|other| **other != number);
+        others.map(|other| self.destroy(*other)).fold(Ok(()), Result::and)
     }
 
     /// Destroys lists of keys of all numbers that `epochs` don't name.
     pub fn destroy_lists_beside(&self, epochs: &Epochs) -> Result<()> {
         let needed: Vec<String> =
             epochs.iter().filter_map(|(id, e)| e.list.map(|number| keys_name(number, id))).collect();
-        let stale = |name: &String| name.ends_with(".keys") && !needed.contains(name);
-        self.names()?.iter().filter(|name| stale(name)).try_for_each(|name| self.overwrite(name))
+        let stale = |name: &String| Files::is_list(name) && !needed.contains(name);
+        let names = self.names()?;
+        names.iter().filter(|name| stale(name)).map(|name| self.overwrite(name)).fold(Ok(()), Result::and)
     }
 
-    /// Overwrites a file, then removes it; one that isn't there is destroyed already.
+    /// Overwrites a file, then removes it, also where it can't be overwritten, which is an error all the
+    /// same; one that isn't there is destroyed already.
     fn overwrite(&self, name: &str) -> Result<()> {
         let path = self.directory.join(name);
-        let destroy = || {
-            let mut file = match OpenOptions::new().write(true).open(&path) {
-                Ok(file) => file,
-                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-                Err(e) => return Err(e),
-            };
+        let overwrite = || {
+            let mut file = OpenOptions::new().write(true).open(&path)?;
             let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
             file.write_all(&vec![0; length.min(4096)])?;
             for _ in 1..length.div_ceil(4096) {
                 file.write_all(&[0; 4096])?;
             }
-            file.sync_all()?;
-            std::fs::remove_file(&path)?;
-            sync_directory(&self.directory)
+            file.sync_all()
         };
         let _phase = self.step()?;
-        destroy().map_err(|e| io_error(&e))
+        let overwritten = match overwrite() {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            overwritten => overwritten,
+        };
+        let removed = std::fs::remove_file(&path).and_then(|()| sync_directory(&self.directory));
+        overwritten.and(removed).map_err(|e| io_error(&e))
     }
 
     /// All files as they are; one that is gone before it is read was destroyed.
-    pub fn all(&self) -> Result<BTreeMap<String, Zeroizing<Vec<u8>>>> {
-        let mut files = BTreeMap::new();
+    pub fn all(&self) -> Result<All> {
+        let mut files = All::new();
         for name in self.names()?.into_iter().filter(|name| !name.ends_with(TEMPORARY_ENDING)) {
             match self.read(&name) {
                 Ok(bytes) => drop(files.insert(name, bytes)),
@@ -189,6 +240,11 @@ impl Files {
     /// Is this the name of a key-encryption key?
     pub fn is_key(name: &str) -> bool {
         name.ends_with(KEY_ENDING)
+    }
+
+    /// Is this the name of a list of keys that are left of an epoch?
+    pub fn is_list(name: &str) -> bool {
+        name.ends_with(LIST_ENDING)
     }
 
     /// Name of the key-encryption key of a number.
@@ -225,9 +281,8 @@ impl Files {
     }
 
     fn opened(&self, name: &str, key: &Key) -> Result<Zeroizing<Vec<u8>>> {
-        let bytes = self.read(name)?;
-        let opened = bytes.split_first_chunk::<12>().map(|(nonce, sealed)| open(key, *nonce, name.as_bytes(), sealed));
-        opened.transpose()?.flatten().ok_or_else(|| unusable("a file of it was not written by its key"))
+        let opened = opened_by(key, name, &self.read(name)?)?;
+        opened.ok_or_else(|| unusable("a file of it was not written by its key"))
     }
 
     /// Begins a change; tests let one fail here.
@@ -243,12 +298,18 @@ impl Files {
     }
 }
 
+/// What the file of this name says; none where this isn't its key.
+fn opened_by(key: &Key, name: &str, bytes: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>> {
+    let opened = bytes.split_first_chunk::<12>().map(|(nonce, sealed)| open(key, *nonce, name.as_bytes(), sealed));
+    Ok(opened.transpose()?.flatten())
+}
+
 fn epochs_name(number: u64) -> String {
     format!("{number:020}.epochs")
 }
 
 fn keys_name(number: u64, epoch: &EpochId) -> String {
-    format!("{number:020}-{:016x}.keys", u64::from_be_bytes(*epoch))
+    format!("{number:020}-{:016x}{LIST_ENDING}", u64::from_be_bytes(*epoch))
 }
 
 /// Why sealed values can't be opened, and nothing is sealed either.

@@ -19,7 +19,7 @@ pub use copying::{copy, require_key, take_keys};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crypt::{Key, ONLY, derive, open, random, seal};
-use files::{Epoch, Epochs, Files, Found, Keys, unusable};
+use files::{Epoch, Epochs, Files, Found, Keys, in_question, unusable};
 use perron_model::limits::VAULT_EPOCH_VALUES_MAX;
 use perron_model::sealed::{EpochId, SealedHeader, SealedValue, ValueId};
 use perron_model::{Digest, Error, ErrorCode, Result};
@@ -45,7 +45,7 @@ pub struct Vault {
     at_hand: Mutex<Option<(u64, EpochId, Keys)>>,
     // Held shared from the choice of an epoch until its value is enqueued, and alone to change it.
     sealing: Arc<tokio::sync::RwLock<()>>,
-    // Held by who makes an epoch, and by an erasure from its beginning to its end.
+    // Held by who makes an epoch, and by an erasure from what it prepares to its end.
     making: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -87,6 +87,8 @@ pub struct Prepared {
     number: u64,
     key: Key,
     epochs: Epochs,
+    // Nobody makes an epoch that it doesn't know.
+    _making: OwnedMutexGuard<()>,
 }
 
 impl Prepared {
@@ -96,9 +98,18 @@ impl Prepared {
     }
 }
 
-/// No value is sealed by an epoch that is being erased, and no epoch is made meanwhile.
+/// Epochs by which nothing is sealed any more: what an erasure may look for. Values are sealed by later
+/// ones meanwhile.
+#[derive(Clone, Debug)]
 pub struct Resting {
-    _making: OwnedMutexGuard<()>,
+    epochs: BTreeSet<EpochId>,
+}
+
+impl Resting {
+    /// Is this one of them?
+    pub fn holds(&self, epoch: &EpochId) -> bool {
+        self.epochs.contains(epoch)
+    }
 }
 
 impl std::fmt::Debug for Vault {
@@ -119,26 +130,20 @@ impl Vault {
         let files = Files::of(directory);
         let found = files.found()?;
         let due = logged.unwrap_or(1).max(1);
-        // Restored from before an erasure: it is done again. Or the log is the older one, of a backup
-        // that was made during an erasure: then what the newer vault has is all that was left.
-        let older = found.keys().rev().filter(|n| **n < due);
-        let newer = found.keys().filter(|n| **n > due);
-        let whole = std::iter::once(&due).chain(older).chain(newer);
-        let mut whole = whole.filter(|n| found.get(n).is_some_and(|f| f.key && f.epochs)).peekable();
+        let whole = in_question(&found, due).filter(|n| found.get(n).is_some_and(|f| f.is_whole()));
+        let mut whole = whole.peekable();
         if whole.peek().is_none() {
             return Vault::begin_anew(files, &found, due);
         }
         let mut opened = whole.map(|number| {
-            let key = files.key(*number)?;
-            files.epochs(*number, &key).map(|epochs| (*number, key, epochs))
+            let key = files.key(number)?;
+            files.epochs(number, &key).map(|epochs| (number, key, epochs))
         });
         // What was overwritten already isn't whole, whatever its name says.
         let first = opened.next().unwrap_or_else(|| Err(unusable("nothing of it is whole")));
         let (number, key, epochs) = first.or_else(|error| opened.find_map(Result::ok).ok_or(error))?;
         drop(opened);
-        for other in found.keys().filter(|n| **n != number) {
-            files.destroy(*other)?;
-        }
+        files.destroy_beside(number)?;
         files.destroy_lists_beside(&epochs)?;
         Ok(Vault::with(files, Held { number, key: Some(key), epochs, current: None }))
     }
@@ -148,9 +153,8 @@ impl Vault {
         if found.values().any(|f| f.epochs) {
             return Err(unusable(WITHOUT_KEY));
         }
-        for stale in found.keys() {
-            files.destroy(*stale)?;
-        }
+        // Numbers begin at 1: nothing is kept.
+        files.destroy_beside(0)?;
         files.destroy_lists_beside(&Epochs::new())?;
         Ok(Vault::with(files, Held { number, key: None, epochs: Epochs::new(), current: None }))
     }
@@ -204,11 +208,25 @@ impl Vault {
     }
 
     /// Waits until every value that was begun is enqueued or given up, and goes on with a new epoch:
-    /// from here on no value of an earlier epoch comes, and no epoch is made until the end.
+    /// from here on no value of an earlier epoch comes.
     pub async fn rest(self: &Arc<Vault>, size: u64) -> Result<Resting> {
-        let making = self.making.clone().lock_owned().await;
+        let _making = self.making.clone().lock_owned().await;
+        let vault = self.clone();
+        let destroyed = tokio::task::spawn_blocking(move || vault.destroy_leftovers());
+        destroyed.await.map_err(|_| Error::new(ErrorCode::Internal, "what is left can't be destroyed"))??;
+        let epochs = self.held().epochs.keys().copied().collect();
         self.new_epoch(size).await?;
-        Ok(Resting { _making: making })
+        Ok(Resting { epochs })
+    }
+
+    /// Destroys what isn't of the key in use: of an erasure that came to nothing, or of the key before
+    /// one that couldn't destroy it.
+    fn destroy_leftovers(&self) -> Result<()> {
+        let (number, epochs) = {
+            let held = self.held();
+            (held.number, held.epochs.clone())
+        };
+        self.files.destroy_beside(number).and(self.files.destroy_lists_beside(&epochs))
     }
 
     /// Makes an epoch, durable before it is used; by who holds `making`.
@@ -261,11 +279,6 @@ impl Vault {
         self.key_of(header).map(|key| key.is_some())
     }
 
-    /// Is this the epoch by which values are sealed now? More of them may be on their way.
-    pub fn is_in_use(&self, epoch: &EpochId) -> bool {
-        self.held().current.as_ref() == Some(epoch)
-    }
-
     fn key_of(&self, header: &SealedHeader) -> Result<Option<Key>> {
         let (number, epoch) = {
             let held = self.held();
@@ -287,8 +300,16 @@ impl Vault {
     }
 
     /// Writes what is left of the epochs concerned under a new key-encryption key. Nothing is
-    /// destroyed, and the vault goes on by the one before, until [`Vault::finish`].
-    pub fn prepare(&self, erasing: &Erasing, number: u64, _resting: &Resting) -> Result<Prepared> {
+    /// destroyed, and the vault goes on by the one before, until [`Vault::finish`]. No epoch is made
+    /// until then, or until what was prepared is given up.
+    pub async fn prepare(self: &Arc<Vault>, erasing: Erasing, number: u64) -> Result<Prepared> {
+        let making = self.making.clone().lock_owned().await;
+        let vault = self.clone();
+        let prepared = tokio::task::spawn_blocking(move || vault.write_left(&erasing, number, making));
+        prepared.await.map_err(|_| Error::new(ErrorCode::Internal, "an erasure can't be prepared"))?
+    }
+
+    fn write_left(&self, erasing: &Erasing, number: u64, making: OwnedMutexGuard<()>) -> Result<Prepared> {
         let (before, mut epochs) = {
             let held = self.held();
             (held.number, held.epochs.clone())
@@ -296,9 +317,7 @@ impl Vault {
         if number <= before {
             return Err(Error::new(ErrorCode::Internal, "an erasure goes on from the key before it"));
         }
-        // Of one that came to nothing.
-        self.files.destroy(number)?;
-        self.files.destroy_lists_beside(&epochs)?;
+        self.destroy_leftovers()?;
         for (id, erased) in &erasing.erased {
             let Some(epoch) = epochs.get(id).cloned() else { continue };
             let mut keys = match epoch.list {
@@ -321,21 +340,23 @@ impl Vault {
         let key = Key::new(random()?);
         self.files.write_key(number, &key)?;
         self.files.write_epochs(number, &key, &epochs)?;
-        Ok(Prepared { number, key, epochs })
+        Ok(Prepared { number, key, epochs, _making: making })
     }
 
     /// Goes by what was prepared, and destroys what was before. What it told of is durable in the
-    /// log by now, so that a start finishes what this doesn't.
-    pub fn finish(&self, prepared: Prepared, _resting: Resting) -> Result<()> {
-        let Prepared { number, key, epochs } = prepared;
-        let before = {
+    /// log by now, so that a start finishes what this doesn't, and so does the next erasure.
+    ///
+    /// # Errors
+    /// Where it can't be destroyed; what was prepared holds all the same.
+    pub fn finish(&self, prepared: Prepared) -> Result<()> {
+        let Prepared { number, key, epochs, _making } = prepared;
+        {
             let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
             let current = held.current.filter(|id| epochs.get(id).is_some_and(|e| e.list.is_none()));
-            std::mem::replace(&mut *held, Held { number, key: Some(key), epochs, current })
-        };
+            *held = Held { number, key: Some(key), epochs, current };
+        }
         *self.at_hand.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.files.destroy(before.number)?;
-        self.files.destroy_lists_beside(&self.held().epochs)
+        self.destroy_leftovers()
     }
 
     fn held(&self) -> RwLockReadGuard<'_, Held> {

@@ -158,7 +158,21 @@ class Forger:
         elif to is None: del entry.body[place]
         else: entry.body[place] = self.literal(to)
 
+    def tell(self, act, agreement, before, **_):
+        """A notice of the log's owner about an agreement, by its key."""
+        holder, place, deal = private(self.folder / "keys/agreement.pem"), self.find(before), self.find(agreement)
+        space, me = self.origin.split("/")[:2]
+        said = {"type": "perron-notice/v1", "space": space, "id": "n", "from": me, "to": deal.body[2],
+                "agreement": v.b64(deal.body[0]), "time": v.stamp(place.value[2]), "act": act}
+        said = json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+        signed = jws(holder.sign, holder.public_key().public_bytes_raw(), "notice", said).encode()
+        body = {0: v.sha(said), 1: v.sha(signed), 2: deal.body[2], 3: deal.body[3], 4: deal.body[3], 5: act["kind"], 6: "in-force"}
+        value = {0: 1, 1: 0, 2: place.value[2], 4: bytes(16), 5: {0: deal.body[0], 1: 0}, 9: [KINDS["notice"], [body]]}
+        self.entries.insert(self.entries.index(place), Entry(encoded(value), [(10, signed)]))
+
     def literal(self, to):
+        if isinstance(to, list): return [self.literal(x) for x in to]
+        if isinstance(to, str) and to.startswith("place:"): return self.entries.index(self.find(to[6:]))
         if isinstance(to, str) and to.startswith("hex:"): return bytes.fromhex(to[4:])
         if isinstance(to, str) and to.startswith("leaf:"): return self.find(to[5:]).before
         if isinstance(to, str) and to.startswith("kept:"):  # size of the newest checkpoint kept of an organisation's log

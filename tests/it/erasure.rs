@@ -300,6 +300,24 @@ fn a_user_is_erased_by_name() {
     assert_eq!(left.values().filter(|value| said(&present, value).is_none()).count(), 3);
 }
 
+/// What is left of somebody who isn't on the list of users any more is found by their name: the log
+/// tells by which pseudonyms they went.
+#[test]
+fn who_is_on_the_list_no_longer_is_erased_by_name() {
+    let mut world = World::new();
+    let agreement = world.agree("2099-01-01T00:00:00Z");
+    world.query(&agreement, FIRST).unwrap();
+    world.stop(CONSUMER);
+    std::fs::write(world.dir(CONSUMER).join("users.json"), "[]").unwrap();
+    world.start(CONSUMER);
+    let erase = |user: &str| world.of(CONSUMER, &["audit", "erase"], &["--user", user, "--ground", GROUND]);
+    assert_eq!(erase("paul").unwrap_err().code, "not_found");
+    let done = erase("anne").unwrap();
+    assert_eq!((&done["values"], &done["user_removed"]), (&json!(3), &json!(false)));
+    assert_eq!(statements(&world, CONSUMER, "intent"), ["erased"]);
+    assert_eq!(erase("anne").unwrap_err().code, "not_found");
+}
+
 /// Who opens what is sealed can't erase it, and who erases can't open it.
 #[test]
 fn opening_and_erasing_are_two_roles() {

@@ -414,6 +414,8 @@ pub const ERASURES_TOLD_MAX: usize = 64;
 pub const ERASURE_BACKUP_DAYS_DEFAULT: u16 = 30;
 /// Most days that the configuration may say.
 pub const ERASURE_BACKUP_DAYS_MAX: u16 = 3_650;
+/// The fewest: an erasure is never told as one that can't be undone any more.
+pub const ERASURE_BACKUP_DAYS_MIN: u16 = 1;
 
 // Two numbers of at most nine bytes each and their heads; a digest and its head.
 const _: () = assert!(ERASED_SPANS_MAX * 19 + ERASED_AGREEMENTS_MAX * 34 + 1_024 < 65_535);

@@ -424,7 +424,7 @@ impl<'a> Reading<'a> {
                 "succession"
             }
             Body::Erased(erased) => {
-                self.erasure(entry, erased);
+                self.erasure(entry, leaf, erased);
                 "erased"
             }
         };

@@ -64,6 +64,9 @@ impl Reading<'_> {
         let name = notice.name().ok();
         let fits = self.told_by_a_party(body, &notice, by) && name == Some(body.notice);
         self.require(fits, FindingKind::DocumentBytes, "the entry says other than the attached notice");
+        if body.by == body.side {
+            self.erasure_told(&notice.agreement, &notice.act);
+        }
         self.took(body, notice, by);
     }
 

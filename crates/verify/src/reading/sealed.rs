@@ -2,15 +2,17 @@
 //!
 //! A bit an entry is kept of those whose value is sealed and not erased.
 
-use super::Reading;
 use super::attached::{self, Attached};
+use super::{Reading, has_room};
+use crate::limits::CLOCKS_APART_MS_MAX;
 use perron_log::FindingKind;
-use perron_model::Digest;
 use perron_model::entry::{
     Administration, AttachmentKind, Body, Decision, Entry, Erased, Intent, Span, digest_of_parts,
 };
+use perron_model::life::Act;
 use perron_model::sealed::{Ground, SealedHeader};
-use std::collections::BTreeMap;
+use perron_model::{Digest, Timestamp};
+use std::collections::{BTreeMap, HashMap};
 
 /// What is attached to a decision beside its request.
 const PARTS: [AttachmentKind; 3] = [AttachmentKind::EvaluationInput, AttachmentKind::Beside, AttachmentKind::Sealed];
@@ -27,6 +29,16 @@ pub(super) struct Sealed {
     pub erased: u64,
     // Number of the newest key-encryption key that an erasure names.
     vault: u64,
+    // What each erasure told, by its leaf hash.
+    told: HashMap<Digest, Told>,
+}
+
+/// What of an erasure its notices repeat.
+#[derive(Debug)]
+struct Told {
+    agreements: Vec<Digest>,
+    ground: String,
+    until: Timestamp,
 }
 
 /// Those of one log.
@@ -160,7 +172,7 @@ impl Reading<'_> {
     }
 
     /// An erasure names values that there are, each once.
-    pub(super) fn erasure(&mut self, entry: &Entry, body: &Erased) {
+    pub(super) fn erasure(&mut self, entry: &Entry, leaf: Digest, body: &Erased) {
         let follows = |pair: &[Span]| matches!(pair, [one, two] if one.last < two.first);
         let ordered = body.entries.iter().all(|span| span.first <= span.last)
             && body.entries.windows(2).all(follows)
@@ -178,12 +190,30 @@ impl Reading<'_> {
                 self.wrong(FindingKind::Order, detail);
             }
         }
-        let has_ground = body.ground.parse::<Ground>().is_ok() && body.until >= entry.time;
+        // The time until then was computed a moment before the entry had its own.
+        let in_time = body.until.plus_millis(CLOCKS_APART_MS_MAX) >= entry.time;
+        let has_ground = body.ground.parse::<Ground>().is_ok() && in_time;
         self.require(has_ground, FindingKind::Order, "it erases without a ground, or to be undone before it");
         self.require(body.values > 0 || body.user.is_some(), FindingKind::Order, "it erases nothing");
         let is_newer = body.vault > self.sealed.vault;
         self.require(is_newer, FindingKind::Order, "the key that it goes on by is not a newer one");
         self.sealed.vault = body.vault;
+        if has_room(&self.sealed.told, &leaf) {
+            let (agreements, ground) = (body.agreements.clone(), body.ground.clone());
+            self.sealed.told.insert(leaf, Told { agreements, ground, until: body.until });
+        } else {
+            self.beyond = self.beyond.saturating_add(1);
+        }
+    }
+
+    /// What the owner tells a partner of an erasure is what an entry before it tells.
+    pub(super) fn erasure_told(&mut self, agreement: &Digest, act: &Act) {
+        let Act::Erase { erasure, ground, until, .. } = act else { return };
+        let is_told = self.sealed.told.get(erasure).is_some_and(|told| {
+            told.agreements.contains(agreement) && told.ground == ground.as_str() && told.until == *until
+        });
+        let detail = "it tells of an erasure of which no entry before it tells the same, or none under this agreement";
+        self.require(is_told || self.beyond > 0, FindingKind::Order, detail);
     }
 }
 

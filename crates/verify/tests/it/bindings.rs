@@ -2,6 +2,7 @@
 //! each by its own.
 
 use crate::semantics::{changed, decision_of};
+use crate::support::Book;
 use crate::world::World;
 use perron_model::Digest;
 use perron_model::entry::{AttachmentKind, Decision, digest_of_parts};
@@ -12,6 +13,18 @@ type Attachments = Vec<(u16, Vec<u8>)>;
 /// A sealed value, whose key nobody has.
 fn sealed() -> Vec<u8> {
     [SealedHeader { epoch: [1; 8], value: [2; 16] }.to_bytes().as_slice(), &[7; 40]].concat()
+}
+
+/// Seals a statement with the first decision; gives its place.
+pub fn seal_first(book: &mut Book) -> usize {
+    let (at, _) = decision_of(book, 0);
+    let mut attachments = book.lines[at].attachments.clone();
+    attachments.push((AttachmentKind::Sealed as u16, sealed()));
+    let (_, decision) = decision_of(book, 0);
+    bind(decision, &attachments);
+    decision.sealed = Some(true);
+    book.lines[at].attachments = attachments;
+    at
 }
 
 /// Binds a decision's attachments by one digest.

@@ -2,6 +2,7 @@
 
 mod bindings;
 mod cli;
+mod erasures;
 mod files;
 mod honest;
 mod kept;

@@ -11,7 +11,7 @@ use perron_model::participant::KeyUse;
 use perron_model::{Digest, canonical};
 
 /// A notice of `from` about the agreement, as the provider's log has it.
-fn tell(world: &World, from: &Party, act: Act, standing: &str) -> (Body, Notice, Vec<u8>) {
+pub fn tell(world: &World, from: &Party, act: Act, standing: &str) -> (Body, Notice, Vec<u8>) {
     let to = if from.id() == world.ville.id() { &world.inter } else { &world.ville };
     let notice = Notice {
         kind: NoticeKind::V1,
@@ -39,7 +39,7 @@ fn tell(world: &World, from: &Party, act: Act, standing: &str) -> (Body, Notice,
     (body, notice, signed)
 }
 
-fn push(book: &mut Book, agreement: Digest, told: &(Body, Notice, Vec<u8>)) {
+pub fn push(book: &mut Book, agreement: Digest, told: &(Body, Notice, Vec<u8>)) {
     book.push(told.0.clone(), Some(agreement), vec![(AttachmentKind::Notice, told.2.clone())]);
 }
 

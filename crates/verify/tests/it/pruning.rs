@@ -262,3 +262,19 @@ fn what_is_left_of_a_chain_fits_what_was_pruned() {
     assert_eq!(change(Case::of_old_ones(), &|case| case.read_at(8, AGE, 8, 0)), Vec::<&str>::new());
     assert_eq!(change(Case::of_old_ones(), &|case| case.read_at(8, AGE, 17, 0)), ["order"]);
 }
+
+/// A pruned entry may have had one value, so one erasure of it is believed.
+#[test]
+fn what_a_pruned_entry_may_have_sealed_is_erased_once() {
+    let erasures = |count: u64| {
+        let (mut case, rule, old) = ruled();
+        case.says(rule, vec![group(365, &[old])]);
+        for number in 0..count {
+            let until = time((AGE + 1) * DAY);
+            case.book.push(crate::erasures::erased((old.0, old.0), number + 2, vec![], until), None, vec![]);
+            case.at(AGE, 1);
+        }
+        case.found(&[old]).kinds()
+    };
+    assert_eq!((erasures(1), erasures(2)), (vec![], vec!["order"]));
+}

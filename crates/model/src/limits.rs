@@ -167,6 +167,11 @@ pub const KEY_SETTLING_MS_MAX: i64 = CLOCK_LAG_MS_MAX;
 pub const KEY_RETIRE_CHECK_MS: u64 = 1_000;
 /// Keys that a participant had for one use at the most.
 pub const KEYS_PER_USE_MAX: usize = 48;
+/// Logs of one participant that were closed at the most: its entry in the register, with as many keys as
+/// it may have, stays a document, so that its standing can always be changed.
+pub const CLOSED_LOGS_MAX: usize = 32;
+/// How long after a participant's log was closed the next one may be, in milliseconds.
+pub const CLOSED_LOGS_MS_MIN: i64 = 3_600_000;
 /// Longest TLS handshake, in milliseconds.
 pub const HANDSHAKE_MS_MAX: u64 = 10_000;
 /// How long a request may take to arrive whole, in milliseconds.

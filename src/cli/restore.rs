@@ -12,8 +12,8 @@ use crate::connector::authority::Authority;
 use crate::connector::node::Parts;
 use crate::connector::rotation::Registrar;
 use crate::connector::succession::{self, BACKUP_FILE, Elsewhere, Places};
-use crate::connector::witness::SUPERSEDED;
-use crate::files::{io_error, sync_directory};
+use crate::connector::witness::{Kept, SUPERSEDED};
+use crate::files::{io_error, sync_directory, write_file};
 use crate::ledger::{Begun, Closing, SystemClock, generation_dir};
 use crate::settings::Config;
 use crate::trust::tls::install_provider;
@@ -43,7 +43,7 @@ pub fn run(args: &RestoreArgs, output: &Output) -> Result<()> {
         .enable_all()
         .build()
         .map_err(|_| Error::new(ErrorCode::Internal, "no runtime can be started"))?;
-    let told = runtime.block_on(restore(&directory, &config, args.next_generation))?;
+    let told = runtime.block_on(restore(&directory, &config, args))?;
     runtime.shutdown_timeout(Duration::from_secs(2));
     told.print(output);
     Ok(())
@@ -99,7 +99,7 @@ struct Told {
 
 impl Told {
     fn print(&self, output: &Output) {
-        let silent: Vec<&str> = self.elsewhere.silent.iter().map(perron_model::ParticipantId::as_str).collect();
+        let silent = &self.elsewhere.silent;
         if output.json {
             let next = self.lost.is_some();
             return output.answer(&json!({"origin": self.origin, "entries": self.size, "next_generation": next, "lost": self.lost, "asked": self.elsewhere.asked, "silent": silent}));
@@ -120,7 +120,7 @@ impl Told {
     }
 }
 
-async fn restore(directory: &Path, config: &Config, next_generation: bool) -> Result<Told> {
+async fn restore(directory: &Path, config: &Config, args: &RestoreArgs) -> Result<Told> {
     let prepared = prepare(directory, config)?;
     let places = Places::of(directory);
     if places.is_unfinished() && !places.has_next() {
@@ -136,10 +136,11 @@ async fn restore(directory: &Path, config: &Config, next_generation: bool) -> Re
     require_log_in_force(directory, &own)?;
     let closing = Closing::open(directory, &parts.generations()?, parts.identity()?)?;
     let (size, elsewhere) = (closing.reader().size(), succession::ask(parts, &prepared.asked, &closing).await?);
+    require_not_closed(directory, &own, &elsewhere)?;
     let others = require_nobody_holds_more(directory, size, &elsewhere);
-    if !next_generation || (others.is_ok() && elsewhere.silent.is_empty()) {
+    if !args.next_generation || (others.is_ok() && elsewhere.silent.is_empty()) {
         others?;
-        require_known(begun.as_ref(), is_newest)?;
+        require_newest(is_newest)?;
         places.forget_next()?;
         forget_backup(directory)?;
         return Ok(Told { origin: own.log_origin, size, elsewhere, lost: None });
@@ -164,6 +165,15 @@ async fn restore(directory: &Path, config: &Config, next_generation: bool) -> Re
     let register = confirmed(&prepared, directory, config, text).await?;
     succession::confirm(parts, &request, &register)?;
     end(directory, &places, &begun, elsewhere)
+}
+
+/// A log goes on only if it is known to be the one in force: the register of a backup is an older one.
+fn require_newest(is_newest: bool) -> Result<()> {
+    if is_newest {
+        return Ok(());
+    }
+    let detail = "whether this log is still the one in force isn't known: the authority can't be asked";
+    Err(Error::new(ErrorCode::PeerUnavailable, detail))
 }
 
 /// A next log that was begun isn't forgotten while it may have been confirmed: then it is the one,
@@ -216,11 +226,26 @@ fn require_log_in_force(directory: &Path, own: &Participant) -> Result<()> {
     Err(Error::new(ErrorCode::OwnLogForked, detail))
 }
 
+/// Whoever keeps a head of a later log shows that this one was closed, whatever the register here says.
+fn require_not_closed(directory: &Path, own: &Participant, elsewhere: &Elsewhere) -> Result<()> {
+    let Some((origin, by)) = &elsewhere.later else { return Ok(()) };
+    let detail =
+        format!("this is of `{}`, and `{by}` keeps a checkpoint of `{origin}`: bring back one of that", own.log_origin);
+    superseded(directory, &detail, elsewhere)?;
+    Err(Error::new(ErrorCode::OwnLogForked, detail))
+}
+
+/// Notes what others showed: they may be away when this is run again.
+fn superseded(directory: &Path, detail: &str, elsewhere: &Elsewhere) -> Result<()> {
+    Kept::open(&directory.join("trust"))?.note_superseded(detail, &elsewhere.heads, SystemClock.now())
+}
+
 fn require_nobody_holds_more(directory: &Path, size: u64, elsewhere: &Elsewhere) -> Result<()> {
     if !elsewhere.heads.is_empty() {
         let shown = |head: &HeldHead| format!("`{}` holds {}", head.by, head.size);
         let heads: Vec<String> = elsewhere.heads.iter().map(shown).collect();
         let detail = format!("{size} entries were brought back, and {}", heads.join(", "));
+        superseded(directory, &detail, elsewhere)?;
         return Err(Error::new(ErrorCode::OwnLogForked, detail));
     }
     if directory.join("trust").join(SUPERSEDED).exists() {

@@ -83,13 +83,20 @@ fn what_was_lost_after_a_backup_is_told_by_the_next_generation_and_counts() {
     fs::rename(world.dir("commune/backup.json"), world.dir("backup.json")).unwrap();
     let before = fs::read(world.dir("commune/log/checkpoint")).unwrap();
     let stale = world.start_with(PROVIDER, &[]).unwrap_err();
-    assert_eq!(stale.code, "log_tail_lost", "{stale:?}");
+    assert_eq!(stale.code, "own_log_forked", "{stale:?}");
     assert_eq!(fs::read(world.dir("commune/log/checkpoint")).unwrap(), before, "an older log was written to");
     fs::rename(world.dir("backup.json"), world.dir("commune/backup.json")).unwrap();
+
+    // What was shown once counts when those who showed it are away.
+    world.stop(CONSUMER);
+    let away = restore(&world, &[]).unwrap_err();
+    assert!(away.code == "own_log_forked" && away.detail.contains("`inter` holds"), "{away:?}");
+    world.start(CONSUMER);
 
     let told = restore(&world, &["--next-generation"]).unwrap();
     assert_eq!(told["origin"], "essai/commune/2", "{told}");
     assert!(told["lost"].as_u64().unwrap() >= 4, "{told}");
+    assert!(world.dir("commune/generations/1/superseded.json").exists());
     world.start(PROVIDER);
     let entries = world.entries(PROVIDER);
     assert_eq!(entries[0]["kind"], "succession", "{}", entries[0]);

@@ -171,7 +171,7 @@ fn who_could_not_be_asked_is_charged_all_that_was_lost() {
     let world = World::new(3);
     let mut plan = plan(&world);
     plan.document.charged = vec![Charged::lost(world.deal.id, (1, 300))];
-    plan.document.silent = vec![world.inter.id()];
+    plan.document.silent = vec![world.inter.id().to_string()];
     plan.uses = ALL_USED;
     let (_, report) = verified(&world, &plan);
     assert!(report.is_ok() && report.findings.is_empty(), "{:#?}", report.findings);

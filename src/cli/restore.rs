@@ -8,7 +8,7 @@ use crate::cli::args::RestoreArgs;
 use crate::cli::backup::{self, KEYS};
 use crate::cli::following::Member;
 use crate::cli::serve::{Prepared, lock, prepare};
-use crate::connector::authority::Authority;
+use crate::connector::authority::{Authority, REGISTER_FILE};
 use crate::connector::node::Parts;
 use crate::connector::rotation::Registrar;
 use crate::connector::succession::{self, BACKUP_FILE, Elsewhere, Places};
@@ -16,14 +16,16 @@ use crate::connector::witness::{Kept, SUPERSEDED};
 use crate::files::{io_error, sync_directory, write_file};
 use crate::ledger::{Begun, Closing, SystemClock, generation_dir};
 use crate::settings::Config;
+use crate::trust::register::VerifiedRegister;
 use crate::trust::tls::install_provider;
 use crate::vault;
 use perron_gate::Clock;
-use perron_model::limits::HEADS_ASKED_MS_MAX;
+use perron_model::limits::{HEADS_ASKED_MS_MAX, REGISTER_BYTES_MAX};
 use perron_model::participant::Participant;
 use perron_model::succession::{HeldHead, generation_of, next_origin};
 use perron_model::{Digest, Error, ErrorCode, Result};
 use serde_json::json;
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
@@ -128,6 +130,7 @@ async fn restore(directory: &Path, config: &Config, args: &RestoreArgs) -> Resul
         places.finish()?;
     }
     let is_newest = newest_register(&prepared).await;
+    take_register(&prepared, directory, args.register.as_deref())?;
     let (parts, own) = (&prepared.parts, own(&prepared)?);
     let begun = if places.has_next() { begun(parts, &places, &own)? } else { None };
     if let Some(begun) = begun.as_ref().filter(|begun| is_confirmed(&own, begun)) {
@@ -282,6 +285,38 @@ async fn newest_register(prepared: &Prepared) -> bool {
     false
 }
 
+/// An authority goes on from the newest register that a member holds: from the older one of a backup it
+/// would sign other versions than those that members have seen, without what was changed in between.
+fn take_register(prepared: &Prepared, directory: &Path, from: Option<&Path>) -> Result<()> {
+    if !prepared.keys.set().is_authority() {
+        let needless = || Error::malformed("a member's register comes from its authority, and not from a file");
+        return if from.is_none() { Ok(()) } else { Err(needless()) };
+    }
+    let Some(from) = from else {
+        let detail = "members may hold a newer register than the one that was brought back: name the newest that any \
+                      of them has, a copy of its `trust/register.json` (`--register`), and the one brought back where \
+                      nobody has a newer one";
+        return Err(Error::new(ErrorCode::RestoreUnfinished, detail));
+    };
+    let unreadable = |_| Error::new(ErrorCode::NotFound, format!("`{}` can't be read", from.display()));
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(from).map_err(unreadable)?;
+    file.take(REGISTER_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let Some(newer) = newer(&prepared.register.load(), &bytes)? else { return Ok(()) };
+    write_file(&directory.join("trust").join(REGISTER_FILE), &bytes)?;
+    prepared.register.replace(newer).map(|_| ())
+}
+
+/// The register of these bytes, if it is newer than this one; one of them must follow the other.
+fn newer(current: &VerifiedRegister, bytes: &[u8]) -> Result<Option<VerifiedRegister>> {
+    let given = VerifiedRegister::verify_bytes(bytes, current.authority(), None)?;
+    if given.version() > current.version() {
+        return VerifiedRegister::verify_bytes(bytes, current.authority(), Some(current)).map(Some);
+    }
+    // So it is when a run that signed the next version is made again.
+    VerifiedRegister::verify(&current.signed(), current.authority(), Some(&given)).map(|_| None)
+}
+
 /// The register in which the authority names the next log; an authority names its own.
 async fn confirmed(prepared: &Prepared, directory: &Path, config: &Config, text: String) -> Result<Vec<u8>> {
     if let Some(authority) = &config.authority {
@@ -291,4 +326,69 @@ async fn confirmed(prepared: &Prepared, directory: &Path, config: &Config, text:
     let authority = Authority::open(directory, &config.space, me, prepared.keys.set().clone(), register)?;
     authority.succeed(me, &text, None, SystemClock.now())?;
     authority.signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::keys::SigningKey;
+    use crate::trust::testing::{World, at, id};
+    use perron_model::canonical;
+    use perron_model::participant::Status;
+    use perron_model::register::SignedRegister;
+
+    #[test]
+    fn the_newer_of_two_registers_is_gone_on_from_where_one_follows_the_other() {
+        let mut world = World::new(&["huy", "seraing"]);
+        let key = SigningKey::from_seed(&world.authority_key().seed());
+        let copy = world.verified();
+        let mut behind = world.register.clone();
+        world.register.set_status(&id("seraing"), Status::Suspended, at(10), &key).unwrap();
+        let held = world.register.resign(at(20), &key).unwrap();
+        let bytes = |signed: &SignedRegister| canonical::to_bytes(signed).unwrap();
+        let taken = newer(&copy, &bytes(&held)).unwrap().unwrap();
+        assert_eq!(taken.version(), copy.version() + 2);
+        assert_eq!(taken.participant(&id("seraing")).unwrap().status, Status::Suspended);
+        // The same, and an older one, leave what is there.
+        assert!(newer(&copy, &bytes(&copy.signed())).unwrap().is_none());
+        assert!(newer(&taken, &bytes(&copy.signed())).unwrap().is_none());
+        // What was signed from behind what members hold follows nothing of theirs, and isn't followed.
+        let other = behind.resign(at(30), &key).unwrap();
+        let forked = VerifiedRegister::verify(&other, &key.public(), None).unwrap();
+        for (current, given) in [(&forked, bytes(&held)), (&taken, bytes(&other))] {
+            assert_eq!(newer(current, &given).unwrap_err().code, ErrorCode::RegisterInvalid);
+        }
+        let stranger = World::new(&["huy"]).verified();
+        assert!(newer(&copy, &bytes(&stranger.signed())).is_err());
+        assert!(newer(&copy, b"{}").is_err());
+    }
+
+    #[test]
+    fn what_others_showed_is_remembered_when_they_are_away() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("trust")).unwrap();
+        let nobody = Elsewhere::default();
+        require_nobody_holds_more(folder.path(), 50, &nobody).unwrap();
+        let head = HeldHead { by: "inter".to_owned(), size: 57, note: None };
+        let shown = Elsewhere { heads: vec![head], ..Elsewhere::default() };
+        for elsewhere in [shown, nobody] {
+            let refused = require_nobody_holds_more(folder.path(), 50, &elsewhere).unwrap_err();
+            assert_eq!(refused.code, ErrorCode::OwnLogForked);
+        }
+    }
+
+    #[test]
+    fn a_log_of_which_somebody_keeps_the_next_one_does_not_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("trust")).unwrap();
+        let register = World::new(&["huy"]).verified();
+        let own = register.participant(&id("huy")).unwrap();
+        require_not_closed(folder.path(), own, &Elsewhere::default()).unwrap();
+        let later = Some(("liege/huy/2".to_owned(), "seraing".to_owned()));
+        let refused = require_not_closed(folder.path(), own, &Elsewhere { later, ..Elsewhere::default() }).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::OwnLogForked);
+        assert!(folder.path().join("trust").join(SUPERSEDED).exists());
+        assert_eq!(require_newest(false).unwrap_err().code, ErrorCode::PeerUnavailable);
+        require_newest(true).unwrap();
+    }
 }

@@ -163,6 +163,65 @@ fn nobody_holds_more_so_the_log_goes_on() {
     verify(&world, PROVIDER, &[]);
 }
 
+/// A backup of the closed log, while the authority is away: the register in it knows of no next one.
+#[test]
+fn a_copy_of_a_closed_log_does_not_go_on_while_the_authority_is_away() {
+    let mut world = World::new();
+    let (agreement, _) = lost(&mut world);
+    restore(&world, &["--next-generation"]).unwrap();
+    world.start(PROVIDER);
+    level(&world);
+    world.query(&agreement, FEW).unwrap();
+    wait_until("the partner keeps the next log", || kept(&world, 2) > 0);
+    for name in [PROVIDER, AUTHORITY] {
+        world.stop(name);
+    }
+    fs::rename(world.dir(PROVIDER), world.dir("suivant")).unwrap();
+    let refused = restore(&world, &[]).unwrap_err();
+    assert!(refused.code == "own_log_forked" && refused.detail.contains("essai/commune/2"), "{refused:?}");
+    fs::remove_file(world.dir("commune/trust/superseded.json")).unwrap();
+    // Nobody can be asked at all.
+    world.stop(CONSUMER);
+    let refused = restore(&world, &[]).unwrap_err();
+    assert_eq!(refused.code, "peer_unavailable", "{refused:?}");
+    assert!(world.dir("commune/backup.json").exists());
+    // A start asks as well.
+    world.start(CONSUMER);
+    fs::remove_file(world.dir("commune/backup.json")).unwrap();
+    let refused = world.start_with(PROVIDER, &[]).unwrap_err();
+    assert!(refused.code == "own_log_forked" && refused.detail.contains("essai/commune/2"), "{refused:?}");
+}
+
+/// An authority's backup has an older register than its members: it goes on from theirs.
+#[test]
+fn an_authority_goes_on_from_the_newest_register_that_a_member_holds() {
+    let mut world = World::new();
+    let version =
+        |world: &World, name: &str| world.of(name, &["status"], &[]).unwrap()["register"]["version"].as_u64().unwrap();
+    let copy = world.path("copie");
+    world.of(AUTHORITY, &["backup"], &[&copy, "--with-keys"]).unwrap();
+    world.of(AUTHORITY, &["authority", "suspend"], &[CONSUMER]).unwrap();
+    let newest = version(&world, AUTHORITY);
+    wait_until("a member has the newest register", || version(&world, PROVIDER) >= newest);
+    world.stop(AUTHORITY);
+    fs::rename(world.dir(AUTHORITY), world.dir("perdu")).unwrap();
+
+    for args in [&[copy.as_str()][..], &[&copy, "--next-generation"]] {
+        let refused = world.of(AUTHORITY, &["restore"], args).unwrap_err();
+        assert!(refused.code == "restore_unfinished" && refused.detail.contains("--register"), "{refused:?}");
+    }
+    let held = world.path("commune/trust/register.json");
+    world.of(AUTHORITY, &["restore"], &[&copy, "--register", &held, "--next-generation"]).unwrap();
+    world.start(AUTHORITY);
+    assert!(version(&world, AUTHORITY) >= newest);
+    let members = world.of(AUTHORITY, &["authority", "list"], &[]).unwrap();
+    let suspended = members["members"].as_array().unwrap().iter().find(|m| m["participant"] == CONSUMER).unwrap();
+    assert_eq!(suspended["status"], "suspended", "{members}");
+    // What it signs from here on follows what members have.
+    world.of(AUTHORITY, &["authority", "reinstate"], &[CONSUMER]).unwrap();
+    wait_until("the member goes on by it", || version(&world, PROVIDER) == version(&world, AUTHORITY));
+}
+
 /// Without the partner nobody can say what was read: all counts as used.
 #[test]
 fn a_partner_that_cannot_be_asked_is_charged_what_was_lost() {

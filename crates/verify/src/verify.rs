@@ -176,7 +176,8 @@ fn verify_closed(
     (reading, before): (&mut Reading<'_>, Option<Before>),
     visit: &mut Visit<'_>,
 ) -> Result<Option<Before>> {
-    let told = Before { told: closed.clone(), read: (0, Digest::from_bytes(empty_root().0)) };
+    let read = (0, Digest::from_bytes(empty_root().0));
+    let mut told = Before { told: closed.clone(), read, beyond: BTreeMap::new() };
     let Ok(generation) = generation_of(&closed.origin) else {
         report.add(of_file(FindingKind::DocumentBytes, "trust/register.json", "a closed log has no generation"));
         return Ok(Some(told));
@@ -186,10 +187,17 @@ fn verify_closed(
     let opener = Opener::new(register, owner, &closed.origin);
     let mut heads = heads_of(directory, &folder, &options.against, &opener, report)?;
     let (within, beyond): (Vec<Head>, Vec<Head>) = heads.list.drain(..).partition(|head| head.size <= closed.size);
-    for head in beyond.iter().filter(|head| head.size > closed.held) {
-        let detail =
-            format!("it covers {} entries of `{}`, the register tells of {}", head.size, closed.origin, closed.held);
-        report.add(of_file(FindingKind::Succession, &head.label, detail));
+    for head in &beyond {
+        if head.size > closed.held {
+            let (size, origin, held) = (head.size, &closed.origin, closed.held);
+            let detail = format!("it covers {size} entries of `{origin}`, the register tells of {held}");
+            report.add(of_file(FindingKind::Succession, &head.label, detail));
+        }
+        // There is no log to compare them with; each other they can't contradict.
+        if *told.beyond.entry(head.size).or_insert(head.root) != head.root {
+            let detail = format!("another head of {} entries of `{}` has another root", head.size, closed.origin);
+            report.add(of_file(FindingKind::Fork, &head.label, detail));
+        }
     }
     reading.begin(&closed.origin, &place, before, &within);
     let kept = within.iter().map(|h| h.note.clone()).collect();

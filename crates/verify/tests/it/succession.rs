@@ -260,6 +260,40 @@ fn the_checkpoints_that_it_tells_of_are_those_that_were_signed() {
     assert_eq!(kinds(&|p| p.document.heads[0].note = None), Vec::<&str>::new());
 }
 
+/// A checkpoint of the closed log with another root, which its owner signed.
+fn twin(world: &World, size: u64) -> String {
+    let head = perron_log::Checkpoint::new(world.ville.origin(), size, perron_log::Hash([7; 32]));
+    head.sign(&[&world.ville.log_signer()]).unwrap().to_string()
+}
+
+/// Whoever shows two histories may close the log before the heads of both: none of them can be compared
+/// with entries any more.
+#[test]
+fn two_heads_of_the_lost_entries_contradict_each_other() {
+    let world = World::new(3);
+    let size = checkpoint_of(&world.notes[HELD]).size;
+    let named = |by: &str| HeldHead { by: by.to_owned(), size, note: Some(twin(&world, size)) };
+    let kinds = |change: &dyn Fn(&mut Plan)| {
+        let mut plan = plan(&world);
+        change(&mut plan);
+        verified(&world, &plan).1.kinds()
+    };
+    assert!(kinds(&|p| p.document.heads.push(named("tiers"))).contains(&"fork"), "both are named");
+    assert!(kinds(&|p| p.document.heads[0] = named("inter")).contains(&"fork"), "the other one is named");
+    assert_eq!(kinds(&|p| (p.document.heads[0], p.kept) = (named("inter"), false)), Vec::<&str>::new());
+    // Neither is named: a witness said the size alone.
+    let (dir, report) = verified(&world, &{
+        let mut plan = plan(&world);
+        plan.document.heads[0].note = None;
+        plan
+    });
+    assert!(report.is_ok(), "{:#?}", report.findings);
+    let file = world.dir("twin.checkpoint");
+    std::fs::write(&file, twin(&world, size)).unwrap();
+    let report = verify(&dir, &[world.dir("inter"), file]).unwrap();
+    assert!(report.kinds().contains(&"fork"), "{:#?}", report.findings);
+}
+
 /// A succession in a log that took the place of none.
 #[test]
 fn a_succession_where_none_was_is_found() {

@@ -270,6 +270,8 @@ fn take_succeeded(report: &mut Report, succeeded: &[Succeeded]) {
             size: one.size,
             lost: one.lost,
             held_by: one.by.clone(),
+            contradicted_by: one.contradicting.clone(),
+            silent: one.silent.clone(),
         });
     }
 }
@@ -386,7 +388,7 @@ fn conclude(report: &mut Report, heads: &Heads) {
             });
         }
         for closed in report.closed.clone() {
-            say_closed(report, closed);
+            say_closed(report, &closed);
         }
         if let Some(quorum) = quorum(&report.kept, &report.participant) {
             report.say(quorum);
@@ -418,14 +420,24 @@ fn conclude(report: &mut Report, heads: &Heads) {
 }
 
 /// What is known of a log that was closed.
-fn say_closed(report: &mut Report, closed: Closed) {
-    let (origin, size): (Part, Part) = (closed.origin.as_str().into(), closed.size.into());
-    if closed.held_by.is_empty() {
-        return report.say(Phrase::new("said.succession", vec![origin, size]));
+fn say_closed(report: &mut Report, closed: &Closed) {
+    let origin = || Part::from(closed.origin.as_str());
+    let size: Part = closed.size.into();
+    report.say(if closed.held_by.is_empty() {
+        Phrase::new("said.succession", vec![origin(), size])
+    } else {
+        let by = Part::Names(closed.held_by.clone());
+        Phrase::new("said.succession_lost", vec![origin(), size, closed.lost.into(), by])
+    });
+    if !closed.contradicted_by.is_empty() {
+        let by = Part::Names(closed.contradicted_by.clone());
+        report.say(Phrase::new("said.succession_contradicted", vec![origin(), by]));
     }
-    let by = Part::Names(closed.held_by);
-    report.say(Phrase::new("said.succession_lost", vec![origin, size, closed.lost.into(), by]));
-    report.leave_unsaid(Phrase::new("unsaid.succession", vec![closed.lost.into(), closed.origin.into()]));
+    report.leave_unsaid(Phrase::new("unsaid.succession", vec![origin()]));
+    if !closed.silent.is_empty() {
+        let silent = Part::Names(closed.silent.clone());
+        report.leave_unsaid(Phrase::new("unsaid.succession_silent", vec![origin(), silent]));
+    }
 }
 
 /// What a policy says, exactly.

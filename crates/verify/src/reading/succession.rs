@@ -39,6 +39,10 @@ pub(crate) struct Succeeded {
     pub lost: u64,
     /// Who held more.
     pub by: Vec<String>,
+    /// Who held other entries than those that were got back.
+    pub contradicting: Vec<String>,
+    /// Who couldn't be asked.
+    pub silent: Vec<String>,
 }
 
 impl Reading<'_> {
@@ -98,12 +102,15 @@ impl Reading<'_> {
             self.held_head(head, body, &mut roots);
         }
         self.charge(&document.charged);
-        let larger = document.heads.iter().filter(|head| head.size > body.size);
+        let (larger, others): (Vec<_>, Vec<_>) = document.heads.into_iter().partition(|head| head.size > body.size);
+        let by = |heads: Vec<HeldHead>| heads.into_iter().map(|head| head.by).collect();
         self.succeeded.push(Succeeded {
             origin: body.origin.clone(),
             size: body.size,
             lost: body.lost,
-            by: larger.map(|head| head.by.clone()).collect(),
+            by: by(larger),
+            contradicting: by(others),
+            silent: document.silent,
         });
     }
 

@@ -161,6 +161,8 @@ fn the_next_log_and_the_one_before_are_verified_together() {
                 lost, as inter held them.";
     assert!(report.statements.iter().any(|s| s == lost), "{:#?}", report.statements);
     assert!(report.not_shown.iter().any(|s| s.contains("`liege/ville/1` lost")), "{:#?}", report.not_shown);
+    let asked = |report: &Report| !report.not_shown.iter().any(|s| s.contains("couldn't be asked"));
+    assert!(asked(&report), "{:#?}", report.not_shown);
     // Of the log before, only what it was closed with: without it nothing is what it says.
     std::fs::remove_dir_all(dir.join("generations")).unwrap();
     assert!(verify(&dir, &[]).unwrap().kinds().contains(&"missing-file"));
@@ -292,6 +294,28 @@ fn two_heads_of_the_lost_entries_contradict_each_other() {
     std::fs::write(&file, twin(&world, size)).unwrap();
     let report = verify(&dir, &[world.dir("inter"), file]).unwrap();
     assert!(report.kinds().contains(&"fork"), "{:#?}", report.findings);
+}
+
+/// What a succession tells of is all that is said: not that nobody holds more.
+#[test]
+fn what_others_hold_is_said_as_it_was_told() {
+    let world = World::new(3);
+    let mut plan = plan(&world);
+    (plan.body.held, plan.body.lost, plan.closed.held) = (plan.body.size, 0, plan.body.size);
+    plan.document.charged = vec![Charged::lost(world.deal.id, (1, 300))];
+    plan.document.heads = vec![HeldHead { by: "tiers".to_owned(), size: 4, note: Some(twin(&world, 4)) }];
+    plan.document.silent = vec!["inter".to_owned(), "temoin.example/w1".to_owned()];
+    (plan.uses, plan.kept) = (ALL_USED, false);
+    let (_, report) = verified(&world, &plan);
+    assert!(report.is_ok() && report.findings.is_empty(), "{:#?}", report.findings);
+    let says = |lines: &[String], text: &str| assert!(lines.iter().any(|line| line.contains(text)), "{lines:#?}");
+    says(&report.statements, "closed after 11 entries; it names no larger head of that one.");
+    says(&report.statements, "Of `liege/ville/1`, tiers held other entries");
+    says(&report.not_shown, "whether it lost more than others are named to hold");
+    says(
+        &report.not_shown,
+        "What inter and temoin.example/w1 held of `liege/ville/1`: when it was closed they couldn't be",
+    );
 }
 
 /// A succession in a log that took the place of none.

@@ -23,7 +23,10 @@ use futures::StreamExt;
 use perron_log::merkle::leaf_hash;
 use perron_log::{Hash, LogReader, OpenedCheckpoint, TlogProof};
 use perron_model::entry::{AttachmentKind, Body, Entry, Succession};
-use perron_model::limits::{HEADS_ASKED_MAX, HEADS_ASKED_MS_MAX, SUCCESSION_ASKED_AT_ONCE_MAX, SUCCESSION_BYTES_MAX};
+use perron_model::limits::{
+    HEADS_ASKED_MAX, HEADS_ASKED_MS_MAX, SUCCESSION_ASKED_AT_ONCE_MAX, SUCCESSION_BYTES_MAX,
+    SUCCESSION_RECEIPT_BYTES_MAX,
+};
 use perron_model::participant::{KeyUse, Participant};
 use perron_model::request::Receipt;
 use perron_model::succession::{
@@ -162,11 +165,7 @@ pub async fn begin(
     let (size, held) = (reader.size(), elsewhere.held(reader.size()));
     let charged = charge(&*parts.peers, own, closing).await;
     let document = SuccessionDocument { heads: elsewhere.heads, charged, silent: elsewhere.silent };
-    let bytes = canonical::to_bytes(&document)?;
-    if bytes.len() > SUCCESSION_BYTES_MAX {
-        let detail = format!("what is charged to the agreements takes more than {SUCCESSION_BYTES_MAX} bytes");
-        return Err(Error::new(ErrorCode::TooLarge, detail));
-    }
+    let bytes = within(SUCCESSION_BYTES_MAX, document, |agreement| closing.totals(agreement))?;
     let body = Succession {
         origin: own.log_origin.clone(),
         size,
@@ -198,8 +197,43 @@ async fn charge(peers: &dyn Peers, own: &Participant, closing: &Closing) -> Vec<
     charged
 }
 
+/// The document's bytes. Where they are over the bound, the largest receipts of partners count as not
+/// shown, as many as have to.
+fn within(
+    bytes_max: usize,
+    mut document: SuccessionDocument,
+    totals: impl Fn(&AgreementId) -> (u64, u64),
+) -> Result<Vec<u8>> {
+    loop {
+        let bytes = canonical::to_bytes(&document)?;
+        let excess = bytes.len().saturating_sub(bytes_max);
+        if excess == 0 {
+            return Ok(bytes);
+        }
+        let shown = document.charged.iter_mut().map(|c| (c.receipt.as_ref().map_or(0, receipt_bytes), c));
+        let mut shown: Vec<_> = shown.filter(|(_, c)| c.receipt.is_some()).collect();
+        shown.sort_by_key(|(size, _)| std::cmp::Reverse(*size));
+        let mut freed = 0usize;
+        for (size, one) in shown {
+            if freed < excess {
+                freed = freed.saturating_add(size.max(1));
+                *one = Charged::lost(one.agreement, totals(&one.agreement));
+            }
+        }
+        if freed == 0 {
+            let detail = format!("what is charged to the agreements takes more than {bytes_max} bytes");
+            return Err(Error::new(ErrorCode::TooLarge, detail));
+        }
+    }
+}
+
+fn receipt_bytes(receipt: &Receipt) -> usize {
+    let parts = [&receipt.decision, &receipt.outcome, &receipt.decision_proof, &receipt.outcome_proof];
+    parts.into_iter().fold(receipt.stream_salt.len(), |sum, part| sum.saturating_add(part.len()))
+}
+
 /// What the partner's newest receipt shows, if that is more. One that our log key didn't sign, or
-/// that is about another agreement, shows nothing.
+/// that is about another agreement, shows nothing; one in which anything could stand is no answer.
 fn by_partner(
     own: &Participant,
     agreement: &AgreementId,
@@ -208,7 +242,8 @@ fn by_partner(
 ) -> Charged {
     let by = ChargedBy::Partner;
     let nothing_new = Charged { agreement: *agreement, by, uses, volume, receipt: None };
-    let Some(receipt) = parts.map(|parts| kept_receipt(&parts)) else { return nothing_new };
+    let Some(parts) = parts else { return nothing_new };
+    let Some(receipt) = bounded(&parts) else { return Charged::lost(*agreement, (uses, volume)) };
     match totals_of(own, agreement, &receipt) {
         Some((told_uses, told_volume)) if told_uses > uses || told_volume > volume => Charged {
             agreement: *agreement,
@@ -219,6 +254,22 @@ fn by_partner(
         },
         _ => nothing_new,
     }
+}
+
+/// A receipt as it is kept, with nothing in it that no signature covers, and within its bound.
+fn bounded(parts: &ReceiptParts) -> Option<Receipt> {
+    let proof = |bytes: &[u8]| {
+        let proof = TlogProof::parse(std::str::from_utf8(bytes).ok()?).ok()?;
+        Some(TlogProof { extra: None, ..proof }.to_string().into_bytes())
+    };
+    let outcome_proof = if parts.outcome.is_empty() {
+        Some(Vec::new()).filter(|_| parts.outcome_proof.is_empty())?
+    } else {
+        proof(&parts.outcome_proof)?
+    };
+    let parts = ReceiptParts { decision_proof: proof(&parts.decision_proof)?, outcome_proof, ..parts.clone() };
+    let receipt = kept_receipt(&parts);
+    Some(receipt).filter(|r| parts.stream_salt.len() == 16 && receipt_bytes(r) <= SUCCESSION_RECEIPT_BYTES_MAX)
 }
 
 /// The totals that a receipt of our own log tells, as far as it tells them.
@@ -313,3 +364,7 @@ impl Node {
         }))
     }
 }
+
+#[cfg(test)]
+#[path = "succession_tests.rs"]
+mod tests;

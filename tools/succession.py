@@ -2,12 +2,14 @@
 from evidence import Record, canonical, log_keys, must, note_of, opened
 
 def on_succession(s, e, b, c, d):
-    (told, read), doc, keys = s.closed, canonical(d[6], "succession"), log_keys([s.me], b.origin)
+    (told, read, beyond), doc, keys = s.closed, canonical(d[6], "succession"), log_keys([s.me], b.origin)
     gives = {a.name for a in s.agreements.values() if a.side == "provider" and a.life.now == a.name}
     notes = [h if h.note is None else note_of(h.note, b.origin, keys) for h in doc.heads]
     names = [x.agreement for x in doc.charged]
     sizes = [h.size for h in doc.heads]
-    must([note.size for note in notes] == sizes, succession=e.hash == told.genesis
+    roots = [(note.size, note.root) for note in notes if note.root]
+    must([note.size for note in notes] == sizes, fork=all(beyond.setdefault(*one) == one[1] for one in roots),
+         succession=e.hash == told.genesis
          and (b.origin, b.size, b.root, b.held) == (told.origin, told.size, told.root, told.held)
          and (b.size, b.root) == read and (b.lost, b.held) == (b.held - b.size, max([b.size, *sizes]))
          and all((note.size, note.root) != read for note in notes)

@@ -251,13 +251,14 @@ def judge(folder, authority, against):
     s = before_all(register, me)
     for told in me.closed_logs or []:  # what others hold of it beyond where it was closed must be what is told of
         at, before = folder / "generations" / told.origin.split("/")[2], Record()
-        seen = seen_by(register, me, told.origin, at, against)
-        for size, _, path in seen:
-            with found("succession", path): must(size <= told.held)
+        seen, beyond = seen_by(register, me, told.origin, at, against), {}
+        for size, root, path in seen:
+            with found("succession", path):
+                must(size <= told.held, fork=size <= told.size or beyond.setdefault(size, root) == root)
         with found("missing-file", at / "log"): must((at / "log").is_dir())
         within = [head for head in seen if head[0] <= told.size]
         said_by(s, entries_of(before, at / "log", me, within, told.origin), told.origin, closed)
-        closed = told, before.read
+        closed = told, before.read, beyond
     seen = seen_by(register, me, me.log_origin, trust, against)
     with found("missing-file", folder / "log"): must((folder / "log").is_dir())
     said_by(s, entries_of(log, folder / "log", me, seen, me.log_origin), me.log_origin, closed)

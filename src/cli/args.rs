@@ -148,6 +148,9 @@ pub struct RestoreArgs {
     /// Directory of the private keys, where the backup holds none; the vault's lies there too, or in `vault` beside.
     #[arg(long)]
     pub keys: Option<PathBuf>,
+    /// An authority's: the newest register that a member holds, a copy of its `trust/register.json`.
+    #[arg(long)]
+    pub register: Option<PathBuf>,
     /// Where others hold more of the log: closes it as it was brought back, and begins the next one.
     #[arg(long)]
     pub next_generation: bool,

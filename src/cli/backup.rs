@@ -13,7 +13,7 @@ use crate::connector::audit::{BackupExtent, BackupSegment};
 use crate::connector::negotiation::DOCUMENTS;
 use crate::connector::rotation::log_keys;
 use crate::connector::succession::{BACKUP_FILE, NEXT};
-use crate::files::{TEMPORARY_ENDING, io_error, sync_directory, write_file};
+use crate::files::{TEMPORARY_ENDING, create_directory, io_error, sync_directory, write_file};
 use crate::ledger::{GENERATIONS, SystemClock, generation_dir, log_error};
 use crate::settings::Config;
 use crate::trust::keyring::Keyring;
@@ -134,7 +134,9 @@ fn copy(source: &Path, to: &Path, with_keys: bool) -> Result<Backup> {
     for closed in &own.closed_logs {
         let generation = generation_of(&closed.origin)?;
         let (from, at) = (generation_dir(source, generation), generation_dir(to, generation));
+        create_directory(&to.join(GENERATIONS))?;
         copy_tree(&from, &at, &["tmp"])?;
+        sync_directory(&to.join(GENERATIONS)).map_err(|e| io_error(&e))?;
         documents.push(read(&at, settings(&keys, &own, &closed.origin)?)?);
     }
     copy_segments(source, to, &extent.segments)?;

@@ -8,22 +8,24 @@ use crate::cli::args::RestoreArgs;
 use crate::cli::backup::{self, KEYS};
 use crate::cli::following::Member;
 use crate::cli::serve::{Prepared, lock, prepare};
-use crate::connector::authority::Authority;
+use crate::connector::authority::{Authority, REGISTER_FILE};
 use crate::connector::node::Parts;
 use crate::connector::rotation::Registrar;
 use crate::connector::succession::{self, BACKUP_FILE, Elsewhere, Places};
-use crate::connector::witness::SUPERSEDED;
-use crate::files::{io_error, sync_directory};
+use crate::connector::witness::{Kept, SUPERSEDED};
+use crate::files::{io_error, sync_directory, write_file};
 use crate::ledger::{Begun, Closing, SystemClock, generation_dir};
 use crate::settings::Config;
+use crate::trust::register::VerifiedRegister;
 use crate::trust::tls::install_provider;
 use crate::vault;
 use perron_gate::Clock;
-use perron_model::limits::HEADS_ASKED_MS_MAX;
+use perron_model::limits::{HEADS_ASKED_MS_MAX, REGISTER_BYTES_MAX};
 use perron_model::participant::Participant;
 use perron_model::succession::{HeldHead, generation_of, next_origin};
 use perron_model::{Digest, Error, ErrorCode, Result};
 use serde_json::json;
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
@@ -43,7 +45,7 @@ pub fn run(args: &RestoreArgs, output: &Output) -> Result<()> {
         .enable_all()
         .build()
         .map_err(|_| Error::new(ErrorCode::Internal, "no runtime can be started"))?;
-    let told = runtime.block_on(restore(&directory, &config, args.next_generation))?;
+    let told = runtime.block_on(restore(&directory, &config, args))?;
     runtime.shutdown_timeout(Duration::from_secs(2));
     told.print(output);
     Ok(())
@@ -99,7 +101,7 @@ struct Told {
 
 impl Told {
     fn print(&self, output: &Output) {
-        let silent: Vec<&str> = self.elsewhere.silent.iter().map(perron_model::ParticipantId::as_str).collect();
+        let silent = &self.elsewhere.silent;
         if output.json {
             let next = self.lost.is_some();
             return output.answer(&json!({"origin": self.origin, "entries": self.size, "next_generation": next, "lost": self.lost, "asked": self.elsewhere.asked, "silent": silent}));
@@ -120,7 +122,7 @@ impl Told {
     }
 }
 
-async fn restore(directory: &Path, config: &Config, next_generation: bool) -> Result<Told> {
+async fn restore(directory: &Path, config: &Config, args: &RestoreArgs) -> Result<Told> {
     let prepared = prepare(directory, config)?;
     let places = Places::of(directory);
     if places.is_unfinished() && !places.has_next() {
@@ -128,6 +130,7 @@ async fn restore(directory: &Path, config: &Config, next_generation: bool) -> Re
         places.finish()?;
     }
     let is_newest = newest_register(&prepared).await;
+    take_register(&prepared, directory, args.register.as_deref())?;
     let (parts, own) = (&prepared.parts, own(&prepared)?);
     let begun = if places.has_next() { begun(parts, &places, &own)? } else { None };
     if let Some(begun) = begun.as_ref().filter(|begun| is_confirmed(&own, begun)) {
@@ -136,10 +139,11 @@ async fn restore(directory: &Path, config: &Config, next_generation: bool) -> Re
     require_log_in_force(directory, &own)?;
     let closing = Closing::open(directory, &parts.generations()?, parts.identity()?)?;
     let (size, elsewhere) = (closing.reader().size(), succession::ask(parts, &prepared.asked, &closing).await?);
+    require_not_closed(directory, &own, &elsewhere)?;
     let others = require_nobody_holds_more(directory, size, &elsewhere);
-    if !next_generation || (others.is_ok() && elsewhere.silent.is_empty()) {
+    if !args.next_generation || (others.is_ok() && elsewhere.silent.is_empty()) {
         others?;
-        require_known(begun.as_ref(), is_newest)?;
+        require_newest(is_newest)?;
         places.forget_next()?;
         forget_backup(directory)?;
         return Ok(Told { origin: own.log_origin, size, elsewhere, lost: None });
@@ -164,6 +168,15 @@ async fn restore(directory: &Path, config: &Config, next_generation: bool) -> Re
     let register = confirmed(&prepared, directory, config, text).await?;
     succession::confirm(parts, &request, &register)?;
     end(directory, &places, &begun, elsewhere)
+}
+
+/// A log goes on only if it is known to be the one in force: the register of a backup is an older one.
+fn require_newest(is_newest: bool) -> Result<()> {
+    if is_newest {
+        return Ok(());
+    }
+    let detail = "whether this log is still the one in force isn't known: the authority can't be asked";
+    Err(Error::new(ErrorCode::PeerUnavailable, detail))
 }
 
 /// A next log that was begun isn't forgotten while it may have been confirmed: then it is the one,
@@ -216,11 +229,26 @@ fn require_log_in_force(directory: &Path, own: &Participant) -> Result<()> {
     Err(Error::new(ErrorCode::OwnLogForked, detail))
 }
 
+/// Whoever keeps a head of a later log shows that this one was closed, whatever the register here says.
+fn require_not_closed(directory: &Path, own: &Participant, elsewhere: &Elsewhere) -> Result<()> {
+    let Some((origin, by)) = &elsewhere.later else { return Ok(()) };
+    let detail =
+        format!("this is of `{}`, and `{by}` keeps a checkpoint of `{origin}`: bring back one of that", own.log_origin);
+    superseded(directory, &detail, elsewhere)?;
+    Err(Error::new(ErrorCode::OwnLogForked, detail))
+}
+
+/// Notes what others showed: they may be away when this is run again.
+fn superseded(directory: &Path, detail: &str, elsewhere: &Elsewhere) -> Result<()> {
+    Kept::open(&directory.join("trust"))?.note_superseded(detail, &elsewhere.heads, SystemClock.now())
+}
+
 fn require_nobody_holds_more(directory: &Path, size: u64, elsewhere: &Elsewhere) -> Result<()> {
     if !elsewhere.heads.is_empty() {
         let shown = |head: &HeldHead| format!("`{}` holds {}", head.by, head.size);
         let heads: Vec<String> = elsewhere.heads.iter().map(shown).collect();
         let detail = format!("{size} entries were brought back, and {}", heads.join(", "));
+        superseded(directory, &detail, elsewhere)?;
         return Err(Error::new(ErrorCode::OwnLogForked, detail));
     }
     if directory.join("trust").join(SUPERSEDED).exists() {
@@ -257,6 +285,38 @@ async fn newest_register(prepared: &Prepared) -> bool {
     false
 }
 
+/// An authority goes on from the newest register that a member holds: from the older one of a backup it
+/// would sign other versions than those that members have seen, without what was changed in between.
+fn take_register(prepared: &Prepared, directory: &Path, from: Option<&Path>) -> Result<()> {
+    if !prepared.keys.set().is_authority() {
+        let needless = || Error::malformed("a member's register comes from its authority, and not from a file");
+        return if from.is_none() { Ok(()) } else { Err(needless()) };
+    }
+    let Some(from) = from else {
+        let detail = "members may hold a newer register than the one that was brought back: name the newest that any \
+                      of them has, a copy of its `trust/register.json` (`--register`), and the one brought back where \
+                      nobody has a newer one";
+        return Err(Error::new(ErrorCode::RestoreUnfinished, detail));
+    };
+    let unreadable = |_| Error::new(ErrorCode::NotFound, format!("`{}` can't be read", from.display()));
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(from).map_err(unreadable)?;
+    file.take(REGISTER_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let Some(newer) = newer(&prepared.register.load(), &bytes)? else { return Ok(()) };
+    write_file(&directory.join("trust").join(REGISTER_FILE), &bytes)?;
+    prepared.register.replace(newer).map(|_| ())
+}
+
+/// The register of these bytes, if it is newer than this one; one of them must follow the other.
+fn newer(current: &VerifiedRegister, bytes: &[u8]) -> Result<Option<VerifiedRegister>> {
+    let given = VerifiedRegister::verify_bytes(bytes, current.authority(), None)?;
+    if given.version() > current.version() {
+        return VerifiedRegister::verify_bytes(bytes, current.authority(), Some(current)).map(Some);
+    }
+    // So it is when a run that signed the next version is made again.
+    VerifiedRegister::verify(&current.signed(), current.authority(), Some(&given)).map(|_| None)
+}
+
 /// The register in which the authority names the next log; an authority names its own.
 async fn confirmed(prepared: &Prepared, directory: &Path, config: &Config, text: String) -> Result<Vec<u8>> {
     if let Some(authority) = &config.authority {
@@ -266,4 +326,69 @@ async fn confirmed(prepared: &Prepared, directory: &Path, config: &Config, text:
     let authority = Authority::open(directory, &config.space, me, prepared.keys.set().clone(), register)?;
     authority.succeed(me, &text, None, SystemClock.now())?;
     authority.signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::keys::SigningKey;
+    use crate::trust::testing::{World, at, id};
+    use perron_model::canonical;
+    use perron_model::participant::Status;
+    use perron_model::register::SignedRegister;
+
+    #[test]
+    fn the_newer_of_two_registers_is_gone_on_from_where_one_follows_the_other() {
+        let mut world = World::new(&["huy", "seraing"]);
+        let key = SigningKey::from_seed(&world.authority_key().seed());
+        let copy = world.verified();
+        let mut behind = world.register.clone();
+        world.register.set_status(&id("seraing"), Status::Suspended, at(10), &key).unwrap();
+        let held = world.register.resign(at(20), &key).unwrap();
+        let bytes = |signed: &SignedRegister| canonical::to_bytes(signed).unwrap();
+        let taken = newer(&copy, &bytes(&held)).unwrap().unwrap();
+        assert_eq!(taken.version(), copy.version() + 2);
+        assert_eq!(taken.participant(&id("seraing")).unwrap().status, Status::Suspended);
+        // The same, and an older one, leave what is there.
+        assert!(newer(&copy, &bytes(&copy.signed())).unwrap().is_none());
+        assert!(newer(&taken, &bytes(&copy.signed())).unwrap().is_none());
+        // What was signed from behind what members hold follows nothing of theirs, and isn't followed.
+        let other = behind.resign(at(30), &key).unwrap();
+        let forked = VerifiedRegister::verify(&other, &key.public(), None).unwrap();
+        for (current, given) in [(&forked, bytes(&held)), (&taken, bytes(&other))] {
+            assert_eq!(newer(current, &given).unwrap_err().code, ErrorCode::RegisterInvalid);
+        }
+        let stranger = World::new(&["huy"]).verified();
+        assert!(newer(&copy, &bytes(&stranger.signed())).is_err());
+        assert!(newer(&copy, b"{}").is_err());
+    }
+
+    #[test]
+    fn what_others_showed_is_remembered_when_they_are_away() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("trust")).unwrap();
+        let nobody = Elsewhere::default();
+        require_nobody_holds_more(folder.path(), 50, &nobody).unwrap();
+        let head = HeldHead { by: "inter".to_owned(), size: 57, note: None };
+        let shown = Elsewhere { heads: vec![head], ..Elsewhere::default() };
+        for elsewhere in [shown, nobody] {
+            let refused = require_nobody_holds_more(folder.path(), 50, &elsewhere).unwrap_err();
+            assert_eq!(refused.code, ErrorCode::OwnLogForked);
+        }
+    }
+
+    #[test]
+    fn a_log_of_which_somebody_keeps_the_next_one_does_not_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("trust")).unwrap();
+        let register = World::new(&["huy"]).verified();
+        let own = register.participant(&id("huy")).unwrap();
+        require_not_closed(folder.path(), own, &Elsewhere::default()).unwrap();
+        let later = Some(("liege/huy/2".to_owned(), "seraing".to_owned()));
+        let refused = require_not_closed(folder.path(), own, &Elsewhere { later, ..Elsewhere::default() }).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::OwnLogForked);
+        assert!(folder.path().join("trust").join(SUPERSEDED).exists());
+        assert_eq!(require_newest(false).unwrap_err().code, ErrorCode::PeerUnavailable);
+        require_newest(true).unwrap();
+    }
 }

@@ -17,7 +17,7 @@ use crate::connector::node::Parts;
 use crate::connector::rotation::{AtHome, Registrar};
 use crate::connector::streaming::{self, Stream};
 use crate::connector::succession::{BACKUP_FILE, Places};
-use crate::connector::witness::{HeldElsewhere, ask_for_heads, outside_logs};
+use crate::connector::witness::{HeldElsewhere, Kept, ask_for_heads, outside_logs};
 use crate::connector::witnessing::{self, Asked};
 use crate::files::write_file;
 use crate::ledger::SystemClock;
@@ -235,7 +235,9 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
         let prepared = crate::connector::catalogue::blocking(move || prepare(&at, &of)).await?;
         learn_keys(&prepared, &config).await?;
         // Whoever holds more of this log than there is ends the start before anything is written.
-        let elsewhere = ask_for_heads(&*prepared.peers, &prepared.register.load(), &config.participant).await;
+        let partners = Kept::open(&directory.join("trust"))?.cosigners();
+        let register = prepared.register.load();
+        let elsewhere = ask_for_heads(&*prepared.peers, &register, &config.participant, &partners).await;
         let (directory, config) = (directory.clone(), config.clone());
         crate::connector::catalogue::blocking(move || open(&directory, config, prepared, &elsewhere)).await?
     };

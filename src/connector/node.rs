@@ -138,6 +138,7 @@ impl Node {
         let store = Store::open(&data.join("state"))?;
         let state = Arc::new(State::open(store)?);
         let kept = Kept::open(&data.join("trust"))?;
+        elsewhere.require_in_force(&identity.origin, &kept, clock.now())?;
         let heads = KnownHeads {
             heads: [kept.heads_of(&identity.origin)?, elsewhere.heads.clone()].concat(),
             asked: elsewhere.asked.iter().map(ToString::to_string).collect(),

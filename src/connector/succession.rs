@@ -12,7 +12,7 @@ use crate::connector::authority::Authority;
 use crate::connector::node::{Node, Parts};
 use crate::connector::peers::{Peers, ReceiptParts};
 use crate::connector::receiving::kept_receipt;
-use crate::connector::witness::{Kept, log_verifiers_of};
+use crate::connector::witness::{Kept, Shown, log_verifiers_of};
 use crate::connector::witnessing::Asked;
 use crate::ledger::{Begun, Closing};
 use crate::trust::register::VerifiedRegister;
@@ -21,9 +21,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::StreamExt;
 use perron_log::merkle::leaf_hash;
-use perron_log::{Checkpoint, Hash, LogReader, TlogProof};
+use perron_log::{Hash, LogReader, OpenedCheckpoint, TlogProof};
 use perron_model::entry::{AttachmentKind, Body, Entry, Succession};
-use perron_model::limits::{HEADS_ASKED_MAX, HEADS_ASKED_MS_MAX, SUCCESSION_ASKED_AT_ONCE_MAX, SUCCESSION_BYTES_MAX};
+use perron_model::limits::{
+    HEADS_ASKED_MAX, HEADS_ASKED_MS_MAX, SUCCESSION_ASKED_AT_ONCE_MAX, SUCCESSION_BYTES_MAX,
+    SUCCESSION_RECEIPT_BYTES_MAX,
+};
 use perron_model::participant::{KeyUse, Participant};
 use perron_model::request::Receipt;
 use perron_model::succession::{
@@ -38,10 +41,12 @@ use std::time::Duration;
 pub struct Elsewhere {
     /// Their heads, with the signed checkpoint where it was shown.
     pub heads: Vec<HeldHead>,
-    /// Organisations that couldn't be asked, or didn't answer.
-    pub silent: Vec<ParticipantId>,
+    /// Participants and witnesses that couldn't be asked, or didn't answer.
+    pub silent: Vec<String>,
     /// Those that answered.
     pub asked: Vec<String>,
+    /// A log of ours that took the place of this one, and who keeps a checkpoint of it.
+    pub later: Option<(String, String)>,
 }
 
 impl Elsewhere {
@@ -50,28 +55,48 @@ impl Elsewhere {
         self.heads.iter().map(|head| head.size).max().unwrap_or(size).max(size)
     }
 
-    fn take(&mut self, reader: &LogReader, by: &str, head: &Checkpoint, note: &str) {
-        let contradicts = head.size > reader.size() || reader.root_at(head.size).is_ok_and(|root| root != head.root);
-        if contradicts && self.heads.iter().all(|known| known.by != by || known.size < head.size) {
-            // The largest of each who holds one.
-            self.heads.retain(|known| known.by != by);
-            self.heads.push(HeldHead { by: by.to_owned(), size: head.size, note: Some(note.to_owned()) });
+    fn take(&mut self, reader: &LogReader, by: &str, opened: &OpenedCheckpoint) {
+        let head = &opened.checkpoint;
+        if head.size > reader.size() || reader.root_at(head.size).is_ok_and(|root| root != head.root) {
+            self.add(HeldHead { by: by.to_owned(), size: head.size, note: Some(signed_by_us(opened)) });
+        }
+    }
+
+    /// The largest of each who holds one.
+    fn add(&mut self, head: HeldHead) {
+        if self.heads.iter().all(|known| known.by != head.by || known.size < head.size) {
+            self.heads.retain(|known| known.by != head.by);
+            self.heads.push(head);
         }
     }
 }
 
+/// A checkpoint with our own signatures alone: whoever keeps it may have added any lines.
+fn signed_by_us(opened: &OpenedCheckpoint) -> String {
+    let mut note = opened.note.clone();
+    let mut seen = Vec::new();
+    note.signatures.retain(|line| {
+        let key = (line.name.clone(), line.key_id);
+        let is_ours = opened.verified.iter().any(|ours| (&ours.name, ours.key_id) == (&key.0, key.1));
+        let is_kept = is_ours && !seen.contains(&key);
+        seen.push(key);
+        is_kept
+    });
+    note.to_string()
+}
+
 /// Asks all participants and the configured witnesses what they hold of the log that `closing` is the
-/// end of; what lies cosigned in the directory counts too. Who doesn't answer in time is told as silent.
+/// end of; what was shown before and what lies cosigned in the directory count too. Who doesn't answer in
+/// time is told as silent.
 pub async fn ask(parts: &Parts, asked: &Asked, closing: &Closing) -> Result<Elsewhere> {
     let mut found = Elsewhere::default();
     let (reader, register) = (closing.reader(), parts.register.load());
     let own = own(&register, parts)?;
-    let keys = log_verifiers_of(own, &own.log_origin);
     let others = register.participants().filter(|p| p.id != own.id);
     let asking = others.map(|p| async move {
         let limit = Duration::from_millis(HEADS_ASKED_MS_MAX);
         let answer = tokio::time::timeout(limit, parts.peers.kept(&p.id)).await;
-        (p.id.clone(), answer.ok().and_then(Result::ok))
+        (p.id.to_string(), answer.ok().and_then(Result::ok))
     });
     let answers: Vec<_> = futures::stream::iter(asking).buffer_unordered(HEADS_ASKED_MAX).collect().await;
     for (who, answer) in answers {
@@ -79,32 +104,45 @@ pub async fn ask(parts: &Parts, asked: &Asked, closing: &Closing) -> Result<Else
             found.silent.push(who);
             continue;
         };
-        // One that we never signed says nothing about our log.
-        if let Some(note) = note
-            && let Ok(opened) = Checkpoint::open(&note, &own.log_origin, &keys, &[])
-        {
-            found.take(reader, who.as_str(), &opened.checkpoint, &note);
+        match note.map_or(Shown::Nothing, |note| Shown::of(&note, own)) {
+            Shown::Head(opened) => found.take(reader, &who, &opened),
+            Shown::Later(origin) => found.later = Some((origin, who.clone())),
+            Shown::Nothing => {}
         }
-        found.asked.push(who.to_string());
+        found.asked.push(who);
     }
-    for (by, note) in Kept::open(&parts.settings.data.join("trust"))?.cosigned_by()? {
-        if let Ok(opened) = Checkpoint::open(&note, &own.log_origin, &keys, &[]) {
-            found.take(reader, &by, &opened.checkpoint, &note);
-        }
-    }
+    in_directory(parts, own, reader, &mut found)?;
     for (by, answer) in asked.hold(&reader.last_note(), reader.size()).await {
         match answer {
             Ok(held) => {
                 found.asked.push(by.clone());
                 // Its word, unsigned: a size alone.
-                found.heads.extend(held.map(|size| HeldHead { by, size, note: None }));
+                held.into_iter().for_each(|size| found.add(HeldHead { by: by.clone(), size, note: None }));
             }
-            Err(error) => tracing::warn!(witness = by, code = error.code.as_str(), "no answer: {}", error.detail),
+            Err(error) => {
+                tracing::warn!(witness = by, code = error.code.as_str(), "no answer: {}", error.detail);
+                found.silent.push(by);
+            }
         }
     }
     found.heads.sort_by(|one, two| (&one.by, one.size).cmp(&(&two.by, two.size)));
     found.silent.sort();
     Ok(found)
+}
+
+/// What lies cosigned in the directory, and what others showed when they were asked before.
+fn in_directory(parts: &Parts, own: &Participant, reader: &LogReader, found: &mut Elsewhere) -> Result<()> {
+    let kept = Kept::open(&parts.settings.data.join("trust"))?;
+    let shown = kept.superseding().into_iter().map(|head| (head.by.clone(), head.note.clone(), Some(head)));
+    let cosigned = kept.cosigned_by()?.into_iter().map(|(by, note)| (by, Some(note), None));
+    for (by, note, head) in shown.chain(cosigned) {
+        match (note.map(|note| Shown::of(&note, own)), head) {
+            (Some(Shown::Head(opened)), _) => found.take(reader, &by, &opened),
+            (None, Some(head)) => found.add(head),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn own<'a>(register: &'a VerifiedRegister, parts: &Parts) -> Result<&'a Participant> {
@@ -127,11 +165,7 @@ pub async fn begin(
     let (size, held) = (reader.size(), elsewhere.held(reader.size()));
     let charged = charge(&*parts.peers, own, closing).await;
     let document = SuccessionDocument { heads: elsewhere.heads, charged, silent: elsewhere.silent };
-    let bytes = canonical::to_bytes(&document)?;
-    if bytes.len() > SUCCESSION_BYTES_MAX {
-        let detail = format!("what is charged to the agreements takes more than {SUCCESSION_BYTES_MAX} bytes");
-        return Err(Error::new(ErrorCode::TooLarge, detail));
-    }
+    let bytes = within(SUCCESSION_BYTES_MAX, document, |agreement| closing.totals(agreement))?;
     let body = Succession {
         origin: own.log_origin.clone(),
         size,
@@ -163,8 +197,43 @@ async fn charge(peers: &dyn Peers, own: &Participant, closing: &Closing) -> Vec<
     charged
 }
 
+/// The document's bytes. Where they are over the bound, the largest receipts of partners count as not
+/// shown, as many as have to.
+fn within(
+    bytes_max: usize,
+    mut document: SuccessionDocument,
+    totals: impl Fn(&AgreementId) -> (u64, u64),
+) -> Result<Vec<u8>> {
+    loop {
+        let bytes = canonical::to_bytes(&document)?;
+        let excess = bytes.len().saturating_sub(bytes_max);
+        if excess == 0 {
+            return Ok(bytes);
+        }
+        let shown = document.charged.iter_mut().map(|c| (c.receipt.as_ref().map_or(0, receipt_bytes), c));
+        let mut shown: Vec<_> = shown.filter(|(_, c)| c.receipt.is_some()).collect();
+        shown.sort_by_key(|(size, _)| std::cmp::Reverse(*size));
+        let mut freed = 0usize;
+        for (size, one) in shown {
+            if freed < excess {
+                freed = freed.saturating_add(size.max(1));
+                *one = Charged::lost(one.agreement, totals(&one.agreement));
+            }
+        }
+        if freed == 0 {
+            let detail = format!("what is charged to the agreements takes more than {bytes_max} bytes");
+            return Err(Error::new(ErrorCode::TooLarge, detail));
+        }
+    }
+}
+
+fn receipt_bytes(receipt: &Receipt) -> usize {
+    let parts = [&receipt.decision, &receipt.outcome, &receipt.decision_proof, &receipt.outcome_proof];
+    parts.into_iter().fold(receipt.stream_salt.len(), |sum, part| sum.saturating_add(part.len()))
+}
+
 /// What the partner's newest receipt shows, if that is more. One that our log key didn't sign, or
-/// that is about another agreement, shows nothing.
+/// that is about another agreement, shows nothing; one in which anything could stand is no answer.
 fn by_partner(
     own: &Participant,
     agreement: &AgreementId,
@@ -173,7 +242,8 @@ fn by_partner(
 ) -> Charged {
     let by = ChargedBy::Partner;
     let nothing_new = Charged { agreement: *agreement, by, uses, volume, receipt: None };
-    let Some(receipt) = parts.map(|parts| kept_receipt(&parts)) else { return nothing_new };
+    let Some(parts) = parts else { return nothing_new };
+    let Some(receipt) = bounded(&parts) else { return Charged::lost(*agreement, (uses, volume)) };
     match totals_of(own, agreement, &receipt) {
         Some((told_uses, told_volume)) if told_uses > uses || told_volume > volume => Charged {
             agreement: *agreement,
@@ -184,6 +254,22 @@ fn by_partner(
         },
         _ => nothing_new,
     }
+}
+
+/// A receipt as it is kept, with nothing in it that no signature covers, and within its bound.
+fn bounded(parts: &ReceiptParts) -> Option<Receipt> {
+    let proof = |bytes: &[u8]| {
+        let proof = TlogProof::parse(std::str::from_utf8(bytes).ok()?).ok()?;
+        Some(TlogProof { extra: None, ..proof }.to_string().into_bytes())
+    };
+    let outcome_proof = if parts.outcome.is_empty() {
+        Some(Vec::new()).filter(|_| parts.outcome_proof.is_empty())?
+    } else {
+        proof(&parts.outcome_proof)?
+    };
+    let parts = ReceiptParts { decision_proof: proof(&parts.decision_proof)?, outcome_proof, ..parts.clone() };
+    let receipt = kept_receipt(&parts);
+    Some(receipt).filter(|r| parts.stream_salt.len() == 16 && receipt_bytes(r) <= SUCCESSION_RECEIPT_BYTES_MAX)
 }
 
 /// The totals that a receipt of our own log tells, as far as it tells them.
@@ -278,3 +364,7 @@ impl Node {
         }))
     }
 }
+
+#[cfg(test)]
+#[path = "succession_tests.rs"]
+mod tests;

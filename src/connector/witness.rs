@@ -6,27 +6,28 @@
 //! configuration names are asked for their cosignature (`witnessing`). All of them are checked, kept
 //! and logged in one place.
 
+mod elsewhere;
 mod kept;
 mod shown;
 
+pub(in crate::connector) use elsewhere::Shown;
+pub use elsewhere::{HeldElsewhere, ask_for_heads};
 pub use kept::{Kept, SUPERSEDED};
 
 use crate::connector::node::Node;
-use crate::connector::peers::{Head, Peers};
+use crate::connector::peers::Head;
 use crate::ledger::Draft;
 use crate::settings::OutsideLog;
 use crate::trust::keyring::Held;
-use crate::trust::register::VerifiedRegister;
 pub(in crate::connector) use kept::parse;
 use kept::{file_name, outside_file};
 use perron_log::merkle::{Hash, empty_root, verify_consistency};
 use perron_log::{Checkpoint, Cosigner, KeyKind, NoteError, OpenedCheckpoint, Submission, TlogProof, Verifier};
 use perron_model::entry::{AttachmentKind, Body, CheckpointKept};
-use perron_model::limits::{CLOCK_LAG_MS_MAX, HEADS_ASKED_MAX, HEADS_ASKED_MS_MAX, HEADS_TRIES_MAX};
+use perron_model::limits::{CLOCK_LAG_MS_MAX, HEADS_TRIES_MAX};
 use perron_model::participant::{KeyUse, Participant};
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// Logs outside of the data space whose checkpoints are cosigned: their keys, by origin.
 pub type OutsideLogs = BTreeMap<String, Vec<Verifier>>;
@@ -427,34 +428,6 @@ impl Node {
         let participant = self.in_force(peer)?;
         Ok(self.kept.held(&participant.log_origin)?.map(|(_, note)| note))
     }
-}
-
-/// What others keep of our log, asked for before it is opened for writing.
-#[derive(Clone, Debug, Default)]
-pub struct HeldElsewhere {
-    /// Checkpoints that our log key signed.
-    pub heads: Vec<Checkpoint>,
-    /// Who answered.
-    pub asked: Vec<ParticipantId>,
-}
-
-/// Asks all who can be reached for the newest checkpoint of our log that they keep. Those that
-/// don't answer in time are left out: a start waits for nobody.
-pub async fn ask_for_heads(peers: &dyn Peers, register: &VerifiedRegister, me: &ParticipantId) -> HeldElsewhere {
-    let mut held = HeldElsewhere::default();
-    let Some(own) = register.participant(me) else { return held };
-    let others = register.participants().filter(|p| p.id != *me && p.endpoint.is_some()).take(HEADS_ASKED_MAX);
-    let asking = others.map(|p| async {
-        let answer = tokio::time::timeout(Duration::from_millis(HEADS_ASKED_MS_MAX), peers.kept(&p.id)).await;
-        answer.ok().and_then(std::result::Result::ok).map(|note| (p.id.clone(), note))
-    });
-    for (who, note) in futures::future::join_all(asking).await.into_iter().flatten() {
-        // One that we never signed says nothing about our log.
-        let opened = note.and_then(|n| Checkpoint::open(&n, &own.log_origin, &log_verifiers(own), &[]).ok());
-        held.heads.extend(opened.map(|o| o.checkpoint));
-        held.asked.push(who);
-    }
-    held
 }
 
 /// What a head says beside the one held.

@@ -6,6 +6,7 @@ use super::jws;
 use super::keys::SigningKey;
 use super::register::VerifiedRegister;
 use super::renewal::{Claims, open_signed};
+use perron_model::limits::{CLOSED_LOGS_MAX, CLOSED_LOGS_MS_MIN};
 use perron_model::participant::Participant;
 use perron_model::register::SignedRegister;
 use perron_model::succession::{ClosedLog, SUCCESSION_TYP, SuccessionRequest, next_origin};
@@ -39,13 +40,23 @@ impl AuthorityRegister {
     /// Closes a participant's log, and names the next one in its place.
     ///
     /// # Errors
-    /// `message_conflict` where another log than the one to close is in force.
+    /// `message_conflict` where another log than the one to close is in force, `too_large` where as many
+    /// were closed as a register tells of, `overloaded` where the one before was closed just now.
     pub fn succeed(&mut self, request: &SuccessionRequest, now: Timestamp, key: &SigningKey) -> Result<SignedRegister> {
         let id: &ParticipantId = &request.participant;
         let mut participant = self.changeable(id)?;
         if participant.log_origin != request.closes.origin {
             let detail = format!("the log in force of `{id}` is `{}`", participant.log_origin);
             return Err(Error::new(ErrorCode::MessageConflict, detail));
+        }
+        if participant.closed_logs.len() >= CLOSED_LOGS_MAX {
+            let detail = format!("{CLOSED_LOGS_MAX} logs of `{id}` were closed, and the register tells of no more");
+            return Err(Error::new(ErrorCode::TooLarge, detail));
+        }
+        if let Some(before) = participant.closed_logs.last().filter(|b| now < b.closed.plus_millis(CLOSED_LOGS_MS_MIN))
+        {
+            let detail = format!("a log of `{id}` was closed at {}; the next one may be an hour later", before.closed);
+            return Err(Error::new(ErrorCode::Overloaded, detail));
         }
         participant.closed_logs.push(ClosedLog { closed: now, ..request.closes.clone() });
         participant.log_origin.clone_from(&request.opens);
@@ -71,7 +82,7 @@ mod tests {
     use super::*;
     use crate::trust::testing::{World, at, id, space};
     use perron_model::Digest;
-    use perron_model::participant::KeyUse;
+    use perron_model::participant::{KeyUse, Status};
 
     fn request() -> SuccessionRequest {
         let closes = ClosedLog {
@@ -108,6 +119,37 @@ mod tests {
         assert!(is_confirmed(huy, &opened));
         let again = world.register.succeed(&opened, at(40), &authority).unwrap_err();
         assert_eq!(again.code, ErrorCode::MessageConflict);
+    }
+
+    #[test]
+    fn a_member_that_closes_log_after_log_can_still_be_revoked() {
+        let mut world = World::new(&["huy", "seraing"]);
+        let authority = SigningKey::from_seed(&world.authority_key().seed());
+        let hours = |count: usize| at(i64::try_from(count).unwrap() * CLOSED_LOGS_MS_MIN);
+        let of = |generation: usize| {
+            let mut request = request();
+            request.closes.origin = format!("liege/huy/{generation}");
+            request.opens = format!("liege/huy/{}", generation + 1);
+            request
+        };
+        for generation in 1..=CLOSED_LOGS_MAX {
+            let now = hours(generation);
+            world.register.succeed(&of(generation), now, &authority).unwrap();
+            // At once, there is no further one.
+            let soon = now.plus_millis(CLOSED_LOGS_MS_MIN - 1);
+            let again = world.register.clone().succeed(&of(generation + 1), soon, &authority).unwrap_err();
+            let due = if generation < CLOSED_LOGS_MAX { ErrorCode::Overloaded } else { ErrorCode::TooLarge };
+            assert_eq!(again.code, due, "{generation}");
+        }
+        let now = hours(CLOSED_LOGS_MAX + 1);
+        let further = world.register.succeed(&of(CLOSED_LOGS_MAX + 1), now, &authority).unwrap_err();
+        assert_eq!(further.code, ErrorCode::TooLarge);
+        // Another member's log isn't touched by it, and who closed so many can be shut out.
+        let mut other = of(1);
+        other.participant = id("seraing");
+        (other.closes.origin, other.opens) = ("liege/seraing/1".to_owned(), "liege/seraing/2".to_owned());
+        world.register.succeed(&other, now, &authority).unwrap();
+        world.register.set_status(&id("huy"), Status::Revoked, now, &authority).unwrap();
     }
 
     #[test]

@@ -35,6 +35,13 @@ def held(world, folder, origin, larger):
     return [found[by] for by in sorted(found)]
 
 
+def twin(folder, origin, head):
+    """Another head of that size, which the log's owner signed, and somebody else holds."""
+    key, text = private(folder / "keys/log.pem"), f"{origin}\n{head['size']}\n{v.b64(bytes(32), v.PLAIN)}\n"
+    print_of = lambda key: v.sha(origin.encode() + b"\n\1" + key.public_key().public_bytes_raw())
+    return {"by": "tiers", "size": head["size"], "note": Forger.signed(None, text, [key], origin, print_of)}
+
+
 def receipt_of(world, origin, agreement):
     """The newest receipt that anybody holds of this log's chain of an agreement."""
     receipts = [raw for folder in sorted(path.parent for path in world.glob("*/perron.toml"))
@@ -83,9 +90,9 @@ def begun(folder, origin, entries):
     forger.write()
 
 
-def succeed(folder, until, world=None, heads=True, uses=None, note=None, alter=lambda said: said):
+def succeed(folder, until, world=None, heads=True, uses=None, note=None, other=None, alter=lambda said: said):
     """The log is closed after an entry, as if a backup had no more, and the next one begins. What its document tells
-    may be altered before the authority confirms it."""
+    may be altered before the authority confirms it; another head than the largest may stand beside it or instead."""
     world, forger = world or folder.parent, Forger(folder)
     origin, first = forger.origin, forger.find("start#0")
     forger.until(until)
@@ -96,6 +103,10 @@ def succeed(folder, until, world=None, heads=True, uses=None, note=None, alter=l
     s, size, root = end_of(folder, me, register, origin)
     others = held(world, folder, origin, size) if heads else []
     for head in others if note is not None else (): head["note"] = note
+    if other:
+        largest = max(others, key=lambda head: head["size"])
+        kept = [head for head in others if other == "beside" or head["size"] < largest["size"]]
+        others = [*kept, twin(folder, origin, largest)]
     gives = sorted(a.name for a in s.agreements.values() if a.side == "provider" and a.life.now == a.name)
     charged = [charge(world, me, origin, name, s.chains[name], uses) for name in gives]
     said = spelled(alter({"heads": others, "charged": charged, "silent": []}))

@@ -83,13 +83,20 @@ fn what_was_lost_after_a_backup_is_told_by_the_next_generation_and_counts() {
     fs::rename(world.dir("commune/backup.json"), world.dir("backup.json")).unwrap();
     let before = fs::read(world.dir("commune/log/checkpoint")).unwrap();
     let stale = world.start_with(PROVIDER, &[]).unwrap_err();
-    assert_eq!(stale.code, "log_tail_lost", "{stale:?}");
+    assert_eq!(stale.code, "own_log_forked", "{stale:?}");
     assert_eq!(fs::read(world.dir("commune/log/checkpoint")).unwrap(), before, "an older log was written to");
     fs::rename(world.dir("backup.json"), world.dir("commune/backup.json")).unwrap();
+
+    // What was shown once counts when those who showed it are away.
+    world.stop(CONSUMER);
+    let away = restore(&world, &[]).unwrap_err();
+    assert!(away.code == "own_log_forked" && away.detail.contains("`inter` holds"), "{away:?}");
+    world.start(CONSUMER);
 
     let told = restore(&world, &["--next-generation"]).unwrap();
     assert_eq!(told["origin"], "essai/commune/2", "{told}");
     assert!(told["lost"].as_u64().unwrap() >= 4, "{told}");
+    assert!(world.dir("commune/generations/1/superseded.json").exists());
     world.start(PROVIDER);
     let entries = world.entries(PROVIDER);
     assert_eq!(entries[0]["kind"], "succession", "{}", entries[0]);
@@ -154,6 +161,65 @@ fn nobody_holds_more_so_the_log_goes_on() {
     assert_eq!(newest_permit(&world)["facts"]["uses"], 2);
     world.stop(PROVIDER);
     verify(&world, PROVIDER, &[]);
+}
+
+/// A backup of the closed log, while the authority is away: the register in it knows of no next one.
+#[test]
+fn a_copy_of_a_closed_log_does_not_go_on_while_the_authority_is_away() {
+    let mut world = World::new();
+    let (agreement, _) = lost(&mut world);
+    restore(&world, &["--next-generation"]).unwrap();
+    world.start(PROVIDER);
+    level(&world);
+    world.query(&agreement, FEW).unwrap();
+    wait_until("the partner keeps the next log", || kept(&world, 2) > 0);
+    for name in [PROVIDER, AUTHORITY] {
+        world.stop(name);
+    }
+    fs::rename(world.dir(PROVIDER), world.dir("suivant")).unwrap();
+    let refused = restore(&world, &[]).unwrap_err();
+    assert!(refused.code == "own_log_forked" && refused.detail.contains("essai/commune/2"), "{refused:?}");
+    fs::remove_file(world.dir("commune/trust/superseded.json")).unwrap();
+    // Nobody can be asked at all.
+    world.stop(CONSUMER);
+    let refused = restore(&world, &[]).unwrap_err();
+    assert_eq!(refused.code, "peer_unavailable", "{refused:?}");
+    assert!(world.dir("commune/backup.json").exists());
+    // A start asks as well.
+    world.start(CONSUMER);
+    fs::remove_file(world.dir("commune/backup.json")).unwrap();
+    let refused = world.start_with(PROVIDER, &[]).unwrap_err();
+    assert!(refused.code == "own_log_forked" && refused.detail.contains("essai/commune/2"), "{refused:?}");
+}
+
+/// An authority's backup has an older register than its members: it goes on from theirs.
+#[test]
+fn an_authority_goes_on_from_the_newest_register_that_a_member_holds() {
+    let mut world = World::new();
+    let version =
+        |world: &World, name: &str| world.of(name, &["status"], &[]).unwrap()["register"]["version"].as_u64().unwrap();
+    let copy = world.path("copie");
+    world.of(AUTHORITY, &["backup"], &[&copy, "--with-keys"]).unwrap();
+    world.of(AUTHORITY, &["authority", "suspend"], &[CONSUMER]).unwrap();
+    let newest = version(&world, AUTHORITY);
+    wait_until("a member has the newest register", || version(&world, PROVIDER) >= newest);
+    world.stop(AUTHORITY);
+    fs::rename(world.dir(AUTHORITY), world.dir("perdu")).unwrap();
+
+    for args in [&[copy.as_str()][..], &[&copy, "--next-generation"]] {
+        let refused = world.of(AUTHORITY, &["restore"], args).unwrap_err();
+        assert!(refused.code == "restore_unfinished" && refused.detail.contains("--register"), "{refused:?}");
+    }
+    let held = world.path("commune/trust/register.json");
+    world.of(AUTHORITY, &["restore"], &[&copy, "--register", &held, "--next-generation"]).unwrap();
+    world.start(AUTHORITY);
+    assert!(version(&world, AUTHORITY) >= newest);
+    let members = world.of(AUTHORITY, &["authority", "list"], &[]).unwrap();
+    let suspended = members["members"].as_array().unwrap().iter().find(|m| m["participant"] == CONSUMER).unwrap();
+    assert_eq!(suspended["status"], "suspended", "{members}");
+    // What it signs from here on follows what members have.
+    world.of(AUTHORITY, &["authority", "reinstate"], &[CONSUMER]).unwrap();
+    wait_until("the member goes on by it", || version(&world, PROVIDER) == version(&world, AUTHORITY));
 }
 
 /// Without the partner nobody can say what was read: all counts as used.

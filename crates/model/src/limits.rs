@@ -167,6 +167,11 @@ pub const KEY_SETTLING_MS_MAX: i64 = CLOCK_LAG_MS_MAX;
 pub const KEY_RETIRE_CHECK_MS: u64 = 1_000;
 /// Keys that a participant had for one use at the most.
 pub const KEYS_PER_USE_MAX: usize = 48;
+/// Logs of one participant that were closed at the most: its entry in the register, with as many keys as
+/// it may have, stays a document, so that its standing can always be changed.
+pub const CLOSED_LOGS_MAX: usize = 32;
+/// How long after a participant's log was closed the next one may be, in milliseconds.
+pub const CLOSED_LOGS_MS_MIN: i64 = 3_600_000;
 /// Longest TLS handshake, in milliseconds.
 pub const HANDSHAKE_MS_MAX: u64 = 10_000;
 /// How long a request may take to arrive whole, in milliseconds.
@@ -207,10 +212,12 @@ pub const ANSWER_STALL_MS_MAX: u64 = 60_000;
 pub const TOOL_STALL_MS_MAX: u64 = ANSWER_STALL_MS_MAX + 15_000;
 /// How often it is looked at whether a running read is over, in milliseconds.
 pub const END_CHECK_MS: u64 = 250;
-/// Participants that are asked for our head where the end of our log is torn.
+/// Participants that are asked at a time what they keep of our log.
 pub const HEADS_ASKED_MAX: usize = 64;
 /// Largest document of a succession, in bytes: heads, and receipts of the agreements.
 pub const SUCCESSION_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Largest receipt that a partner shows before a succession, in bytes: a larger one counts as none.
+pub const SUCCESSION_RECEIPT_BYTES_MAX: usize = 32 * 1024;
 /// Agreements whose partners are asked what they hold before a succession, at a time.
 pub const SUCCESSION_ASKED_AT_ONCE_MAX: usize = 16;
 /// Longest IRI in a policy, in bytes.
@@ -229,6 +236,8 @@ pub const VOLUME_RESERVED_BYTES_MIN: u64 = 64 * 1024 * 1024;
 pub const HEADS_TRIES_MAX: usize = 4;
 /// How long each of them has to answer, in milliseconds.
 pub const HEADS_ASKED_MS_MAX: u64 = 5_000;
+/// How long a start asks all of them at the most, in milliseconds.
+pub const HEADS_ASKED_ALL_MS_MAX: u64 = 20_000;
 /// Largest line of a CSV file, in bytes.
 pub const CSV_LINE_BYTES_MAX: usize = 1024 * 1024;
 /// Parts of one snapshot; past it a set is replaced instead of appended to. A manifest of so many
@@ -426,6 +435,8 @@ const _: () = assert!(RETENTION_DAYS_MIN < RETENTION_DAYS_MAX);
 const _: () = assert!(ACTIVITIES_MAX * (ACTIVITY_BYTES_MAX + 9) / 3 * 4 + 1024 < RETENTION_RULE_BYTES_MAX);
 const _: () = assert!(PRUNED_RANGES_MAX * 44 + ACTIVITIES_MAX * 512 < PRUNING_BYTES_MAX);
 const _: () = assert!(HTTP_HEAD_BYTES_MAX >= 8 * 1024);
+const _: () = assert!(HEADS_ASKED_MS_MAX < HEADS_ASKED_ALL_MS_MAX);
+const _: () = assert!(SUCCESSION_RECEIPT_BYTES_MAX < SUCCESSION_BYTES_MAX);
 const _: () = assert!(WITNESS_ASKED_MS_MIN < OUTBOX_BACKOFF_MS_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX < MESSAGE_BYTES_MAX);
 // A message of an extract has one line beyond its bound at the most: a leaf and its proof.

@@ -56,8 +56,9 @@ pub struct SuccessionDocument {
     pub heads: Vec<HeldHead>,
     /// Agreements under which this organisation gives, each once.
     pub charged: Vec<Charged>,
-    /// Organisations that were asked what they hold and didn't answer.
-    pub silent: Vec<ParticipantId>,
+    /// Participants, and witnesses by the names of their keys, that were asked what they hold and didn't
+    /// answer.
+    pub silent: Vec<String>,
 }
 
 /// A head of the closed log that somebody else holds.

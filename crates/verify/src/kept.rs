@@ -10,7 +10,7 @@ use perron_log::note::NoteError;
 use perron_log::{Checkpoint, Finding, FindingKind, LeafView, OpenedCheckpoint, Verifier, VerifyOptions};
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::participant::{KeyAuthorisation, KeyUse, Participant};
-use perron_model::{Error, ErrorCode, ParticipantId, Result, Timestamp};
+use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
 use std::collections::VecDeque;
 use std::path::Path;
 
@@ -27,8 +27,17 @@ pub(crate) struct Head {
     pub note: String,
     /// Entries that it covers.
     pub size: u64,
+    /// Root of their tree.
+    pub root: Digest,
     /// Who has seen it.
     pub seen: Vec<Seen>,
+}
+
+impl Head {
+    fn of(label: String, note: String, opened: &OpenedCheckpoint, seen: Vec<Seen>) -> Head {
+        let Checkpoint { size, root, .. } = &opened.checkpoint;
+        Head { label, note, size: *size, root: Digest::from_bytes(root.0), seen }
+    }
 }
 
 /// Someone who has seen a head.
@@ -151,7 +160,7 @@ impl Heads {
                         |fingerprint| has_line_of(&opened, fingerprint),
                     );
                     if is_theirs {
-                        self.list.push(Head { label, note, size: opened.checkpoint.size, seen });
+                        self.list.push(Head::of(label, note, &opened, seen));
                     } else {
                         let detail = format!("no cosignature of `{who}` is on it");
                         self.findings.push(of_file(FindingKind::Signature, label, detail));
@@ -191,7 +200,7 @@ impl Heads {
                 if seen.is_empty() {
                     seen.push(Seen { by: by.to_owned(), at: None, cosigned: false });
                 }
-                self.list.push(Head { label: label.to_owned(), note, size: opened.checkpoint.size, seen });
+                self.list.push(Head::of(label.to_owned(), note, &opened, seen));
             }
             Err(NoteError::OtherOrigin { .. }) => {}
             Err(error) => self.findings.push(unusable(label.to_owned(), &error)),
@@ -233,7 +242,7 @@ impl Heads {
             let Ok(opened) = opener.open(&note) else { continue };
             let seen = vec![Seen { by: by.to_owned(), at: Some(at), cosigned: false }];
             let label = format!("{label}/log, entry {index}");
-            self.list.push(Head { label, note, size: opened.checkpoint.size, seen });
+            self.list.push(Head::of(label, note, &opened, seen));
         }
     }
 

@@ -159,6 +159,10 @@ pub struct Closed {
     pub lost: u64,
     /// Who held more of it.
     pub held_by: Vec<String>,
+    /// Who held other entries of it than those that were got back.
+    pub contradicted_by: Vec<String>,
+    /// Who couldn't be asked what they hold.
+    pub silent: Vec<String>,
 }
 
 /// A head of this log as another organisation has seen it.

@@ -176,7 +176,8 @@ fn verify_closed(
     (reading, before): (&mut Reading<'_>, Option<Before>),
     visit: &mut Visit<'_>,
 ) -> Result<Option<Before>> {
-    let told = Before { told: closed.clone(), read: (0, Digest::from_bytes(empty_root().0)) };
+    let read = (0, Digest::from_bytes(empty_root().0));
+    let mut told = Before { told: closed.clone(), read, beyond: BTreeMap::new() };
     let Ok(generation) = generation_of(&closed.origin) else {
         report.add(of_file(FindingKind::DocumentBytes, "trust/register.json", "a closed log has no generation"));
         return Ok(Some(told));
@@ -186,10 +187,17 @@ fn verify_closed(
     let opener = Opener::new(register, owner, &closed.origin);
     let mut heads = heads_of(directory, &folder, &options.against, &opener, report)?;
     let (within, beyond): (Vec<Head>, Vec<Head>) = heads.list.drain(..).partition(|head| head.size <= closed.size);
-    for head in beyond.iter().filter(|head| head.size > closed.held) {
-        let detail =
-            format!("it covers {} entries of `{}`, the register tells of {}", head.size, closed.origin, closed.held);
-        report.add(of_file(FindingKind::Succession, &head.label, detail));
+    for head in &beyond {
+        if head.size > closed.held {
+            let (size, origin, held) = (head.size, &closed.origin, closed.held);
+            let detail = format!("it covers {size} entries of `{origin}`, the register tells of {held}");
+            report.add(of_file(FindingKind::Succession, &head.label, detail));
+        }
+        // There is no log to compare them with; each other they can't contradict.
+        if *told.beyond.entry(head.size).or_insert(head.root) != head.root {
+            let detail = format!("another head of {} entries of `{}` has another root", head.size, closed.origin);
+            report.add(of_file(FindingKind::Fork, &head.label, detail));
+        }
     }
     reading.begin(&closed.origin, &place, before, &within);
     let kept = within.iter().map(|h| h.note.clone()).collect();
@@ -262,6 +270,8 @@ fn take_succeeded(report: &mut Report, succeeded: &[Succeeded]) {
             size: one.size,
             lost: one.lost,
             held_by: one.by.clone(),
+            contradicted_by: one.contradicting.clone(),
+            silent: one.silent.clone(),
         });
     }
 }
@@ -378,7 +388,7 @@ fn conclude(report: &mut Report, heads: &Heads) {
             });
         }
         for closed in report.closed.clone() {
-            say_closed(report, closed);
+            say_closed(report, &closed);
         }
         if let Some(quorum) = quorum(&report.kept, &report.participant) {
             report.say(quorum);
@@ -410,14 +420,24 @@ fn conclude(report: &mut Report, heads: &Heads) {
 }
 
 /// What is known of a log that was closed.
-fn say_closed(report: &mut Report, closed: Closed) {
-    let (origin, size): (Part, Part) = (closed.origin.as_str().into(), closed.size.into());
-    if closed.held_by.is_empty() {
-        return report.say(Phrase::new("said.succession", vec![origin, size]));
+fn say_closed(report: &mut Report, closed: &Closed) {
+    let origin = || Part::from(closed.origin.as_str());
+    let size: Part = closed.size.into();
+    report.say(if closed.held_by.is_empty() {
+        Phrase::new("said.succession", vec![origin(), size])
+    } else {
+        let by = Part::Names(closed.held_by.clone());
+        Phrase::new("said.succession_lost", vec![origin(), size, closed.lost.into(), by])
+    });
+    if !closed.contradicted_by.is_empty() {
+        let by = Part::Names(closed.contradicted_by.clone());
+        report.say(Phrase::new("said.succession_contradicted", vec![origin(), by]));
     }
-    let by = Part::Names(closed.held_by);
-    report.say(Phrase::new("said.succession_lost", vec![origin, size, closed.lost.into(), by]));
-    report.leave_unsaid(Phrase::new("unsaid.succession", vec![closed.lost.into(), closed.origin.into()]));
+    report.leave_unsaid(Phrase::new("unsaid.succession", vec![origin()]));
+    if !closed.silent.is_empty() {
+        let silent = Part::Names(closed.silent.clone());
+        report.leave_unsaid(Phrase::new("unsaid.succession_silent", vec![origin(), silent]));
+    }
 }
 
 /// What a policy says, exactly.

@@ -150,8 +150,8 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
     ),
     (
         "said.succession",
-        "This log took the place of `{0}`, which was closed after {1} entries; others hold no more of that one.",
-        "Ce journal a pris la place de `{0}`, clos après {1} entrées ; personne d'autre n'en détient davantage.",
+        "This log took the place of `{0}`, which was closed after {1} entries; it names no larger head of that one.",
+        "Ce journal a pris la place de `{0}`, clos après {1} entrées ; il n'en nomme aucune tête plus grande.",
     ),
     (
         "said.succession_lost",
@@ -159,9 +159,19 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
         "Ce journal a pris la place de `{0}`, clos après {1} entrées : {2} entrées au moins sont perdues, telles que {3} les détenai(en)t.",
     ),
     (
+        "said.succession_contradicted",
+        "Of `{0}`, {1} held other entries than those that it was closed with.",
+        "De `{0}`, {1} détenai(en)t d'autres entrées que celles avec lesquelles il fut clos.",
+    ),
+    (
         "unsaid.succession",
-        "What the {0} entries said that `{1}` lost; and whether more were lost than others were known to hold.",
-        "Ce que disaient les {0} entrées que `{1}` a perdues ; et s'il en fut perdu davantage que ce que d'autres détenaient à ce que l'on sait.",
+        "What entries that `{0}` lost said; and whether it lost more than others are named to hold.",
+        "Ce que disaient les entrées que `{0}` a perdues ; et s'il en a perdu davantage que ce que d'autres, nommés, en détenaient.",
+    ),
+    (
+        "unsaid.succession_silent",
+        "What {1} held of `{0}`: when it was closed they couldn't be asked.",
+        "Ce que {1} détenai(en)t de `{0}` : à sa clôture, la question n'a pu leur être posée.",
     ),
     (
         "said.key_alone",

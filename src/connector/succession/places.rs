@@ -2,7 +2,7 @@
 //! where the one before was and this one wasn't: whatever a crash leaves is gone on from.
 
 use crate::connector::witness::SUPERSEDED;
-use crate::files::sync_directory;
+use crate::files::{create_directory, sync_directory};
 use crate::ledger::generation_dir;
 use perron_model::succession::generation_of;
 use perron_model::{Error, ErrorCode, Result};
@@ -60,7 +60,10 @@ impl Places {
     /// its place; what was derived of the directory is made anew by the next start.
     pub fn change(&self, origin: &str) -> Result<()> {
         let closed = generation_dir(&self.0, generation_of(origin)?);
-        std::fs::create_dir_all(&closed).map_err(|_| failed("a directory can't be made"))?;
+        // Each of both has its name before anything is moved into it.
+        for folder in closed.parent().into_iter().chain([closed.as_path()]) {
+            create_directory(folder)?;
+        }
         let trust = self.0.join("trust");
         for (from, to) in [
             (self.0.join("log"), closed.join("log")),

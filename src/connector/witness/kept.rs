@@ -5,6 +5,7 @@ use crate::connector::catalogue::blocking;
 use crate::files::write_file;
 use perron_log::merkle::Hash;
 use perron_log::{Checkpoint, SignedNote, Verifier};
+use perron_model::succession::HeldHead;
 use perron_model::{Error, ErrorCode, ParticipantId, Result, Timestamp, canonical};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -140,9 +141,30 @@ impl Kept {
 
     /// Notes that this directory isn't the newest state of its log: it is never opened for writing again.
     pub(super) async fn supersede(&self, detail: &str, at: Timestamp) -> Result<()> {
-        let bytes = canonical::to_bytes(&Superseded { detail: detail.to_owned(), at })?;
+        let bytes = canonical::to_bytes(&Superseded { detail: detail.to_owned(), at, heads: Vec::new() })?;
         let file = self.superseded.clone();
         blocking(move || write_file(&file, &bytes)).await
+    }
+
+    /// As `supersede`, before anything is served, with the heads that showed it.
+    pub fn note_superseded(&self, detail: &str, heads: &[HeldHead], at: Timestamp) -> Result<()> {
+        let told = Superseded { detail: detail.to_owned(), at, heads: heads.to_vec() };
+        write_file(&self.superseded, &canonical::to_bytes(&told)?)
+    }
+
+    /// Heads that showed before that this directory isn't the newest state of its log.
+    pub(in crate::connector) fn superseding(&self) -> Vec<HeldHead> {
+        let told = std::fs::read_to_string(&self.superseded).ok();
+        told.and_then(|text| serde_json::from_str::<Superseded>(&text).ok()).map_or_else(Vec::new, |told| told.heads)
+    }
+
+    /// Participants that cosigned a head of ours, by name: those with whom there are agreements.
+    pub fn cosigners(&self) -> Vec<ParticipantId> {
+        let files = std::fs::read_dir(&self.cosigned).into_iter().flatten().flatten();
+        let name = |file: std::fs::DirEntry| file.file_name().to_str()?.strip_suffix(".checkpoint").map(str::to_owned);
+        let mut found: Vec<_> = files.filter_map(name).filter_map(|name| ParticipantId::parse(&name).ok()).collect();
+        found.sort();
+        found
     }
 
     /// Keeps our head as a witness over HTTPS cosigned it. A participant's name has no plus, so no
@@ -175,6 +197,8 @@ impl Kept {
 struct Superseded {
     detail: String,
     at: Timestamp,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    heads: Vec<HeldHead>,
 }
 
 /// Name of the file of our head as a witness over HTTPS cosigned it: by its key's whole fingerprint.

@@ -15,7 +15,7 @@ use perron_model::negotiation::Side;
 use perron_model::request::Receipt;
 use perron_model::succession::{Charged, ChargedBy, ClosedLog, HeldHead, SuccessionDocument, generation_of};
 use perron_model::{Digest, canonical};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// The log that the one to be read took the place of.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct Before {
     pub told: ClosedLog,
     /// Entries and root that were read of it.
     pub read: (u64, Digest),
+    /// Roots of heads of it that others have seen beyond, by their sizes.
+    pub beyond: BTreeMap<u64, Digest>,
 }
 
 /// What a succession told.
@@ -37,6 +39,10 @@ pub(crate) struct Succeeded {
     pub lost: u64,
     /// Who held more.
     pub by: Vec<String>,
+    /// Who held other entries than those that were got back.
+    pub contradicting: Vec<String>,
+    /// Who couldn't be asked.
+    pub silent: Vec<String>,
 }
 
 impl Reading<'_> {
@@ -91,22 +97,26 @@ impl Reading<'_> {
             FindingKind::Succession,
             "it tells of another largest head than those that it names",
         );
+        let mut roots = before.beyond;
         for head in &document.heads {
-            self.held_head(head, body);
+            self.held_head(head, body, &mut roots);
         }
         self.charge(&document.charged);
-        let larger = document.heads.iter().filter(|head| head.size > body.size);
+        let (larger, others): (Vec<_>, Vec<_>) = document.heads.into_iter().partition(|head| head.size > body.size);
+        let by = |heads: Vec<HeldHead>| heads.into_iter().map(|head| head.by).collect();
         self.succeeded.push(Succeeded {
             origin: body.origin.clone(),
             size: body.size,
             lost: body.lost,
-            by: larger.map(|head| head.by.clone()).collect(),
+            by: by(larger),
+            contradicting: by(others),
+            silent: document.silent,
         });
     }
 
     /// A head that others hold is what its signed checkpoint says, where there is one; a witness's word
-    /// is unsigned.
-    fn held_head(&mut self, head: &HeldHead, body: &Succession) {
+    /// is unsigned. Of one size there is one root: nobody has the entries any more to tell two apart by.
+    fn held_head(&mut self, head: &HeldHead, body: &Succession, roots: &mut BTreeMap<u64, Digest>) {
         let Some(note) = &head.note else { return };
         self.count_signature("checkpoint");
         let keys = log_verifiers_of(self.owner, &body.origin);
@@ -114,7 +124,10 @@ impl Reading<'_> {
             Ok(opened) => {
                 let Checkpoint { size, root, .. } = opened.checkpoint;
                 self.require(size == head.size, FindingKind::DocumentBytes, "a head isn't what its checkpoint says");
-                let own = size == body.size && Digest::from_bytes(root.0) == body.root;
+                let root = Digest::from_bytes(root.0);
+                let one = *roots.entry(size).or_insert(root) == root;
+                self.require(one, FindingKind::Fork, "others hold two heads of one size that contradict each other");
+                let own = size == body.size && root == body.root;
                 self.require(!own, FindingKind::Succession, "a head is named that the closed log leads to");
             }
             Err(error) => {

@@ -161,6 +161,8 @@ fn the_next_log_and_the_one_before_are_verified_together() {
                 lost, as inter held them.";
     assert!(report.statements.iter().any(|s| s == lost), "{:#?}", report.statements);
     assert!(report.not_shown.iter().any(|s| s.contains("`liege/ville/1` lost")), "{:#?}", report.not_shown);
+    let asked = |report: &Report| !report.not_shown.iter().any(|s| s.contains("couldn't be asked"));
+    assert!(asked(&report), "{:#?}", report.not_shown);
     // Of the log before, only what it was closed with: without it nothing is what it says.
     std::fs::remove_dir_all(dir.join("generations")).unwrap();
     assert!(verify(&dir, &[]).unwrap().kinds().contains(&"missing-file"));
@@ -171,7 +173,7 @@ fn who_could_not_be_asked_is_charged_all_that_was_lost() {
     let world = World::new(3);
     let mut plan = plan(&world);
     plan.document.charged = vec![Charged::lost(world.deal.id, (1, 300))];
-    plan.document.silent = vec![world.inter.id()];
+    plan.document.silent = vec![world.inter.id().to_string()];
     plan.uses = ALL_USED;
     let (_, report) = verified(&world, &plan);
     assert!(report.is_ok() && report.findings.is_empty(), "{:#?}", report.findings);
@@ -258,6 +260,62 @@ fn the_checkpoints_that_it_tells_of_are_those_that_were_signed() {
     assert!(kinds(&|p| p.document.heads[0].note = Some(forged.clone())).contains(&"signature"));
     // A witness over HTTPS says a size alone.
     assert_eq!(kinds(&|p| p.document.heads[0].note = None), Vec::<&str>::new());
+}
+
+/// A checkpoint of the closed log with another root, which its owner signed.
+fn twin(world: &World, size: u64) -> String {
+    let head = perron_log::Checkpoint::new(world.ville.origin(), size, perron_log::Hash([7; 32]));
+    head.sign(&[&world.ville.log_signer()]).unwrap().to_string()
+}
+
+/// Whoever shows two histories may close the log before the heads of both: none of them can be compared
+/// with entries any more.
+#[test]
+fn two_heads_of_the_lost_entries_contradict_each_other() {
+    let world = World::new(3);
+    let size = checkpoint_of(&world.notes[HELD]).size;
+    let named = |by: &str| HeldHead { by: by.to_owned(), size, note: Some(twin(&world, size)) };
+    let kinds = |change: &dyn Fn(&mut Plan)| {
+        let mut plan = plan(&world);
+        change(&mut plan);
+        verified(&world, &plan).1.kinds()
+    };
+    assert!(kinds(&|p| p.document.heads.push(named("tiers"))).contains(&"fork"), "both are named");
+    assert!(kinds(&|p| p.document.heads[0] = named("inter")).contains(&"fork"), "the other one is named");
+    assert_eq!(kinds(&|p| (p.document.heads[0], p.kept) = (named("inter"), false)), Vec::<&str>::new());
+    // Neither is named: a witness said the size alone.
+    let (dir, report) = verified(&world, &{
+        let mut plan = plan(&world);
+        plan.document.heads[0].note = None;
+        plan
+    });
+    assert!(report.is_ok(), "{:#?}", report.findings);
+    let file = world.dir("twin.checkpoint");
+    std::fs::write(&file, twin(&world, size)).unwrap();
+    let report = verify(&dir, &[world.dir("inter"), file]).unwrap();
+    assert!(report.kinds().contains(&"fork"), "{:#?}", report.findings);
+}
+
+/// What a succession tells of is all that is said: not that nobody holds more.
+#[test]
+fn what_others_hold_is_said_as_it_was_told() {
+    let world = World::new(3);
+    let mut plan = plan(&world);
+    (plan.body.held, plan.body.lost, plan.closed.held) = (plan.body.size, 0, plan.body.size);
+    plan.document.charged = vec![Charged::lost(world.deal.id, (1, 300))];
+    plan.document.heads = vec![HeldHead { by: "tiers".to_owned(), size: 4, note: Some(twin(&world, 4)) }];
+    plan.document.silent = vec!["inter".to_owned(), "temoin.example/w1".to_owned()];
+    (plan.uses, plan.kept) = (ALL_USED, false);
+    let (_, report) = verified(&world, &plan);
+    assert!(report.is_ok() && report.findings.is_empty(), "{:#?}", report.findings);
+    let says = |lines: &[String], text: &str| assert!(lines.iter().any(|line| line.contains(text)), "{lines:#?}");
+    says(&report.statements, "closed after 11 entries; it names no larger head of that one.");
+    says(&report.statements, "Of `liege/ville/1`, tiers held other entries");
+    says(&report.not_shown, "whether it lost more than others are named to hold");
+    says(
+        &report.not_shown,
+        "What inter and temoin.example/w1 held of `liege/ville/1`: when it was closed they couldn't be",
+    );
 }
 
 /// A succession in a log that took the place of none.

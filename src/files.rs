@@ -86,6 +86,31 @@ pub fn remove_temporary(directory: &Path) {
     }
 }
 
+/// Bytes that are overwritten at a time.
+const OVERWRITTEN_BYTES: usize = 4_096;
+
+/// Overwrites a file, then removes it, also where it can't be overwritten, which is an error all the
+/// same; one that isn't there is destroyed already.
+pub fn destroy_file(file: &Path) -> Result<()> {
+    let overwrite = || -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).open(file)?;
+        let mut left = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        while left > 0 {
+            let now = left.min(OVERWRITTEN_BYTES);
+            file.write_all(&vec![0; now])?;
+            left = left.saturating_sub(now);
+        }
+        file.sync_all()
+    };
+    let overwritten = match overwrite() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        overwritten => overwritten,
+    };
+    let (directory, _) = parts_of(file)?;
+    let removed = std::fs::remove_file(file).and_then(|()| sync_directory(directory));
+    overwritten.and(removed).map_err(|e| io_error(&e))
+}
+
 /// A failure of the file layer, without names of the machine.
 pub fn io_error(e: &io::Error) -> Error {
     match e.kind() {

@@ -4,6 +4,8 @@
 //! the keys before are destroyed. A start finishes what has its entry and drops what has none. The
 //! other parties of the agreements concerned get a signed notice.
 
+mod torn;
+
 use crate::connector::audit::question::{agreement_of, user_of};
 use crate::connector::catalogue::blocking;
 use crate::connector::node::Node;
@@ -156,8 +158,8 @@ impl Node {
         // All that the entry tells is done by now, but that.
         destroyed.map_err(|error| {
             let detail = format!(
-                "entry {} tells of the erasure, but the keys before it can't be destroyed, which is tried again at \
-                 the next erasure and at the next start: {}",
+                "entry {} tells of the erasure, but not all that was before it can be destroyed, which is tried again \
+                 at the next erasure, for keys at the next start too: {}",
                 recorded.index, error.detail
             );
             Error::new(error.code, detail)
@@ -181,8 +183,8 @@ impl Node {
     ) -> Result<(perron_gate::Recorded, Result<()>)> {
         let prepared = self.vault.prepare(erasing, body.vault).await?;
         let recorded = self.ledger.append(Draft::plain(Body::Erased(body))).await?;
-        let vault = self.vault.clone();
-        Ok((recorded, blocking(move || vault.finish(prepared)).await))
+        let node = self.clone();
+        Ok((recorded, blocking(move || node.vault.finish(prepared).and(node.destroy_torn())).await))
     }
 
     /// A user of ours by name or pseudonym, with all their pseudonyms; else the pseudonym of a

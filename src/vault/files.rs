@@ -3,15 +3,14 @@
 //! are left of an epoch, encrypted by that epoch's secret. `n` counts the key-encryption keys.
 
 use super::crypt::{Key, open, random, seal};
-use crate::files::{TEMPORARY_ENDING, create_directory, io_error, sync_directory, write_secret};
+use crate::files::{TEMPORARY_ENDING, create_directory, destroy_file, io_error, write_secret};
 use crate::phases::{Open, Phase};
 use minicbor::{Decode, Encode};
 use perron_model::limits::VAULT_FILE_BYTES_MAX;
 use perron_model::sealed::{EpochId, ValueId};
 use perron_model::{Error, ErrorCode, Result};
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -202,26 +201,10 @@ impl Files {
         names.iter().filter(|name| stale(name)).map(|name| self.overwrite(name)).fold(Ok(()), Result::and)
     }
 
-    /// Overwrites a file, then removes it, also where it can't be overwritten, which is an error all the
-    /// same; one that isn't there is destroyed already.
+    /// Overwrites a file, then removes it; one that isn't there is destroyed already.
     fn overwrite(&self, name: &str) -> Result<()> {
-        let path = self.directory.join(name);
-        let overwrite = || {
-            let mut file = OpenOptions::new().write(true).open(&path)?;
-            let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-            file.write_all(&vec![0; length.min(4096)])?;
-            for _ in 1..length.div_ceil(4096) {
-                file.write_all(&[0; 4096])?;
-            }
-            file.sync_all()
-        };
         let _phase = self.step()?;
-        let overwritten = match overwrite() {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-            overwritten => overwritten,
-        };
-        let removed = std::fs::remove_file(&path).and_then(|()| sync_directory(&self.directory));
-        overwritten.and(removed).map_err(|e| io_error(&e))
+        destroy_file(&self.directory.join(name))
     }
 
     /// All files as they are; one that is gone before it is read was destroyed.

@@ -6,6 +6,7 @@ mod restored;
 
 use crate::folder::told_as;
 use crate::played::copy;
+use crate::recovery::tear;
 use crate::world::{CONSUMER, PROVIDER, PURPOSE, World, output, perron, wait_until};
 use perron::api::grpc::admin::Command;
 use perron::connector::erasure::EraseAsked;
@@ -298,6 +299,57 @@ fn a_user_is_erased_by_name() {
     let left = sealed(&world.dir(CONSUMER));
     let present = vault(&world, &world.dir(CONSUMER).join("vault"), 2);
     assert_eq!(left.values().filter(|value| said(&present, value).is_none()).count(), 3);
+}
+
+/// Whoever is erased while they ask leaves nothing: what they began is erased with the rest, and more
+/// doesn't come.
+#[test]
+fn a_user_who_asks_meanwhile_leaves_nothing_that_opens() {
+    let mut world = World::new();
+    let agreement = world.agree("2099-01-01T00:00:00Z");
+    world.query(&agreement, FIRST).unwrap();
+    std::thread::scope(|scope| {
+        let until_refused = || {
+            loop {
+                if let Err(refused) = world.query(&agreement, SECOND) {
+                    return refused.code;
+                }
+            }
+        };
+        let askers: Vec<_> = (0..4).map(|_| scope.spawn(until_refused)).collect();
+        wait_until("they ask", || statements(&world, CONSUMER, "intent").len() > 4);
+        let done = world.of(CONSUMER, &["audit", "erase"], &["--user", "anne", "--ground", GROUND]).unwrap();
+        assert_eq!((&done["user_removed"], &done["more"]), (&json!(true), &json!(false)));
+        for asker in askers {
+            let code = asker.join().unwrap();
+            assert!(["unauthenticated", "not_found"].contains(&code.as_str()), "{code}");
+        }
+    });
+    world.stop(CONSUMER);
+    let present = vault(&world, &world.dir(CONSUMER).join("vault"), 2);
+    let values = sealed(&world.dir(CONSUMER));
+    assert!(values.len() > 6 && values.values().all(|value| said(&present, value).is_none()));
+}
+
+/// A torn end may hold what was sealed, and no entry tells of it: an erasure takes it along.
+#[test]
+fn torn_ends_of_the_log_go_with_an_erasure() {
+    let mut world = World::new();
+    let agreement = world.agree("2099-01-01T00:00:00Z");
+    world.query(&agreement, FIRST).unwrap();
+    world.stop(PROVIDER);
+    tear(&world.dir(PROVIDER));
+    world.start(PROVIDER);
+    let aside = world.dir(PROVIDER).join("quarantine");
+    let names = || {
+        let names = std::fs::read_dir(&aside).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names().len(), 1);
+    std::fs::write(aside.join("note"), "whatever an operator put there").unwrap();
+    let gone = number(&opened(&world, PROVIDER, "permit")[0]);
+    world.of(PROVIDER, &["audit", "erase"], &["--entry", &gone, "--ground", GROUND]).unwrap();
+    assert_eq!(names(), ["note"]);
 }
 
 /// What is left of somebody who isn't on the list of users any more is found by their name: the log

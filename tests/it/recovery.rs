@@ -16,7 +16,7 @@ fn last_segment(directory: &Path) -> PathBuf {
 }
 
 /// Bytes at the end that are no whole record, as a power cut leaves them.
-fn tear(directory: &Path) {
+pub fn tear(directory: &Path) {
     let mut segment = File::options().append(true).open(last_segment(directory)).unwrap();
     segment.write_all(b"PRNR\x01 half a record").unwrap();
 }

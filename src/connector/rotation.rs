@@ -87,7 +87,7 @@ pub struct AtHome {
 impl Registrar for AtHome {
     async fn change_key(&self, change: String) -> Result<()> {
         let (authority, node) = (self.authority.clone(), self.node.clone());
-        blocking(move || authority.change_key(node.me(), &change, node.now())).await.map(drop)
+        blocking(move || authority.change_key(node.me(), &change, || node.now())).await.map(drop)
     }
 
     async fn refresh(&self) -> Result<()> {

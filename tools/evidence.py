@@ -219,13 +219,15 @@ def leaf_from(source, is_marked):
     return Stub(take(source, 32)) if is_stub else take(source, number(source, 2))
 def batches(folder, origin, keys):  # leaves with what is attached to each, the note, whose lines it has
     size, batch, seal, known = 0, 0, bytes(32), {print_of(origin, key) for key in keys.values()}
+    named, gone = [], set()  # log keys of the header before, and those that one before that had named
     for segment, path in enumerate(sorted(folder.glob("segment/" + "[0-9]" * 20))):
         raw, sealed = next(stream := records(path), None)
         start = struct.pack(">HQQQQ32sB", 1, int(origin.split("/")[2]), segment, size, size, seal, len(origin))
-        named = [raw[at:at + 32] for at in range(13 + len(start) + len(origin), len(raw), 32)]
+        before, named = named, [raw[at:at + 32] for at in range(13 + len(start) + len(origin), len(raw), 32)]
+        gone |= {*before} - {*named}
         start = b"PERRONsg" + raw[8:12] + start + origin.encode() + bytes([len(named)])
         must(raw == start + b"".join(named) and 0 < len(named) < 5 and path.name == f"{size:020}")
-        seal = must(signature=known.issuperset(named)) or sealed
+        seal = must(signature=known.issuperset(named), key_not_in_force=gone.isdisjoint(named)) or sealed
         for raw, sealed in stream:
             source = io.BytesIO(raw)
             magic, *at, count, attachments, before, crc = struct.unpack(">8s4xQQII32sI", take(source, 72))

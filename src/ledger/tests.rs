@@ -1,8 +1,10 @@
 //! The ledger alone, over a real directory: order, bounds, and the end.
 
-use super::{Begun, Closing, Draft, Generations, KnownHeads, Ledger, LogIdentity, LogKeys, Observer, SystemClock};
-use perron_gate::{LogQueryRecord, LogRequest};
-use perron_log::Signer;
+use super::{
+    Begun, Closing, Draft, Generations, KnownHeads, Ledger, LogIdentity, LogKey, LogKeys, Observer, SystemClock,
+};
+use perron_gate::{Clock, LogQueryRecord, LogRequest};
+use perron_log::{NoteSigner, Signer};
 use perron_model::decision::{Refused, Verdict};
 use perron_model::entry::{Administration, AttachmentKind, Body, Entry, Outcome, OutcomeStatus, Succession};
 use perron_model::limits::{LEDGER_BATCH_BYTES_MAX, MESSAGE_BYTES_MAX};
@@ -94,6 +96,55 @@ async fn each_entry_has_its_place_whoever_writes_beside_it() {
         previous = Some(hash);
     }
     assert_eq!(positions.len(), chains.len());
+}
+
+/// A clock that shows what it is told.
+struct Shown(Mutex<i64>);
+
+impl Clock for Shown {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(*self.0.lock().unwrap()).unwrap()
+    }
+}
+
+/// Where the clock goes back to the time of a key that has ended, the log goes on by the one after it: in
+/// this life, and in the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_goes_back_brings_no_key_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let origin = "authority.test/huy/1".to_owned();
+    let signer = |seed: u8| Arc::new(Signer::from_seed(&origin, &[seed; 32]).unwrap());
+    let time = |ms| Timestamp::from_millis(ms).unwrap();
+    let open = |clock: &Arc<Shown>| {
+        let key = |seed, from, until: Option<i64>| LogKey {
+            signer: signer(seed),
+            from: Some(time(from)),
+            until: until.map(time),
+        };
+        let keys = LogKeys::new(vec![key(1, 0, Some(200_000)), key(2, 100_000, None)], Vec::new());
+        let identity = LogIdentity { origin: origin.clone(), generation: 1, keys };
+        let told = Arc::new(Told::default());
+        Ledger::open(directory.path(), identity, KnownHeads::default(), clock.clone(), told).unwrap().0
+    };
+    let clock = Arc::new(Shown(Mutex::new(50_000)));
+    let mut ledger = open(&clock);
+    let ids = |seeds: &[u8]| seeds.iter().map(|seed| signer(*seed).verifier().key_id()).collect::<Vec<_>>();
+    let steps: [(i64, &[u8]); 5] =
+        [(50_000, &[1]), (150_000, &[1, 2]), (250_000, &[2]), (150_000, &[2]), (50_000, &[2])];
+    for (number, (now, signing)) in steps.into_iter().enumerate() {
+        *clock.0.lock().unwrap() = now;
+        if number == 4 {
+            ledger.close().await.unwrap();
+            ledger = open(&clock);
+        }
+        ledger.append(draft(None, 10)).await.unwrap();
+        let note = perron_log::SignedNote::parse(&ledger.reader().last_note()).unwrap();
+        let lines: Vec<u32> = note.signatures.iter().map(|line| line.key_id).collect();
+        assert_eq!(lines, ids(signing), "at {now}");
+    }
+    // Two of them tell that the clock went back.
+    assert_eq!(ledger.reader().size(), 7);
+    ledger.close().await.unwrap();
 }
 
 /// Whoever gives the log up is the reason that all others hear, and nothing more is written.

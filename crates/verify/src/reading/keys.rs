@@ -68,9 +68,11 @@ impl Dated {
 }
 
 impl Reading<'_> {
-    /// The keys that signed the batch of an entry were in force at its time; clocks may be apart.
+    /// The keys that signed the batch of an entry were in force at its time; clocks may be apart. A clock
+    /// that goes back brings no key back, nor does it take one away that had begun.
     pub(super) fn log_keys(&mut self, view: &LeafView<'_>, at: Timestamp) {
-        let (early, late) = (at.plus_millis(-CLOCKS_APART_MS_MAX), at.plus_millis(CLOCKS_APART_MS_MAX));
+        self.latest = self.latest.max(at);
+        let (early, late) = (at.plus_millis(-CLOCKS_APART_MS_MAX), self.latest.plus_millis(CLOCKS_APART_MS_MAX));
         for fingerprint in view.keys {
             let Some(key) = self.log_keys.known.get(fingerprint) else { continue };
             // Before the first key there was none that could have signed in its place.

@@ -159,7 +159,11 @@ def opened(parties, leaf, proof):  # C2SP tlog-proof: an entry in a tree that it
         index, path, note = re.fullmatch(PROOF, proof, re.S).groups()
         tree = note_of(note, origin := note.split("\n")[0], log_keys(parties, origin))
         root = climb(leaf_hash(unb64(leaf)), int(index), tree.size, [unb64(text, PLAIN) for text in path.split()])
-        return sure(entry_of(unb64(leaf)), b64(root) == tree.root and int(index) < tree.size)
+        entry = sure(entry_of(unb64(leaf)), b64(root) == tree.root and int(index) < tree.size)
+    ends = [key.until or "A" for party in parties for key in party.keys
+            if key.use == "log" and {*lines_of(origin, [key.key])} & {*tree.by}]
+    must(key_not_in_force=all(end > stamp(entry.time - 300000) for end in ends))  # the tree may be a later one
+    return entry
 def tiles_of(leaves):  # C2SP tlog-tiles: the files of a tree, by their paths
     bundled = [None if isinstance(leaf, Stub) else len(leaf).to_bytes(2) + leaf for leaf in leaves]
     tiles, row, levels = {}, [*map(leaf_hash, leaves)], {"entries": bundled}

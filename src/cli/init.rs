@@ -3,7 +3,7 @@
 use crate::cli::args::{Facts, InitArgs, JoinArgs};
 use crate::cli::serve::lock;
 use crate::cli::{Output, client};
-use crate::files::write_file;
+use crate::files::{create_directory, write_file};
 use crate::ledger::SystemClock;
 use crate::settings::{AuthorityAddress, Config, Listen, ReconcileEvery};
 use crate::trust::enrolment::{EnrolmentAnswer, EnrolmentRequest, Facts as ParticipantFacts};
@@ -25,7 +25,7 @@ pub const AUTHORITY_KEY: &str = "authority.key";
 /// Makes the directories of an organisation.
 pub fn make_directories(directory: &Path) -> Result<()> {
     for part in ["", "trust"] {
-        std::fs::create_dir_all(directory.join(part))
+        create_directory(&directory.join(part))
             .map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the directory can't be made"))?;
     }
     Ok(())

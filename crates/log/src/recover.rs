@@ -1,6 +1,7 @@
 //! Opening a log: what was durable is found, made durable again, and what is
 //! derived is rebuilt; or the log is refused without touching it.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
@@ -295,9 +296,14 @@ fn refuse_forks(shared: &Arc<Shared>, known_heads: &[Checkpoint], origin: &str) 
 fn make_dirs(shared: &Shared) -> Result<(), LogError> {
     let layout = &shared.layout;
     let segments = layout.segment_dir();
-    let dirs = [segments.as_path(), layout.quarantine_dir(), layout.temporary_dir()];
+    let dirs = [layout.log_dir(), segments.as_path(), layout.quarantine_dir(), layout.temporary_dir()];
     for dir in dirs {
         shared.files.create_dirs(dir).map_err(LogError::io(dir))?;
+    }
+    // A folder that was there may be of a life that ended before its name was durable.
+    let parents: BTreeSet<&Path> = dirs.iter().filter_map(|dir| dir.parent()).collect();
+    for parent in parents.into_iter().filter(|parent| !parent.as_os_str().is_empty()) {
+        shared.files.sync_dir(parent).map_err(LogError::io(parent))?;
     }
     let temporary = layout.temporary_dir();
     for entry in shared.files.list(temporary).map_err(LogError::io(temporary))? {

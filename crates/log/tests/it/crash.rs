@@ -127,6 +127,34 @@ fn nothing_acknowledged_is_lost() {
     assert!(torn as u64 * 6 > logs, "only {torn} torn records");
 }
 
+/// A life that ends between making a folder and syncing its name leaves the folder there: the next one
+/// makes the name durable before it acknowledges anything in it.
+#[test]
+fn a_folder_that_is_there_may_not_be_durable() {
+    let mut failed = 0;
+    for at in 1..40 {
+        for seed in 0..8 {
+            let files = SimFiles::new();
+            files.fail_in(at, Fault::SyncError);
+            let ended = open_sim(&files, 1 << 20, &[]).and_then(|(mut log, _)| {
+                log.append(&entries(0, 3))?;
+                log.publish()
+            });
+            failed += u64::from(ended.is_err());
+            let (mut log, _) = open_sim(&files, 1 << 20, &[]).unwrap();
+            let size = log.append(&entries(log.size(), 3)).unwrap().checkpoint.size;
+            log.publish().unwrap();
+            drop(log);
+            files.crash(seed);
+            let (log, _) = open_sim(&files, 1 << 20, &[]).unwrap();
+            assert_eq!(log.size(), size, "a sync that failed at {at}, seed {seed}");
+            let known = Acknowledged { hashes: Vec::new(), head: None, note: Some(log.last_note()) };
+            assert_eq!(outcome(&files, &known), Outcome::Ok);
+        }
+    }
+    assert!(failed > 100, "only {failed} lives ended early");
+}
+
 /// What lies beside the log has seen an entry that only the torn end may hold: nothing is moved then. Bytes
 /// that were moved stay to be told of.
 #[test]

@@ -64,14 +64,23 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Creates `directory` and makes its name durable.
+/// Creates `directory` and those above it that aren't there, and makes their names durable: its own
+/// even where it was there, for who made it may have ended before.
 pub fn create_directory(directory: &Path) -> Result<()> {
     let create = || -> io::Result<()> {
+        let above = directory.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
+        let missing: Vec<&Path> = above.take_while(|above| !above.exists()).collect();
+        let was_there = directory.is_dir();
         std::fs::create_dir_all(directory)?;
-        match directory.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
-            _ => Ok(()),
+        for parent in std::iter::once(directory).chain(missing).filter_map(Path::parent) {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            match sync_directory(parent) {
+                // It was made by whom what it lies in belongs to.
+                Err(error) if was_there && error.kind() == io::ErrorKind::PermissionDenied => {}
+                synced => synced?,
+            }
         }
+        Ok(())
     };
     create().map_err(|e| io_error(&e))
 }

@@ -159,7 +159,11 @@ def opened(parties, leaf, proof):  # C2SP tlog-proof: an entry in a tree that it
         index, path, note = re.fullmatch(PROOF, proof, re.S).groups()
         tree = note_of(note, origin := note.split("\n")[0], log_keys(parties, origin))
         root = climb(leaf_hash(unb64(leaf)), int(index), tree.size, [unb64(text, PLAIN) for text in path.split()])
-        return sure(entry_of(unb64(leaf)), b64(root) == tree.root and int(index) < tree.size)
+        entry = sure(entry_of(unb64(leaf)), b64(root) == tree.root and int(index) < tree.size)
+    ends = [key.until or "A" for party in parties for key in party.keys
+            if key.use == "log" and {*lines_of(origin, [key.key])} & {*tree.by}]
+    must(key_not_in_force=all(end > stamp(entry.time - 300000) for end in ends))  # the tree may be a later one
+    return entry
 def tiles_of(leaves):  # C2SP tlog-tiles: the files of a tree, by their paths
     bundled = [None if isinstance(leaf, Stub) else len(leaf).to_bytes(2) + leaf for leaf in leaves]
     tiles, row, levels = {}, [*map(leaf_hash, leaves)], {"entries": bundled}
@@ -219,13 +223,15 @@ def leaf_from(source, is_marked):
     return Stub(take(source, 32)) if is_stub else take(source, number(source, 2))
 def batches(folder, origin, keys):  # leaves with what is attached to each, the note, whose lines it has
     size, batch, seal, known = 0, 0, bytes(32), {print_of(origin, key) for key in keys.values()}
+    named, gone = [], set()  # log keys of the header before, and those that one before that had named
     for segment, path in enumerate(sorted(folder.glob("segment/" + "[0-9]" * 20))):
         raw, sealed = next(stream := records(path), None)
         start = struct.pack(">HQQQQ32sB", 1, int(origin.split("/")[2]), segment, size, size, seal, len(origin))
-        named = [raw[at:at + 32] for at in range(13 + len(start) + len(origin), len(raw), 32)]
+        before, named = named, [raw[at:at + 32] for at in range(13 + len(start) + len(origin), len(raw), 32)]
+        gone |= {*before} - {*named}
         start = b"PERRONsg" + raw[8:12] + start + origin.encode() + bytes([len(named)])
         must(raw == start + b"".join(named) and 0 < len(named) < 5 and path.name == f"{size:020}")
-        seal = must(signature=known.issuperset(named)) or sealed
+        seal = must(signature=known.issuperset(named), key_not_in_force=gone.isdisjoint(named)) or sealed
         for raw, sealed in stream:
             source = io.BytesIO(raw)
             magic, *at, count, attachments, before, crc = struct.unpack(">8s4xQQII32sI", take(source, 72))

@@ -52,7 +52,7 @@ def entries_of(log, folder, party, seen, origin):  # each leaf with what is atta
 
 # What the entries say: an entry e, its body b, its chain so far c, its attachments d, and s, what was before it.
 def before_all(register, me):
-    return Record(register=register, me=me, time=0, seen=Record(version=0), chains={}, steps={}, signed={},
+    return Record(register=register, me=me, time=0, latest=0, seen=Record(version=0), chains={}, steps={}, signed={},
                   agreements={}, documents={}, reads={}, intents=set(), heads={}, vault=0, sealed={}, erasures={})
 def said_by(s, entries, origin, closed):  # of a log, and the one whose place it took, as told of and as it was read
     for first, *_ in s.runs or []:
@@ -69,7 +69,7 @@ def said_by(s, entries, origin, closed):  # of a log, and the one whose place it
                  chain_gap=e.chain or e.kind not in CHAINED and (e.kind == "log-query" or not b.permitted)
                  and (e.kind != "outcome" or s.reads.get(b.decision) == (None, None)))
             must(succession=(e.kind == "succession") == bool(closed and n == 0))
-            with found("key-not-in-force", f"entry {n}"): must(signed_in_time(s.me, origin, e.time))
+            with found("key-not-in-force", f"entry {n}"): must(signed_in_time(s, e))
             must(time_backwards=s.jumped != n or (getattr(b, "from"), b.to) == (then, e.time))
             if e.chain:
                 c = s.chains.setdefault(e.chain.agreement, c)

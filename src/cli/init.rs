@@ -3,13 +3,15 @@
 use crate::cli::args::{Facts, InitArgs, JoinArgs};
 use crate::cli::serve::lock;
 use crate::cli::{Output, client};
-use crate::files::write_file;
+use crate::files::{create_directory, write_file};
 use crate::ledger::SystemClock;
 use crate::settings::{AuthorityAddress, Config, Listen, ReconcileEvery};
 use crate::trust::enrolment::{EnrolmentAnswer, EnrolmentRequest, Facts as ParticipantFacts};
 use crate::trust::keys::KeySet;
+use crate::trust::register::VerifiedRegister;
 use perron_gate::Clock;
 use perron_model::participant::{EnterpriseNumber, KeyUse, NisCode, PublicKey, Role};
+use perron_model::register::SignedRegister;
 use perron_model::{Error, ErrorCode, Result, canonical};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -25,7 +27,7 @@ pub const AUTHORITY_KEY: &str = "authority.key";
 /// Makes the directories of an organisation.
 pub fn make_directories(directory: &Path) -> Result<()> {
     for part in ["", "trust"] {
-        std::fs::create_dir_all(directory.join(part))
+        create_directory(&directory.join(part))
             .map_err(|_| Error::new(ErrorCode::ConfigInvalid, "the directory can't be made"))?;
     }
     Ok(())
@@ -50,6 +52,16 @@ pub fn read_authority_key(directory: &Path) -> Result<PublicKey> {
         Error::new(ErrorCode::ConfigInvalid, "`trust/authority.key` can't be read; `perron join` makes it")
     })?;
     PublicKey::try_from(text.trim().to_owned())
+}
+
+/// The register as this directory keeps it, verified.
+pub fn read_register(directory: &Path) -> Result<VerifiedRegister> {
+    let key = read_authority_key(directory)?;
+    let bytes = std::fs::read(directory.join("trust").join(crate::connector::authority::REGISTER_FILE))
+        .map_err(|_| Error::new(ErrorCode::RegisterInvalid, "`trust/register.json` can't be read"))?;
+    let signed: SignedRegister = serde_json::from_slice(&bytes)
+        .map_err(|_| Error::new(ErrorCode::RegisterInvalid, "`trust/register.json` is not a register"))?;
+    VerifiedRegister::verify(&signed, &key, None)
 }
 
 pub fn init(args: &InitArgs, output: &Output) -> Result<()> {

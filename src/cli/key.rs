@@ -2,6 +2,7 @@
 
 use crate::api::grpc::admin::Command;
 use crate::cli::args::KeyVerb;
+use crate::cli::init::read_register;
 use crate::cli::output::say;
 use crate::cli::serve::lock;
 use crate::cli::{Output, client};
@@ -42,7 +43,9 @@ pub fn run(verb: KeyVerb, output: &Output) -> Result<()> {
             let directory = &dir.dir;
             let _lock = lock(directory)?;
             let config = Config::load(directory)?;
-            let made = make_for_lost(&directory.join("keys"), key.into())?;
+            let register = read_register(directory)?;
+            let known = register.participant(&config.participant).map(|own| own.keys.as_slice()).unwrap_or_default();
+            let made = make_for_lost(&directory.join("keys"), key.into(), known)?;
             let request =
                 KeyReplacement::sign(&config.space, &config.participant, key.into(), &made, SystemClock.now())?;
             write_file(&out, request.as_bytes())?;

@@ -27,14 +27,13 @@ use crate::trust::collector::Collector;
 use crate::trust::dialer::{Dialer, Endpoint};
 use crate::trust::keyring::{CHANGEABLE, Keyring};
 use crate::trust::keys::KeySet;
-use crate::trust::register::{RegisterHandle, VerifiedRegister};
+use crate::trust::register::RegisterHandle;
 use crate::trust::renewal::RenewalRequest;
 use crate::trust::tls::{ReloadableTls, TlsIdentity, install_provider};
 use crate::trust::witnesses::WitnessAddress;
 use perron_gate::Clock;
 use perron_model::limits::{CERTIFICATE_LIFE_S, ERASURE_BACKUP_DAYS_DEFAULT, REGISTER_RESIGN_S};
 use perron_model::participant::KeyUse;
-use perron_model::register::SignedRegister;
 use perron_model::{Error, ErrorCode, Result};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -126,11 +125,7 @@ pub(super) fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
     let keys = Arc::new(Keyring::open(&folder, set.clone())?);
     let trust = directory.join("trust");
     let key = init::read_authority_key(directory)?;
-    let bytes = std::fs::read(trust.join(crate::connector::authority::REGISTER_FILE))
-        .map_err(|_| Error::new(ErrorCode::RegisterInvalid, "`trust/register.json` can't be read"))?;
-    let signed: SignedRegister = serde_json::from_slice(&bytes)
-        .map_err(|_| Error::new(ErrorCode::RegisterInvalid, "`trust/register.json` is not a register"))?;
-    let register = Arc::new(RegisterHandle::new(VerifiedRegister::verify(&signed, &key, None)?));
+    let register = Arc::new(RegisterHandle::new(init::read_register(directory)?));
     let identity = TlsIdentity::load(&config.space, &trust.join(init::CERTIFICATE), set.tls(), &trust.join(init::CA))?;
     if *identity.participant() != config.participant {
         return Err(Error::new(

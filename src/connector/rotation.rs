@@ -87,7 +87,7 @@ pub struct AtHome {
 impl Registrar for AtHome {
     async fn change_key(&self, change: String) -> Result<()> {
         let (authority, node) = (self.authority.clone(), self.node.clone());
-        blocking(move || authority.change_key(node.me(), &change, node.now())).await.map(drop)
+        blocking(move || authority.change_key(node.me(), &change, || node.now())).await.map(drop)
     }
 
     async fn refresh(&self) -> Result<()> {
@@ -181,7 +181,8 @@ impl Node {
         for held in CHANGEABLE.into_iter().flat_map(|key_use| self.keys.held(key_use)) {
             let Some(registered) = held.registered else { continue };
             let kid = held.key.kid();
-            if registered.authorised_by == KeyAuthorisation::Enrolment || self.state.is_key_noted(&kid)? {
+            let authorised_by = own.answers_for(&registered);
+            if authorised_by == KeyAuthorisation::Enrolment || self.state.is_key_noted(&kid)? {
                 continue;
             }
             let before = own.keys.iter().filter(|k| k.key_use == held.key_use && k.from < registered.from);
@@ -192,7 +193,7 @@ impl Node {
                 old_until: before.and_then(|k| k.until),
                 new: kid,
                 from: registered.from,
-                authorised_by: registered.authorised_by,
+                authorised_by,
                 register: register.version(),
             };
             self.administer(KEY_CHANGED, BY_REGISTER, canonical::to_bytes(&changed)?).await?;
@@ -219,7 +220,9 @@ impl Node {
     /// the register doesn't know yet.
     pub fn key_list(&self) -> Json {
         let (register, now) = (self.register.load(), self.now());
-        let registered = register.participant(&self.me).map(|own| own.keys.clone()).unwrap_or_default();
+        let own = register.participant(&self.me);
+        let registered = own.map(|own| own.keys.clone()).unwrap_or_default();
+        let answers = |key: &RegisteredKey| own.map_or(KeyAuthorisation::AuthorityAlone, |own| own.answers_for(key));
         let held: Vec<Held> = CHANGEABLE.into_iter().flat_map(|key_use| self.keys.held(key_use)).collect();
         let is_held = |key: &RegisteredKey| held.iter().any(|h| h.key_use == key.key_use && h.key.public() == key.key);
         let known = registered.iter().filter(|k| CHANGEABLE.contains(&k.key_use)).map(|k| {
@@ -230,7 +233,7 @@ impl Node {
             };
             json!({
                 "use": k.key_use, "key": k.key.thumbprint(), "standing": standing, "from": k.from, "until": k.until,
-                "authorised_by": k.authorised_by, "consent": k.consent.is_some(), "held": is_held(k),
+                "authorised_by": answers(k), "consent": k.consent.is_some(), "held": is_held(k),
                 "vkey": self.vkey_of(k.key_use, k.key.as_bytes()),
             })
         });

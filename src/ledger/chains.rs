@@ -3,6 +3,7 @@
 use crate::ledger::pruning::Activities;
 use crate::ledger::recent::Recent;
 use crate::ledger::stream_root::stream_root;
+use perron_log::TornTail;
 use perron_model::decision::StateFacts;
 use perron_model::entry::{Body, ChainPosition, Entry, Outcome, OutcomeStatus};
 use perron_model::limits::CLOCK_JUMPS_FOLLOWED_MAX;
@@ -79,6 +80,8 @@ pub struct Chains {
     // Permitted statements over the log without an outcome, by decision.
     log_queries: BTreeSet<Digest>,
     clock_jumps: Vec<u64>,
+    // Torn ends in quarantine of which no entry was read that tells of them.
+    untold: Vec<TornTail>,
 }
 
 impl Chains {
@@ -199,6 +202,10 @@ impl Chains {
             Body::ClockJump(_) if self.clock_jumps.len() <= CLOCK_JUMPS_FOLLOWED_MAX => {
                 self.clock_jumps.push(entry.index);
             }
+            Body::Recovery(told) => {
+                let is_it = |torn: &TornTail| torn.offset == told.offset && torn.digest.0 == *told.digest.as_bytes();
+                self.untold.retain(|torn| !is_it(torn));
+            }
             Body::LogQuery(query) if query.permitted => {
                 self.log_queries.insert(leaf);
             }
@@ -212,6 +219,16 @@ impl Chains {
     /// Entries at which the clock went back, in their order; none where they are too many to follow.
     pub fn clock_jumps(&self) -> Option<Vec<u64>> {
         (self.clock_jumps.len() <= CLOCK_JUMPS_FOLLOWED_MAX).then(|| self.clock_jumps.clone())
+    }
+
+    /// Before the log is read at start: these torn ends lie in quarantine.
+    pub fn look_for(&mut self, quarantined: Vec<TornTail>) {
+        self.untold = quarantined;
+    }
+
+    /// Torn ends of which no entry tells that was read so far; they are given once.
+    pub fn untold(&mut self) -> Vec<TornTail> {
+        std::mem::take(&mut self.untold)
     }
 
     /// The next log is read from its beginning: its entries are counted anew.

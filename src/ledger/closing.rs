@@ -109,7 +109,7 @@ impl Closing {
         };
         let attached = |(kind, bytes)| Attachment { kind: kind as u16, bytes };
         let first = NewEntry { leaf: entry.to_bytes()?, attachments: attachments.into_iter().map(attached).collect() };
-        let settings = identity.settings(entry.time)?;
+        let settings = identity.settings(self.tip.latest.max(entry.time))?;
         let (mut log, _) = Log::open(Arc::new(OsFiles), Layout::new(next), settings, &[]).map_err(|e| log_error(&e))?;
         log.append(&[first]).map_err(|e| log_error(&e))?;
         log.publisher().publish().map_err(|e| log_error(&e))

@@ -12,7 +12,7 @@ use crate::ledger::replay::Tip;
 use crate::ledger::writer::{Draft, Job, Observer, Writer};
 use arc_swap::ArcSwap;
 use perron_gate::Clock;
-use perron_log::{Checkpoint, Layout, Log, LogReader, LogSettings, OsFiles, Pruner, Publisher};
+use perron_log::{Checkpoint, Layout, Log, LogReader, LogSettings, OsFiles, Pruner, Publisher, TornTail};
 use perron_model::decision::StateFacts;
 use perron_model::entry::{Body, Outcome, Recovery};
 use perron_model::limits::{LEDGER_BATCHES_TELLING_MAX, LEDGER_QUEUE_MAX};
@@ -150,27 +150,24 @@ impl Ledger {
         activities: Activities,
     ) -> Result<(Ledger, Opened)> {
         let (origin, generation) = (identity.origin.clone(), identity.generation);
-        let settings = identity.settings(clock.now())?;
+        let mut settings = identity.settings(clock.now())?;
+        // A log that holds less than the store has seen is refused before anything of it is moved.
+        settings.seen = observer.seen().saturating_sub(closed.entries());
         let (log, recovered) =
             Log::open(Arc::new(OsFiles), Layout::new(data), settings, &known.heads).map_err(|e| log_error(&e))?;
         let (publisher, pruner) = (log.publisher(), log.pruner());
         let reader = log.reader();
         let mut chains = Chains::new(activities);
+        chains.look_for(log.quarantined().map_err(|e| log_error(&e))?);
         let (tip, gone) = Tip::replay(&closed, &reader, &mut chains, observer.as_ref())?;
         let mut writer = Writer::new(log, closed.entries(), tip);
         let gone = prune_the_rest(&pruner, &reader, &mut chains, gone);
         let unfinished = chains.unfinished();
         let size = reader.size();
-        let mut drafts = Vec::new();
-        if let Some(torn) = &recovered.torn {
-            let body = Body::Recovery(Recovery {
-                offset: torn.offset,
-                length: torn.length,
-                digest: Digest::from_bytes(torn.digest.0),
-                asked: known.asked,
-            });
-            drafts.push(Draft::plain(body));
-        }
+        // Of those of an earlier start, which ended before it told of them, nobody knows who was asked.
+        let earlier = chains.untold().into_iter().filter(|torn| Some(torn) != recovered.torn.as_ref());
+        let mut drafts: Vec<Draft> = earlier.map(|torn| recovery(&torn, Vec::new())).collect();
+        drafts.extend(recovered.torn.as_ref().map(|torn| recovery(torn, known.asked)));
         for (agreement, decision) in &unfinished {
             drafts.push(Draft {
                 body: Body::Outcome(chains.unknown_outcome(*agreement, *decision)),
@@ -384,6 +381,12 @@ impl Ledger {
         }
         turns.entry(*agreement).or_default().clone()
     }
+}
+
+/// Tells of torn bytes that were moved aside.
+fn recovery(torn: &TornTail, asked: Vec<String>) -> Draft {
+    let digest = Digest::from_bytes(torn.digest.0);
+    Draft::plain(Body::Recovery(Recovery { offset: torn.offset, length: torn.length, digest, asked }))
 }
 
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {

@@ -21,6 +21,8 @@ pub(super) struct Tip {
     pub(super) leaf: Option<Digest>,
     /// Its time.
     pub(super) time: Timestamp,
+    /// The largest time of all entries: by it keys begin and end, wherever the clock goes back to.
+    pub(super) latest: Timestamp,
 }
 
 impl Tip {
@@ -40,7 +42,7 @@ impl Tip {
                 format!("the store has seen {seen} entries, but the log holds {size}"),
             ));
         }
-        let (mut tip, mut left) = (Tip { leaf: None, time: Timestamp::EPOCH }, seen);
+        let (mut tip, mut left) = (Tip { leaf: None, time: Timestamp::EPOCH, latest: Timestamp::EPOCH }, seen);
         for generation in closed.iter() {
             // What was pruned there before it was closed stays so.
             tip.replay_log(&generation.reader, left, chains, observer, &|index| generation.place(index))?;
@@ -121,6 +123,7 @@ impl Tip {
         }
         self.leaf = Some(leaf);
         self.time = entry.time;
+        self.latest = self.latest.max(entry.time);
         Ok(())
     }
 }

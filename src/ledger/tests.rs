@@ -1,15 +1,17 @@
 //! The ledger alone, over a real directory: order, bounds, and the end.
 
-use super::{Begun, Closing, Draft, Generations, KnownHeads, Ledger, LogIdentity, LogKeys, Observer, SystemClock};
-use perron_gate::{LogQueryRecord, LogRequest};
-use perron_log::Signer;
+use super::{
+    Begun, Closing, Draft, Generations, KnownHeads, Ledger, LogIdentity, LogKey, LogKeys, Observer, SystemClock,
+};
+use perron_gate::{Clock, LogQueryRecord, LogRequest};
+use perron_log::{Layout, Log, NoteSigner, OsFiles, Signer};
 use perron_model::decision::{Refused, Verdict};
 use perron_model::entry::{Administration, AttachmentKind, Body, Entry, Outcome, OutcomeStatus, Succession};
 use perron_model::limits::{LEDGER_BATCH_BYTES_MAX, MESSAGE_BYTES_MAX};
 use perron_model::succession::{Charged, ChargedBy, ClosedLog, SuccessionDocument};
 use perron_model::{AgreementId, Digest, Error, ErrorCode, Timestamp, canonical};
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// Remembers in which order it was told.
@@ -94,6 +96,124 @@ async fn each_entry_has_its_place_whoever_writes_beside_it() {
         previous = Some(hash);
     }
     assert_eq!(positions.len(), chains.len());
+}
+
+/// A clock that shows what it is told.
+struct Shown(Mutex<i64>);
+
+impl Clock for Shown {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(*self.0.lock().unwrap()).unwrap()
+    }
+}
+
+/// Where the clock goes back to the time of a key that has ended, the log goes on by the one after it: in
+/// this life, and in the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_goes_back_brings_no_key_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let origin = "authority.test/huy/1".to_owned();
+    let signer = |seed: u8| Arc::new(Signer::from_seed(&origin, &[seed; 32]).unwrap());
+    let time = |ms| Timestamp::from_millis(ms).unwrap();
+    let open = |clock: &Arc<Shown>| {
+        let key = |seed, from, until: Option<i64>| LogKey {
+            signer: signer(seed),
+            from: Some(time(from)),
+            until: until.map(time),
+        };
+        let keys = LogKeys::new(vec![key(1, 0, Some(200_000)), key(2, 100_000, None)], Vec::new());
+        let identity = LogIdentity { origin: origin.clone(), generation: 1, keys };
+        let told = Arc::new(Told::default());
+        Ledger::open(directory.path(), identity, KnownHeads::default(), clock.clone(), told).unwrap().0
+    };
+    let clock = Arc::new(Shown(Mutex::new(50_000)));
+    let mut ledger = open(&clock);
+    let ids = |seeds: &[u8]| seeds.iter().map(|seed| signer(*seed).verifier().key_id()).collect::<Vec<_>>();
+    let steps: [(i64, &[u8]); 5] =
+        [(50_000, &[1]), (150_000, &[1, 2]), (250_000, &[2]), (150_000, &[2]), (50_000, &[2])];
+    for (number, (now, signing)) in steps.into_iter().enumerate() {
+        *clock.0.lock().unwrap() = now;
+        if number == 4 {
+            ledger.close().await.unwrap();
+            ledger = open(&clock);
+        }
+        ledger.append(draft(None, 10)).await.unwrap();
+        let note = perron_log::SignedNote::parse(&ledger.reader().last_note()).unwrap();
+        let lines: Vec<u32> = note.signatures.iter().map(|line| line.key_id).collect();
+        assert_eq!(lines, ids(signing), "at {now}");
+    }
+    // Two of them tell that the clock went back.
+    assert_eq!(ledger.reader().size(), 7);
+    ledger.close().await.unwrap();
+}
+
+/// An observer that has seen so many entries in an earlier life.
+struct Ahead(u64);
+
+impl Observer for Ahead {
+    fn applied(&self, _entry: &Entry, _leaf: Digest, _attachments: &[(AttachmentKind, Vec<u8>)]) {}
+    fn batch_end(&self, _size: u64) {}
+    fn seen(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Writes the beginning of a record at the end of the log, and gives the segment.
+fn tear(directory: &Path) -> PathBuf {
+    use std::io::Write as _;
+    let segments = std::fs::read_dir(directory.join("log/segment")).unwrap();
+    let last = segments.map(|entry| entry.unwrap().path()).max().unwrap();
+    std::fs::OpenOptions::new().append(true).open(&last).unwrap().write_all(b"PERRONba and no more").unwrap();
+    last
+}
+
+/// Where the store has seen entries that the log no longer holds, the torn end isn't theirs to cut off:
+/// nothing is changed, so that the bytes are there for who looks for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_end_stays_where_the_store_has_seen_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ledger, _) = open(directory.path());
+    ledger.append(draft(None, 10)).await.unwrap();
+    ledger.append(draft(None, 10)).await.unwrap();
+    ledger.close().await.unwrap();
+    drop(ledger);
+    let segment = tear(directory.path());
+    let before = std::fs::read(&segment).unwrap();
+    let start = |seen| {
+        let (known, clock) = (KnownHeads::default(), Arc::new(SystemClock));
+        Ledger::open(directory.path(), identity(1), known, clock, Arc::new(Ahead(seen)))
+    };
+    assert_eq!(start(3).err().unwrap().code, ErrorCode::LogTailLost);
+    assert_eq!(std::fs::read(&segment).unwrap(), before);
+    assert_eq!(std::fs::read_dir(directory.path().join("quarantine")).unwrap().count(), 0);
+    let (ledger, opened) = start(2).unwrap();
+    assert!(opened.recovered);
+    ledger.close().await.unwrap();
+}
+
+/// A start that ends after it cut off a torn end and before its entry is durable leaves the entry to the
+/// next one; each torn end is told of once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_end_is_told_of_by_a_later_start_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ledger, _) = open(directory.path());
+    ledger.append(draft(None, 10)).await.unwrap();
+    ledger.close().await.unwrap();
+    drop(ledger);
+    tear(directory.path());
+    let settings = identity(1).settings(SystemClock.now()).unwrap();
+    let (log, cut) = Log::open(Arc::new(OsFiles), Layout::new(directory.path()), settings, &[]).unwrap();
+    drop(log);
+    let torn = cut.torn.unwrap();
+    for _ in 0..2 {
+        let (ledger, _) = open(directory.path());
+        assert_eq!(ledger.reader().size(), 2);
+        let told = Entry::from_bytes(&ledger.reader().leaf(1).unwrap()).unwrap();
+        let Body::Recovery(told) = told.body else { panic!("it tells of something else") };
+        assert_eq!((told.offset, told.length), (torn.offset, torn.length));
+        assert_eq!(*told.digest.as_bytes(), torn.digest.0);
+        ledger.close().await.unwrap();
+    }
 }
 
 /// Whoever gives the log up is the reason that all others hear, and nothing more is written.

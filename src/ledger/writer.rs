@@ -269,9 +269,10 @@ impl Writer {
         }
     }
 
-    /// Each batch is signed by the keys in force at its newest entry.
+    /// Each batch is signed by the keys in force at the largest time so far: a clock that goes back doesn't
+    /// bring a key back that has ended.
     fn follow_keys(&mut self, inner: &Inner) -> Result<()> {
-        let signing = inner.keys.load().signing(self.tip.time)?;
+        let signing = inner.keys.load().signing(self.tip.latest)?;
         let fingerprints = signing.iter().map(|signer| signer.verifier().fingerprint()).collect();
         if self.signing.as_ref() != Some(&fingerprints) {
             self.log.change_keys(boxed(signing)).map_err(|e| log_error(&e))?;
@@ -293,6 +294,7 @@ impl Writer {
             self.place(inner, Draft::plain(jump), batch)?;
         }
         self.tip.time = self.tip.time.max(now);
+        self.tip.latest = self.tip.latest.max(self.tip.time);
         self.place(inner, draft, batch)
     }
 

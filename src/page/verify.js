@@ -235,7 +235,8 @@ async function extended(old, proof, head) {
   return last === 0 && same(before, old.root) && same(after, head.root);
 }
 
-// A checkpoint (C2SP tlog-checkpoint) signed by a key of its log; `witness` names who cosigned it.
+// A checkpoint (C2SP tlog-checkpoint) signed by a key of its log; `witness` names who cosigned it. `ends` are the times at
+// which keys that signed it ended.
 async function checkpoint(signatures, note, owner, witness = null) {
   const [body, lines, ...more] = note.split('\n\n');
   const [origin, size, root, ...rest] = body.split('\n');
@@ -249,9 +250,12 @@ async function checkpoint(signatures, note, owner, witness = null) {
     return signed.filter((line) => line[1] === name).map((line) => unbase64(line[2])).filter((blob) => same(blob.slice(0, 4), id));
   };
   let own = 0;
-  for (const key of keys_of([owner], 'log')) {
+  const ends = [];
+  for (const held of owner.keys.filter((key) => key.use === 'log')) {
+    const key = unbase64url(held.key);
     for (const blob of await by(origin, 1, key)) {
       need(await signatures.verify(key, message, blob.slice(4)), 'note');
+      if (held.until) ends.push(Date.parse(held.until));
       own += 1;
     }
   }
@@ -261,8 +265,9 @@ async function checkpoint(signatures, note, owner, witness = null) {
     for (const blob of await by(witness.name, 4, key)) {
       const seconds = blob.slice(4, 12).reduce((sum, byte) => sum * 256 + byte, 0);
       need(await signatures.verify(key, joined(`cosignature/v1\ntime ${seconds}\n`, message), blob.slice(12)), 'note');
-      times.push(seconds * 1000);
+      const ended = (held) => held.key === base64url(key) && held.until && Date.parse(held.until) <= seconds * 1000 - 300000;
+      if (!witness.members.some((member) => member.keys.some(ended))) times.push(seconds * 1000);
     }
   }
-  return { size: Number(size), root: unbase64(root), times };
+  return { size: Number(size), root: unbase64(root), times, ends };
 }

@@ -147,6 +147,11 @@ impl AuthorityRegister {
             let detail = format!("a participant had {KEYS_PER_USE_MAX} keys for one use at the most");
             return Err(Error::new(ErrorCode::TooLarge, detail));
         }
+        if of_use.clone().any(|k| k.from >= now) {
+            // Which of two of one moment came first, and which consented to which, could nobody tell.
+            let detail = "another key for this use begins at this very moment; a moment later there may be a next one";
+            return Err(Error::new(ErrorCode::TransitionIllegal, detail));
+        }
         let left = of_use.filter(|k| now < k.until.map_or(end, |until| until.min(end))).count();
         if left > 1 {
             return Err(Error::new(

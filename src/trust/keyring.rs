@@ -185,12 +185,23 @@ impl Keyring {
 }
 
 /// Makes a key for a use whose key is lost, in a stopped directory; the one of an earlier try is that one.
-/// It lies where a new key lies, and signs nothing until the register has it.
+/// It lies where a new key lies, and signs nothing until the register has it; `known` are the keys that
+/// the register has.
 ///
 /// # Errors
-/// As `KeySet::load` for a key that is there, and what keeps a file from being written.
-pub fn make_for_lost(directory: &Path, key_use: KeyUse) -> Result<SigningKey> {
+/// `transition_illegal` where the register has the key that lies there: it isn't one for a lost key, and
+/// may itself be the one that is lost. As `KeySet::load` for a key that is there, and what keeps a file
+/// from being written.
+pub fn make_for_lost(directory: &Path, key_use: KeyUse, known: &[RegisteredKey]) -> Result<SigningKey> {
     if let Some(made) = read_signing(directory, next_file_of(key_use))? {
+        let public = made.public();
+        if known.iter().any(|key| key.key == public) {
+            let detail = format!(
+                "the register has the key in `keys/{}` already: move that file away, and a new key is made",
+                next_file_of(key_use)
+            );
+            return Err(Error::new(ErrorCode::TransitionIllegal, detail));
+        }
         return Ok(made);
     }
     let key = SigningKey::generate()?;

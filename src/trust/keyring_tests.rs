@@ -136,8 +136,9 @@ fn a_lost_key_is_replaced_by_the_one_made_for_it() {
     let mut case = Case::new();
     std::fs::remove_file(case.dir().join("log.pem")).unwrap();
     assert_eq!(KeySet::load(&case.dir()).unwrap_err().code, ErrorCode::KeyInvalid);
-    let made = make_for_lost(&case.dir(), KeyUse::Log).unwrap().public();
-    assert_eq!(make_for_lost(&case.dir(), KeyUse::Log).unwrap().public(), made);
+    let make = |case: &Case| make_for_lost(&case.dir(), KeyUse::Log, &case.own.keys).map(|key| key.public());
+    let made = make(&case).unwrap();
+    assert_eq!(make(&case).unwrap(), made);
     assert_eq!(case.open().in_force(KeyUse::Log, at(1)).unwrap_err().code, ErrorCode::KeyInvalid);
     case.register(KeyUse::Log, made, 500, 0);
     let keys = case.open();
@@ -145,6 +146,25 @@ fn a_lost_key_is_replaced_by_the_one_made_for_it() {
     assert_eq!(keys.next(KeyUse::Log).unwrap_err().code, ErrorCode::TransitionIllegal);
     assert_eq!(keys.retire(at(500)).unwrap(), [KeyUse::Log]);
     assert_eq!((case.files(), signs(&case.open(), 500)), (vec!["log.pem".to_owned()], made));
+}
+
+#[test]
+fn a_stolen_newest_key_is_not_given_again_as_the_one_for_it() {
+    let mut case = Case::new();
+    let stolen = case.open().next(KeyUse::Log).unwrap().public();
+    let make = |case: &Case| make_for_lost(&case.dir(), KeyUse::Log, &case.own.keys).map(|key| key.public());
+    case.register(KeyUse::Log, stolen, 1_000, 8_000);
+    let refused = make(&case).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::TransitionIllegal);
+    assert!(refused.detail.contains("log.next.pem"), "{}", refused.detail);
+    std::fs::remove_file(case.dir().join("log.next.pem")).unwrap();
+    let made = make(&case).unwrap();
+    assert_ne!(made, stolen);
+    // The register has it in the place of both.
+    case.register(KeyUse::Log, made, 2_000, 0);
+    let keys = case.open();
+    assert_eq!((signs(&keys, 2_000), in_force(&keys, 2_000)), (made, vec![made]));
+    assert_eq!(keys.retire(at(2_000)).unwrap(), [KeyUse::Log]);
 }
 
 #[test]

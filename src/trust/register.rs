@@ -6,7 +6,7 @@
 use super::jws;
 use arc_swap::ArcSwap;
 use perron_model::limits::{CLOCK_LAG_MS_MAX, DOCUMENT_BYTES_MAX, PARTICIPANTS_MAX, REGISTER_BYTES_MAX};
-use perron_model::participant::{Participant, PublicKey, Status};
+use perron_model::participant::{Participant, PublicKey, RegisteredKey, Status};
 use perron_model::register::{PARTICIPANT_TYP, ParticipantEntry, REGISTER_TYP, RegisterVersion, SignedRegister};
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, SpaceId, Timestamp, canonical};
 use std::collections::BTreeMap;
@@ -121,8 +121,10 @@ impl VerifiedRegister {
             if revoked(old) && self.entries.get(id).is_some_and(|new| !revoked(new)) {
                 return Err(refuse(format!("`{id}` was revoked, and that is for ever")));
             }
-            if let Some(new) = self.entries.get(id) {
+            // An entry that is the very same follows itself.
+            if let Some(new) = self.entries.get(id).filter(|new| new.digest != old.digest) {
                 super::succession::check_follows(&new.entry.participant, &old.entry.participant)?;
+                check_keys(&new.entry.participant, &old.entry.participant)?;
             }
         }
         Ok(())
@@ -246,6 +248,20 @@ fn check_version(version: &RegisterVersion, signed: &SignedRegister) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Refuses a register whose history of a participant's keys is another than before: of a key that was
+/// there nothing changes but that it ends, or ends earlier.
+fn check_keys(new: &Participant, old: &Participant) -> Result<()> {
+    let is_kept = |before: &RegisteredKey| {
+        let same = |after: &&RegisteredKey| RegisteredKey { until: before.until, ..(*after).clone() } == *before;
+        let ends = |after: &RegisteredKey| after.until.is_some_and(|end| before.until.is_none_or(|until| end <= until));
+        new.keys.iter().find(same).is_some_and(|after| after.until == before.until || ends(after))
+    };
+    if old.keys.iter().all(is_kept) {
+        return Ok(());
+    }
+    Err(refuse(format!("the history of the keys of `{}` is not what it was", new.id)))
 }
 
 /// The one register in use, shared: reading is cheap, and who waits learns of a new version.

@@ -1,7 +1,9 @@
 use super::*;
+use crate::trust::authority::KeyChange;
 use crate::trust::keys::SigningKey;
 use crate::trust::testing::{World, at, id, space};
 use perron_model::limits::REGISTER_LIFE_S;
+use perron_model::participant::{KeyAuthorisation, KeyUse};
 
 fn refused(result: Result<VerifiedRegister>) -> String {
     let error = result.unwrap_err();
@@ -226,4 +228,60 @@ async fn who_waits_learns_of_a_revocation() {
     assert_eq!(handle.update(&old).unwrap_err().code, ErrorCode::RegisterInvalid);
     assert_eq!(handle.replace(world.verified()).unwrap_err().code, ErrorCode::RegisterInvalid);
     assert_eq!(handle.load().version(), 3);
+}
+
+/// The next register, in which the authority tells of huy's keys as `change` makes them.
+fn of_other_keys(world: &World, change: impl FnOnce(&mut Vec<RegisteredKey>)) -> Result<VerifiedRegister> {
+    let before = world.verified();
+    let mut participant = before.participant(&id("huy")).unwrap().clone();
+    change(&mut participant.keys);
+    let number = before.version() + 1;
+    let entry = ParticipantEntry { space: space(), version: number, participant };
+    let text =
+        jws::sign_compact(world.authority_key(), PARTICIPANT_TYP, &canonical::to_bytes(&entry).unwrap()).unwrap();
+    let mut version = RegisterVersion { version: number, previous: Some(before.digest()), ..before.payload().clone() };
+    version.entries[0].digest = Digest::of(text.as_bytes());
+    let next = signed(world.authority_key(), &version, vec![text]);
+    VerifiedRegister::verify(&next, &world.authority_public(), Some(&before))
+}
+
+#[test]
+fn a_register_tells_no_other_history_of_keys_than_the_one_before() {
+    let mut world = World::new(&["huy"]);
+    let authority = SigningKey::from_seed(&world.authority_key().seed());
+    let new = SigningKey::from_seed(&[66; 32]).public();
+    let change = KeyChange { key_use: KeyUse::Log, key: new, consent: None, overlap_ms: 1000 };
+    world.signed = world.register.rotate_key(&id("huy"), &change, at(10), &authority).unwrap();
+    let log = |keys: &mut Vec<RegisteredKey>| keys.iter().position(|k| k.key_use == KeyUse::Log).unwrap();
+    let other = |keys: &[RegisteredKey]| RegisteredKey {
+        key: SigningKey::from_seed(&[67; 32]).public(),
+        from: at(20),
+        ..keys.last().unwrap().clone()
+    };
+    // A key ends, or ends earlier; another one comes.
+    for until in [1010, 20] {
+        of_other_keys(&world, |keys| {
+            let old = log(keys);
+            keys[old].until = Some(at(until));
+        })
+        .unwrap();
+    }
+    of_other_keys(&world, |keys| keys.last_mut().unwrap().until = Some(at(30))).unwrap();
+    of_other_keys(&world, |keys| keys.push(other(keys))).unwrap();
+    // One that was there is gone, lives longer, began at another time or by another's word, or is another.
+    let changes: [&dyn Fn(&mut RegisteredKey); 6] = [
+        &|key| key.until = Some(at(1011)),
+        &|key| key.until = None,
+        &|key| key.from = at(1),
+        &|key| key.authorised_by = KeyAuthorisation::PreviousKey,
+        &|key| key.consent = Some("a.b.c".to_owned()),
+        &|key| key.key = SigningKey::from_seed(&[67; 32]).public(),
+    ];
+    for change in changes {
+        refused(of_other_keys(&world, |keys| {
+            let old = log(keys);
+            change(&mut keys[old]);
+        }));
+    }
+    refused(of_other_keys(&world, |keys| drop(keys.pop())));
 }

@@ -99,8 +99,8 @@ class Entry:
 class Forger:
     """The log of one directory, taken apart."""
 
-    def __init__(self, folder):
-        self.folder, self.segment = folder, next((folder / "log/segment").iterdir())
+    def __init__(self, folder, segment=None):
+        self.folder, self.segment = folder, segment or next((folder / "log/segment").iterdir())
         raw = self.segment.read_bytes()
         at = int.from_bytes(raw[8:12])
         self.header, self.batches, self.notes, self.entries = raw[:at], [], [], []
@@ -326,6 +326,29 @@ class Forger:
     def signed(self, text, keys, name, print_of):
         lines = [v.b64(print_of(key)[:4] + key.sign(text.encode()), v.PLAIN) for key in keys]
         return f"{text}\n" + "".join(f"— {name} {line}\n" for line in lines)
+
+
+def go_on(folder, by, time):
+    """Another segment behind the last one, by the log's key or the stranger's, with one entry, so many seconds after
+    the last entry of the first segment. Where that is back in time, the entry tells so."""
+    parts = [Forger(folder, file) for file in sorted((folder / "log/segment").iterdir())]
+    entries, perfect, whole = [e for part in parts for e in part.entries], [], parts[0]
+    for n, entry in enumerate(entries): perfect = v.grown(perfect, n, v.leaf_hash(entry.leaf()))
+    size, before, at = len(entries), entries[-1].value[2], parts[0].entries[-1].value[2] + time * 1000
+    kind, said = ("clock-jump", {0: before, 1: at}) if at < before else ("stop", {0: "signal"})
+    value = {0: 1, 1: size, 2: at, 3: v.leaf_hash(entries[-1].leaf()), 4: bytes(16), 9: [KINDS[kind], [said]]}
+    leaf, key, origin = encoded(value), {"own": whole.key, "stranger": stranger()}[by], whole.origin.encode()
+    print_of = lambda key: v.sha(origin + b"\n\1" + key.public_key().public_bytes_raw())
+    seal, generation = parts[-1].segment.read_bytes()[-36:-4], int(whole.origin.split("/")[2])
+    head = struct.pack(">HQQQQ32sB", 1, generation, len(parts), size, size, seal, len(origin)) + origin
+    head += b"\1" + print_of(key)
+    head = whole.closed(b"PERRONsg" + (len(head) + 48).to_bytes(4) + head)
+    root = v.root_of(v.grown(perfect, size, v.leaf_hash(leaf)))
+    text = f"{whole.origin}\n{size + 1}\n{v.b64(v.unb64(root), v.PLAIN)}\n"
+    body = len(leaf).to_bytes(2) + leaf + whole.signed(text, [key], whole.origin, print_of).encode()
+    batch = sum(len(part.batches) for part in parts)
+    front = struct.pack(">8sIQQII32s", b"PERRONba", 108 + len(body), batch, size, 1, 0, head[-36:-4])
+    (folder / f"log/segment/{size:020}").write_bytes(head + whole.closed(front + v.crc32c(front).to_bytes(4) + body))
 
 
 def change_key(folder, use, of=None, until=None, add=None, by="authority-alone", consent=None):

@@ -1,7 +1,7 @@
 """Makes each forgery of museum.toml on a copy of the demonstration's directories; both verifiers must find it."""
 import json, pathlib, shutil, subprocess, sys, tomllib
 
-from forger import Forger, change_key, nobodys_register, stranger
+from forger import Forger, change_key, go_on, nobodys_register, stranger
 from generations import succeed
 
 HERE = pathlib.Path(__file__).parent
@@ -64,6 +64,7 @@ def on_files(folder, step):
             if what == "drop header": del records[0]
             file.write_bytes(b"".join(records))
         case {"register": use}: change_key(folder, use, **{k: x for k, x in step.items() if k != "register"})
+        case {"goes_on": by, "time": time}: go_on(folder, by, time)
         case {"link": path, "to": to}:
             file = there(folder, path)
             file.rename(folder / to)

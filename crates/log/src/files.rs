@@ -69,7 +69,9 @@ pub trait WriteAt: Send + Sync {
 
 /// The file system, as the log needs it.
 pub trait FileLayer: Send + Sync {
-    /// Makes a folder and those above it; their names are durable afterwards.
+    /// Makes a folder and those above it, where they aren't there; the names of
+    /// those that it makes are durable afterwards. One that is there may be of a
+    /// life that ended before it synced the name.
     ///
     /// # Errors
     /// As the file system says.

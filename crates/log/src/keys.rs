@@ -3,6 +3,7 @@
 use ed25519_dalek::pkcs8::DecodePrivateKey as _;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha256};
+use std::collections::HashSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -34,6 +35,27 @@ pub struct Verifier {
 pub struct Signer {
     verifier: Verifier,
     key: SigningKey,
+}
+
+/// Keys of the files read so far: one that a header named and a later one no
+/// longer does has ended, and signs nothing again.
+#[derive(Debug, Default)]
+pub(crate) struct DroppedKeys {
+    named: Vec<Hash>,
+    dropped: HashSet<Hash>,
+}
+
+// === impl DroppedKeys ===
+
+impl DroppedKeys {
+    /// Takes the keys that the next file's header names; are all of them ones
+    /// that no header had dropped?
+    pub(crate) fn take(&mut self, keys: &[Hash]) -> bool {
+        let gone = self.named.iter().filter(|key| !keys.contains(key));
+        self.dropped.extend(gone);
+        self.named = keys.to_vec();
+        !keys.iter().any(|key| self.dropped.contains(key))
+    }
 }
 
 // === impl KeyKind ===

@@ -21,6 +21,7 @@ pub mod policy;
 pub mod proof;
 pub mod prune;
 pub mod publish;
+mod quarantine;
 pub mod reader;
 pub mod recover;
 mod scan;

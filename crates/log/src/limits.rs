@@ -85,6 +85,9 @@ pub const TAIL_HASHES_MAX: usize = 64 * 1024;
 /// Bytes of one step when the tail of a segment is rewritten or moved.
 pub const COPY_BYTES_STEP: usize = 1024 * 1024;
 
+/// Torn ends in quarantine that a start looks at, the newest ones.
+pub const QUARANTINED_MAX: usize = 100;
+
 /// Findings kept in one verification report; more are counted, not kept.
 pub const FINDINGS_MAX: usize = 1_000;
 

@@ -1,6 +1,7 @@
 //! Opening a log: what was durable is found, made durable again, and what is
 //! derived is rebuilt; or the log is refused without touching it.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
@@ -14,6 +15,7 @@ use crate::limits::{COPY_BYTES_STEP, LOG_KEYS_MAX, NOTE_BYTES_MAX, RECORD_BYTES_
 use crate::merkle::Hash;
 use crate::note::{NoteSigner, check_name};
 use crate::placing::TEMPORARY_PREFIX;
+use crate::quarantine::quarantine_name;
 use crate::reader::{Durable, LogReader, Shared};
 use crate::scan::{Published, Scan, ScanContext, Torn, scan};
 use crate::segment::FILE_HEADER_BYTES_MAX;
@@ -95,7 +97,7 @@ pub(crate) fn open(
         published: published.as_ref(),
     };
     let mut scan = scan(&context, &inventory.first_leaves)?;
-    refuse_lost_tail(&scan, &inventory, published.as_ref(), known_heads, &settings.origin)?;
+    refuse_lost_tail(&scan, &inventory, published.as_ref(), known_heads, &settings)?;
 
     let published_size = published.as_ref().map_or(0, |head| head.size);
     let shared = share(files, layout, &settings, &mut scan, published_size)?;
@@ -170,7 +172,7 @@ fn look(
         published: published.as_ref(),
     };
     let mut scan = scan(&context, &inventory.first_leaves)?;
-    refuse_lost_tail(&scan, &inventory, published.as_ref(), known_heads, &settings.origin)?;
+    refuse_lost_tail(&scan, &inventory, published.as_ref(), known_heads, settings)?;
     let torn = scan.torn.take();
     let shared = share(files, layout, settings, &mut scan, published.as_ref().map_or(0, |head| head.size))?;
     refuse_forks(&shared, known_heads, &settings.origin)?;
@@ -236,18 +238,19 @@ fn refuse_lost_tail(
     inventory: &Inventory,
     published: Option<&Published>,
     known_heads: &[Checkpoint],
-    origin: &str,
+    settings: &LogSettings,
 ) -> Result<(), LogError> {
     let held = scan.frontier.size();
+    let beside = (settings.seen > 0).then(|| ("what is kept beside the log".to_owned(), settings.seen));
     let checkpoint = published.map(|head| ("the checkpoint file".to_owned(), head.size));
     let tiles = inventory
         .tiles
         .iter()
         .map(|name| (name.path(), name.end_size().unwrap_or(u64::MAX)))
         .max_by_key(|(_, seen)| *seen);
-    let heads =
-        known_heads.iter().filter(|head| head.origin == origin).map(|head| ("a kept checkpoint".to_owned(), head.size));
-    let largest = checkpoint.into_iter().chain(tiles).chain(heads).max_by_key(|(_, seen)| *seen);
+    let of_ours = known_heads.iter().filter(|head| head.origin == settings.origin);
+    let heads = of_ours.map(|head| ("a kept checkpoint".to_owned(), head.size));
+    let largest = checkpoint.into_iter().chain(tiles).chain(heads).chain(beside).max_by_key(|(_, seen)| *seen);
     match largest {
         Some((seen_by, seen)) if seen > held => Err(LogError::TailLost { seen_by, seen, held }),
         _ => Ok(()),
@@ -293,9 +296,14 @@ fn refuse_forks(shared: &Arc<Shared>, known_heads: &[Checkpoint], origin: &str) 
 fn make_dirs(shared: &Shared) -> Result<(), LogError> {
     let layout = &shared.layout;
     let segments = layout.segment_dir();
-    let dirs = [segments.as_path(), layout.quarantine_dir(), layout.temporary_dir()];
+    let dirs = [layout.log_dir(), segments.as_path(), layout.quarantine_dir(), layout.temporary_dir()];
     for dir in dirs {
         shared.files.create_dirs(dir).map_err(LogError::io(dir))?;
+    }
+    // A folder that was there may be of a life that ended before its name was durable.
+    let parents: BTreeSet<&Path> = dirs.iter().filter_map(|dir| dir.parent()).collect();
+    for parent in parents.into_iter().filter(|parent| !parent.as_os_str().is_empty()) {
+        shared.files.sync_dir(parent).map_err(LogError::io(parent))?;
     }
     let temporary = layout.temporary_dir();
     for entry in shared.files.list(temporary).map_err(LogError::io(temporary))? {
@@ -323,10 +331,8 @@ fn quarantine(shared: &Shared, torn: &Torn) -> Result<TornTail, LogError> {
         .map_err(LogError::io(&torn.path))?;
     bytes.truncate(read);
     let digest = Hash::of(&bytes);
-    let segment = torn.path.file_name().unwrap_or_default().to_string_lossy();
-    let short: String = digest.to_string().chars().take(16).collect();
     let dir = shared.layout.quarantine_dir();
-    let quarantined = dir.join(format!("segment-{segment}-{}-{short}", torn.offset));
+    let quarantined = dir.join(quarantine_name(&torn.path, torn.offset, &digest));
     remove_if_any(&**files, &quarantined)?;
     files
         .create(&quarantined)

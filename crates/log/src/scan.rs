@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::Checkpoint;
 use crate::error::LogError;
 use crate::files::{FileLayer, Window, read_file};
-use crate::keys::Verifier;
+use crate::keys::{DroppedKeys, Verifier};
 use crate::layout::Layout;
 use crate::limits::{RECORD_BYTES_MAX, TILE_BYTES, TILE_WIDTH};
 use crate::merkle::{Frontier, Hash};
@@ -72,6 +72,7 @@ enum Verdict {
 /// Reads the segments, from the published checkpoint on where its tiles lead
 /// to it, else from the beginning.
 pub(crate) fn scan(context: &ScanContext<'_>, first_leaves: &[u64]) -> Result<Scan, LogError> {
+    refuse_dropped_keys(context, first_leaves)?;
     let from_published = context
         .published
         .filter(|published| published.size > 0)
@@ -92,6 +93,20 @@ pub(crate) fn scan(context: &ScanContext<'_>, first_leaves: &[u64]) -> Result<Sc
     }
     scan.check_published(context)?;
     Ok(scan)
+}
+
+/// Whoever has a key that the log no longer uses must not go on with it where nobody looks.
+fn refuse_dropped_keys(context: &ScanContext<'_>, first_leaves: &[u64]) -> Result<(), LogError> {
+    let mut dropped = DroppedKeys::default();
+    for path in first_leaves.iter().map(|first_leaf| context.layout.segment(*first_leaf)) {
+        let mut window = Window::open(context.files, &path, u64::MAX).map_err(LogError::io(&path))?;
+        // A header that can't be read is judged where its records are.
+        let Some((header, ..)) = read_header(&mut window) else { continue };
+        if context.owns(&header) && !dropped.take(&header.keys) {
+            return Err(LogError::damaged(&path, 0, "its header names a log key that an earlier one had dropped"));
+        }
+    }
+    Ok(())
 }
 
 /// Takes the state at the published checkpoint from its tiles and its record.

@@ -2,8 +2,8 @@
 //!
 //! [`SimFiles::crash`] keeps what was synced; of everything else it keeps,
 //! drops or tears a part chosen by a seed: each 512-byte sector of unsynced
-//! contents, each unsynced length, each unsynced name. Folders themselves are
-//! durable when made, as [`FileLayer::create_dirs`] promises.
+//! contents, each unsynced length, each unsynced name; a folder whose name is
+//! dropped takes all with it that is in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -37,6 +37,7 @@ enum NameChange {
     Put { path: PathBuf, file: u64 },
     Move { from: PathBuf, to: PathBuf, file: u64 },
     Drop { path: PathBuf },
+    Folder { path: PathBuf },
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +48,7 @@ struct State {
     durable_names: BTreeMap<PathBuf, u64>,
     changes: Vec<NameChange>,
     dirs: BTreeSet<PathBuf>,
+    durable_dirs: BTreeSet<PathBuf>,
     operations: u64,
     fault: Option<(u64, Fault)>,
     stopped: bool,
@@ -115,13 +117,20 @@ impl SimFiles {
     /// dropped or torn as the seed chooses, and faults are cleared.
     pub fn crash(&self, seed: u64) {
         let mut state = self.state();
+        let state = &mut *state;
         let mut seed = seed;
         let changes = std::mem::take(&mut state.changes);
         for change in &changes {
             if coin(&mut seed) {
-                apply(change, &mut state.durable_names);
+                apply(change, state);
             }
         }
+        let named = std::mem::take(&mut state.durable_dirs);
+        let is_there = |path: &Path| path.ancestors().all(|above| is_root(above) || named.contains(above));
+        state.durable_dirs = named.iter().filter(|dir| is_there(dir)).cloned().collect();
+        state.dirs = state.durable_dirs.clone();
+        let dirs = &state.dirs;
+        state.durable_names.retain(|path, _| path.parent().is_none_or(|dir| is_root(dir) || dirs.contains(dir)));
         for content in state.contents.values_mut() {
             content.now = torn(content, &mut seed);
             content.durable = content.now.clone();
@@ -150,6 +159,7 @@ impl SimFiles {
         state.durable_names.insert(path.to_owned(), file);
         for dir in path.ancestors().skip(1) {
             state.dirs.insert(dir.to_owned());
+            state.durable_dirs.insert(dir.to_owned());
         }
     }
 
@@ -197,7 +207,12 @@ impl SimFiles {
     }
 }
 
-fn apply(change: &NameChange, names: &mut BTreeMap<PathBuf, u64>) {
+fn is_root(path: &Path) -> bool {
+    path.parent().is_none()
+}
+
+fn apply(change: &NameChange, state: &mut State) {
+    let names = &mut state.durable_names;
     match change {
         NameChange::Put { path, file } => {
             names.insert(path.clone(), *file);
@@ -208,6 +223,9 @@ fn apply(change: &NameChange, names: &mut BTreeMap<PathBuf, u64>) {
         }
         NameChange::Drop { path } => {
             names.remove(path);
+        }
+        NameChange::Folder { path } => {
+            state.durable_dirs.insert(path.clone());
         }
     }
 }
@@ -240,11 +258,23 @@ fn torn(content: &Content, seed: &mut u64) -> Vec<u8> {
 impl FileLayer for SimFiles {
     fn create_dirs(&self, path: &Path) -> io::Result<()> {
         self.operate_plainly()?;
-        let mut state = self.state();
-        for dir in path.ancestors() {
-            state.dirs.insert(dir.to_owned());
+        if self.state().dirs.contains(path) {
+            return Ok(());
         }
-        Ok(())
+        // What the folder of all others lies in is not the log's to make.
+        let Some(parent) = path.parent().filter(|parent| !is_root(parent)) else {
+            let mut state = self.state();
+            state.dirs.insert(path.to_owned());
+            state.durable_dirs.insert(path.to_owned());
+            return Ok(());
+        };
+        self.create_dirs(parent)?;
+        {
+            let mut state = self.state();
+            state.dirs.insert(path.to_owned());
+            state.changes.push(NameChange::Folder { path: path.to_owned() });
+        }
+        self.sync_dir(parent)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
@@ -315,6 +345,8 @@ impl FileLayer for SimFiles {
         if children.filter_map(|child| child.parent()).any(|parent| parent == path) {
             return Err(io::Error::from(ErrorKind::DirectoryNotEmpty));
         }
+        state.durable_dirs.remove(path);
+        state.changes.retain(|change| !matches!(change, NameChange::Folder { path: made } if made == path));
         if state.dirs.remove(path) { Ok(()) } else { Err(not_found()) }
     }
 
@@ -324,14 +356,16 @@ impl FileLayer for SimFiles {
         }
         let mut state = self.state();
         let concerns = |change: &NameChange| match change {
-            NameChange::Put { path: name, .. } | NameChange::Drop { path: name } => name.parent() == Some(path),
+            NameChange::Put { path: name, .. }
+            | NameChange::Drop { path: name }
+            | NameChange::Folder { path: name } => name.parent() == Some(path),
             NameChange::Move { from, to, .. } => from.parent() == Some(path) || to.parent() == Some(path),
         };
         let (synced, kept) = std::mem::take(&mut state.changes).into_iter().partition(concerns);
         state.changes = kept;
         let synced: Vec<NameChange> = synced;
         for change in &synced {
-            apply(change, &mut state.durable_names);
+            apply(change, &mut state);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Checking many notes' signatures on all processors, while the one who reads goes on.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::findings::FindingKind;
 use crate::keys::Verifier;
-use crate::limits::{SIGNATURES_A_PART, VERIFY_PARTS_WAITING_MAX, VERIFY_THREADS_MAX};
+use crate::limits::{FINDINGS_MAX, SIGNATURES_A_PART, VERIFY_PARTS_WAITING_MAX, VERIFY_THREADS_MAX};
 use crate::note::{NoteError, SignedNote};
 use crate::verify::Report;
 
@@ -33,7 +34,10 @@ pub(crate) struct NoteQueue {
 #[derive(Default)]
 struct Checked {
     notes: u64,
-    failures: Vec<(QueuedNote, NoteError)>,
+    // The first ones by where they are, which is the order of the log; of the notes nothing is kept.
+    failures: BTreeMap<(String, u64), NoteError>,
+    // Failures beyond those.
+    left_out: u64,
 }
 
 struct Pool {
@@ -48,14 +52,23 @@ impl Checked {
         for queued in part {
             self.notes += 1;
             if let Err(error) = queued.note.verify_only(keys) {
-                self.failures.push((queued, error));
+                self.fail((queued.path, queued.offset), error);
             }
+        }
+    }
+
+    fn fail(&mut self, at: (String, u64), error: NoteError) {
+        self.failures.insert(at, error);
+        if self.failures.len() > FINDINGS_MAX {
+            self.failures.pop_last();
+            self.left_out += 1;
         }
     }
 
     fn add(&mut self, other: Self) {
         self.notes += other.notes;
-        self.failures.extend(other.failures);
+        self.left_out += other.left_out;
+        other.failures.into_iter().for_each(|(at, error)| self.fail(at, error));
     }
 }
 
@@ -118,10 +131,10 @@ impl NoteQueue {
             threads.into_iter().filter_map(|thread| thread.join().ok()).for_each(|more| checked.add(more));
         }
         report.signatures_checked += checked.notes;
-        checked.failures.sort_by(|(a, _), (b, _)| (&a.path, a.offset).cmp(&(&b.path, b.offset)));
-        for (note, error) in checked.failures {
-            report.find(FindingKind::Signature, &note.path, Some(note.offset), error.to_string());
+        for ((path, offset), error) in checked.failures {
+            report.find(FindingKind::Signature, &path, Some(offset), error.to_string());
         }
+        report.findings_left_out += checked.left_out;
         let unchecked = std::mem::take(&mut self.queued).saturating_sub(checked.notes);
         if unchecked > 0 {
             let detail = format!("{unchecked} signed checkpoints couldn't be checked: a thread of this program ended");
@@ -163,6 +176,30 @@ mod tests {
         assert_eq!(report.signatures_checked, count);
         let told: Vec<u64> = report.findings.iter().filter_map(|found| found.offset).collect();
         assert_eq!(told, bad);
+    }
+
+    /// However many fail, so many are kept as are told, the first ones; the others are counted.
+    #[test]
+    fn failures_are_kept_up_to_a_bound() {
+        let signer = Signer::from_seed(ORIGIN, &[7; 32]).unwrap();
+        let other = Signer::from_seed(ORIGIN, &[8; 32]).unwrap();
+        let count = FINDINGS_MAX as u64 + 90;
+        let keys = [signer.verifier().clone()];
+        let (mut first, mut second) = (Checked::default(), Checked::default());
+        // Threads take them in any order.
+        let mut forged = notes(&other, count);
+        second.check(forged.split_off(FINDINGS_MAX / 2), &keys);
+        first.check(forged, &keys);
+        second.add(first);
+        assert_eq!((second.failures.len(), second.left_out), (FINDINGS_MAX, 90));
+        let mut queue = NoteQueue::new(&keys);
+        queue.checked = second;
+        queue.queued = count;
+        let mut report = Report::new();
+        queue.finish(&mut report);
+        let told: Vec<u64> = report.findings.iter().filter_map(|found| found.offset).collect();
+        assert_eq!(told, (0..FINDINGS_MAX as u64).collect::<Vec<_>>());
+        assert_eq!((report.findings_left_out, report.signatures_checked), (90, count));
     }
 
     /// What no thread gave back is told: it doesn't pass as checked.

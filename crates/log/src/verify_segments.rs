@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::Checkpoint;
 use crate::files::{FileLayer, Window};
 use crate::findings::FindingKind;
+use crate::keys::DroppedKeys;
 use crate::limits::RECORD_BYTES_MAX;
 use crate::merkle::{Frontier, Hash};
 use crate::note::SignedNote;
@@ -33,6 +34,7 @@ struct Run<'a, 'v> {
     next_batch: u64,
     next_segment: u64,
     keys_in_force: Vec<Hash>,
+    dropped: DroppedKeys,
     root_differs: bool,
     published_seen: bool,
 }
@@ -73,6 +75,7 @@ pub(crate) fn verify_segments(
         next_batch: 0,
         next_segment: 0,
         keys_in_force: Vec::new(),
+        dropped: DroppedKeys::default(),
         root_differs: false,
         published_seen: false,
     };
@@ -165,6 +168,10 @@ impl Run<'_, '_> {
         if !header.keys.iter().all(known) {
             let detail = "it names a log key that is not among those given";
             self.report.find(FindingKind::Signature, place.path, Some(0), detail);
+        }
+        if !self.dropped.take(&header.keys) {
+            let detail = "its header names a log key that an earlier one had dropped";
+            self.report.find(FindingKind::KeyNotInForce, place.path, Some(0), detail);
         }
         self.generation = Some(header.generation);
         self.next_segment += 1;

@@ -14,8 +14,9 @@ use crate::merkle::{Frontier, Hash, leaf_hash};
 use crate::note::NoteSigner;
 use crate::prune::Pruner;
 use crate::publish::Publisher;
+use crate::quarantine::quarantined;
 use crate::reader::{LogReader, SegmentMeta, Shared};
-use crate::recover::{self, Recovered, Survey};
+use crate::recover::{self, Recovered, Survey, TornTail};
 use crate::segment::{Attachment, FileHeader, NewEntry, encode_record, record_bytes};
 
 /// Who writes the log, and how.
@@ -31,6 +32,9 @@ pub struct LogSettings {
     pub former_keys: Vec<Verifier>,
     /// Size in bytes at which a new segment file is begun.
     pub segment_bytes: u64,
+    /// Entries of it that what is kept beside the log has seen: a log that
+    /// holds fewer has lost some.
+    pub seen: u64,
 }
 
 /// A batch that is durable.
@@ -73,7 +77,8 @@ pub(crate) struct OpenSegment {
 // === impl LogSettings ===
 
 impl LogSettings {
-    /// Settings with one key, no former keys and segments of 256 MiB.
+    /// Settings with one key, no former keys and segments of 256 MiB; nothing
+    /// was seen of it.
     #[must_use]
     pub fn new(origin: &str, generation: u64, signer: Box<dyn NoteSigner>) -> Self {
         Self {
@@ -82,6 +87,7 @@ impl LogSettings {
             signers: vec![signer],
             former_keys: Vec::new(),
             segment_bytes: SEGMENT_BYTES_MAX,
+            seen: 0,
         }
     }
 
@@ -294,6 +300,16 @@ impl Log {
         if holds_some { self.begin_segment() } else { Ok(()) }
     }
 
+    /// Torn bytes that lie in quarantine, of this start and of earlier ones, the
+    /// newest so many: a start that ended before it told of them left them to
+    /// the next.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn quarantined(&self) -> Result<Vec<TornTail>, LogError> {
+        quarantined(&self.shared)
+    }
+
     /// A handle that prunes closed segments, from another thread while this
     /// one appends.
     #[must_use]
@@ -320,6 +336,7 @@ impl Log {
             former_keys: before.into_iter().filter(|key| !is_signing(key)).collect(),
             signers,
             segment_bytes: self.settings.segment_bytes,
+            seen: self.settings.seen,
         };
         recover::check_settings(&next)?;
         if next.fingerprints() != fingerprints {

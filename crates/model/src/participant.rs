@@ -255,6 +255,18 @@ impl Participant {
             .filter(|k| k.key_use == key_use && k.from <= at && k.until.is_none_or(|u| at < u))
             .max_by_key(|k| k.from)
     }
+    /// Who answers for one of its keys, whatever the register says of it: the enrolment for the first key
+    /// of each use alone, the key before where its consent is there to be verified, else the authority.
+    pub fn answers_for(&self, key: &RegisteredKey) -> KeyAuthorisation {
+        let first = self.keys.iter().filter(|k| k.key_use == key.key_use).min_by_key(|k| k.from);
+        match key.authorised_by {
+            KeyAuthorisation::Enrolment if first.is_some_and(|first| first.key == key.key) => {
+                KeyAuthorisation::Enrolment
+            }
+            KeyAuthorisation::PreviousKey if key.consent.is_some() => KeyAuthorisation::PreviousKey,
+            _ => KeyAuthorisation::AuthorityAlone,
+        }
+    }
     /// Origins of its logs: the one in force, then those that are closed.
     pub fn origins(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.log_origin.as_str()).chain(self.closed_logs.iter().map(|log| log.origin.as_str()))
@@ -365,6 +377,28 @@ mod tests {
             valid_from: at(100),
             valid_until: at(200),
         }
+    }
+
+    #[test]
+    fn the_enrolment_answers_for_the_first_key_of_each_use_alone() {
+        use KeyAuthorisation::{AuthorityAlone, Enrolment, PreviousKey};
+        let changed = |byte, authorised_by, consent: Option<&str>| RegisteredKey {
+            authorised_by,
+            consent: consent.map(str::to_owned),
+            ..key(byte, KeyUse::Log, 20 + i64::from(byte), None)
+        };
+        let member = participant(vec![
+            changed(3, Enrolment, None),
+            changed(4, PreviousKey, Some("a.b.c")),
+            changed(5, PreviousKey, None),
+            changed(6, AuthorityAlone, Some("a.b.c")),
+            key(1, KeyUse::Log, 10, Some(20)),
+            key(2, KeyUse::Log, 10, None),
+            key(7, KeyUse::Request, 15, None),
+        ]);
+        let answers: Vec<KeyAuthorisation> = member.keys.iter().map(|k| member.answers_for(k)).collect();
+        let alone = AuthorityAlone;
+        assert_eq!(answers, [alone, PreviousKey, alone, alone, Enrolment, alone, Enrolment]);
     }
 
     #[test]

@@ -17,8 +17,9 @@ const TOLD_MAX: u64 = 100;
 pub(crate) fn check(register: &Register, report: &mut Report) {
     let mut alone = 0_u64;
     for participant in register.participants() {
-        for key in participant.keys.iter().filter(|k| k.authorised_by != KeyAuthorisation::Enrolment) {
-            let consent = match (&key.consent, key.authorised_by) {
+        for key in &participant.keys {
+            let consent = match (&key.consent, participant.answers_for(key)) {
+                (_, KeyAuthorisation::Enrolment) => continue,
                 (Some(consent), KeyAuthorisation::PreviousKey) => consent,
                 _ => {
                     alone = alone.saturating_add(1);

@@ -95,7 +95,9 @@ pub fn open_extract(lines: &mut dyn BufRead, authority: &PublicKey) -> Result<Op
     if parties != [&head.owner, &head.to] || agreed.id != head.agreement {
         return Err(refuse("it is not of the agreement and the parties that it names"));
     }
-    let (tree, cosigned) = Parties::of(&agreed, &head.entries, authority)?.tree(side, &head.checkpoint)?;
+    let of = Parties::of(&agreed, &head.entries, authority)?;
+    let (opened, cosigned) = of.tree(side, &head.checkpoint)?;
+    let tree = &opened.checkpoint;
     let mut entries: Vec<(Digest, Entry)> = Vec::new();
     while let Some(line) = line_of(lines)? {
         if entries.len() >= EXTRACT_LEAVES_MAX {
@@ -117,6 +119,7 @@ pub fn open_extract(lines: &mut dyn BufRead, authority: &PublicKey) -> Result<Op
         _ => None,
     });
     let given = given.ok_or_else(|| gap("its last entry isn't that it was made out"))?;
+    of.require_signed_in_time(side, &opened, given)?;
     let (owner, to, agreement, size) = (head.owner, head.to, head.agreement, tree.size);
     let (root, checkpoint) = (Digest::from_bytes(tree.root.0), head.checkpoint);
     Ok(OpenedExtract { owner, to, agreement, side, size, root, checkpoint, cosigned, given, entries })

@@ -125,10 +125,12 @@ impl<'a> Opener<'a> {
     /// Was this witness key in force at that time? Clocks may be apart.
     fn had_in_force(&self, who: &ParticipantId, verifier: &Verifier, at: Timestamp) -> bool {
         let (early, late) = (at.plus_millis(-CLOCKS_APART_MS_MAX), at.plus_millis(CLOCKS_APART_MS_MAX));
-        let keys = self.register.participant(who.as_str()).into_iter().flat_map(|p| &p.keys);
-        keys.filter(|k| k.key_use == KeyUse::Witness && *k.key.as_bytes() == verifier.public_key()).any(|k| {
-            let has_begun = k.authorised_by == KeyAuthorisation::Enrolment || k.from <= late;
-            has_begun && k.until.is_none_or(|until| early < until)
+        let Some(who) = self.register.participant(who.as_str()) else { return false };
+        let mut keys = who.keys.iter();
+        keys.any(|k| {
+            let is_it = k.key_use == KeyUse::Witness && *k.key.as_bytes() == verifier.public_key();
+            let has_begun = who.answers_for(k) == KeyAuthorisation::Enrolment || k.from <= late;
+            is_it && has_begun && k.until.is_none_or(|until| early < until)
         })
     }
 }

@@ -4,11 +4,11 @@
 use crate::envelope::Agreed;
 use crate::jws;
 use crate::limits::CLOCKS_APART_MS_MAX;
-use crate::register::{log_verifiers_of, open_entry, witness_verifiers};
-use perron_log::{Checkpoint, Verifier};
+use crate::register::{log_verifiers_of, open_entry, require_signed_in_time, witness_verifiers};
+use perron_log::{Checkpoint, OpenedCheckpoint, Verifier};
 use perron_model::limits::REQUEST_BYTES_MAX;
 use perron_model::negotiation::Side;
-use perron_model::participant::{KeyUse, Participant, PublicKey};
+use perron_model::participant::{KeyAuthorisation, KeyUse, Participant, PublicKey};
 use perron_model::request::{REQUEST_TYP, ReadRequest};
 use perron_model::{Digest, Error, ErrorCode, Result, SpaceId, Timestamp, canonical};
 use serde::Serialize;
@@ -81,8 +81,8 @@ impl Parties {
     }
 
     /// The tree of a checkpoint that the party of this side signed with a key of its log, and
-    /// whether the other one signed that it saw it.
-    pub fn tree(&self, owner: Side, note: &str) -> Result<(Checkpoint, Vec<Cosigned>)> {
+    /// whether the other one signed that it saw it, by a witness key in force at the time that it tells.
+    pub fn tree(&self, owner: Side, note: &str) -> Result<(OpenedCheckpoint, Vec<Cosigned>)> {
         let (owner, other) = match owner {
             Side::Provider => (&self.provider, &self.consumer),
             Side::Consumer => (&self.consumer, &self.provider),
@@ -99,15 +99,34 @@ impl Parties {
         let mut cosigned = Vec::new();
         for line in &opened.verified {
             let by = witnesses.iter().find(|(_, v)| v.name() == line.name && v.key_id() == line.key_id);
-            let Some((who, _)) = by else { continue };
+            let Some((who, verifier)) = by else { continue };
             let ms = line.time_unix_s.and_then(|s| i64::try_from(s).ok()?.checked_mul(1000));
             let seen = Cosigned { by: who.to_string(), at: ms.and_then(|ms| Timestamp::from_millis(ms).ok()) };
-            if !cosigned.contains(&seen) {
+            let counts = seen.at.is_none_or(|at| is_witness_at(other, &verifier.public_key(), at));
+            if counts && !cosigned.contains(&seen) {
                 cosigned.push(seen);
             }
         }
-        Ok((opened.checkpoint, cosigned))
+        Ok((opened, cosigned))
     }
+
+    /// Refuses a tree of the party of this side that was signed by a log key which had ended before this time.
+    pub fn require_signed_in_time(&self, owner: Side, tree: &OpenedCheckpoint, at: Timestamp) -> Result<()> {
+        let owner = if owner == Side::Provider { &self.provider } else { &self.consumer };
+        require_signed_in_time(owner, tree, at)
+    }
+}
+
+/// Was this witness key of a party in force at that time, by all that its entries tell of it? Clocks may be
+/// apart.
+fn is_witness_at(party: &[Participant], key: &[u8; 32], at: Timestamp) -> bool {
+    let (early, late) = (at.plus_millis(-CLOCKS_APART_MS_MAX), at.plus_millis(CLOCKS_APART_MS_MAX));
+    let told = party.iter().flat_map(|p| p.keys.iter().map(move |k| (p, k)));
+    let mut told = told.filter(|(_, k)| k.key_use == KeyUse::Witness && k.key.as_bytes() == key);
+    told.all(|(p, k)| {
+        let has_begun = p.answers_for(k) == KeyAuthorisation::Enrolment || k.from <= late;
+        has_begun && k.until.is_none_or(|until| early < until)
+    })
 }
 
 fn refuse(detail: impl Into<String>) -> Error {

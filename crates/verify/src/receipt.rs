@@ -141,12 +141,14 @@ fn proven(parties: &Parties, leaf: &str, proof: &str) -> Result<Proven> {
     let bytes = jws::decode(leaf)?;
     let hash = leaf_hash(&bytes);
     let proof = TlogProof::parse(proof).map_err(|e| refuse(e.to_string()))?;
-    let (tree, cosigned) = parties.tree(Side::Provider, &proof.checkpoint.to_string())?;
+    let (opened, cosigned) = parties.tree(Side::Provider, &proof.checkpoint.to_string())?;
+    let tree = &opened.checkpoint;
     verify_inclusion(proof.index, tree.size, &hash, &proof.hashes, &tree.root).map_err(|e| refuse(e.to_string()))?;
     let entry = Entry::from_bytes(&bytes)?;
     if entry.index != proof.index {
         return Err(refuse("an entry is not at the place that it tells"));
     }
+    parties.require_signed_in_time(Side::Provider, &opened, entry.time)?;
     Ok(Proven { entry, leaf: Digest::from_bytes(hash.0), size: tree.size, cosigned })
 }
 

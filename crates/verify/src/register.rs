@@ -1,11 +1,12 @@
 //! The register in the directory, verified with the authority's key and nothing else.
 
 use crate::jws;
-use perron_log::{KeyKind, Verifier};
+use crate::limits::CLOCKS_APART_MS_MAX;
+use perron_log::{KeyKind, OpenedCheckpoint, Verifier};
 use perron_model::limits::{DOCUMENT_BYTES_MAX, PARTICIPANTS_MAX, REGISTER_BYTES_MAX};
 use perron_model::participant::{KeyUse, Participant, PublicKey};
 use perron_model::register::{PARTICIPANT_TYP, ParticipantEntry, REGISTER_TYP, RegisterVersion, SignedRegister};
-use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, SpaceId, canonical};
+use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, SpaceId, Timestamp, canonical};
 use std::collections::BTreeMap;
 
 /// A register whose signatures, digests and order were verified.
@@ -101,6 +102,33 @@ pub(crate) fn log_verifiers_of(participant: &Participant, origin: &str) -> Vec<V
 fn verifiers(participant: &Participant, key_use: KeyUse, name: &str, kind: KeyKind) -> Vec<Verifier> {
     let of_use = participant.keys.iter().filter(|k| k.key_use == key_use);
     of_use.filter_map(|k| Verifier::new(name, kind, k.key.as_bytes()).ok()).collect()
+}
+
+/// Refuses a tree that a log key signed which had ended before a time, by what entries of the log's owner
+/// tell: an older one of them doesn't know of an end yet. A tree may be signed later than that time, and so
+/// by keys that came later. Clocks may be apart.
+pub(crate) fn require_signed_in_time<'a>(
+    owner: impl IntoIterator<Item = &'a Participant>,
+    tree: &OpenedCheckpoint,
+    at: Timestamp,
+) -> Result<()> {
+    let (origin, early) = (&tree.checkpoint.origin, at.plus_millis(-CLOCKS_APART_MS_MAX));
+    let ended = owner
+        .into_iter()
+        .flat_map(|p| &p.keys)
+        .filter(|key| key.key_use == KeyUse::Log && key.until.is_some_and(|until| until <= early));
+    for key in ended {
+        let verifier = Verifier::new(origin, KeyKind::Ed25519, key.key.as_bytes());
+        let signs = |v: Verifier| tree.verified.iter().any(|l| l.name == v.name() && l.key_id == v.key_id());
+        if verifier.is_ok_and(signs) {
+            let kid = key.key.thumbprint();
+            return Err(Error::new(
+                ErrorCode::SignatureInvalid,
+                format!("its tree is signed by the log key {kid}, which had ended before {at}"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Verifies one entry, as a register or an envelope carries it.

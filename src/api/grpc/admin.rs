@@ -433,7 +433,7 @@ impl Admin {
         request: String,
         overlap_s: i64,
     ) -> Result<Json> {
-        let kid = self.authority()?.replace_key(&participant, &request, overlap_s, self.node.now())?;
+        let kid = self.authority()?.replace_key(&participant, &request, overlap_s, || self.node.now())?;
         self.node.administer("authority.replace-key", actor, request.into_bytes()).await?;
         Ok(json!({"participant": participant, "key": kid}))
     }

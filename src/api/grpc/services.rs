@@ -362,7 +362,7 @@ impl RegisterService for Services {
         let peer = self.caller(&request)?;
         let authority = self.authority.as_ref().ok_or_else(no_authority)?;
         let register =
-            authority.change_key(&peer, &request.get_ref().change, self.node.now()).map_err(|e| to_status(&e))?;
+            authority.change_key(&peer, &request.get_ref().change, || self.node.now()).map_err(|e| to_status(&e))?;
         Ok(Response::new(pb::ChangeKeyResponse { register }))
     }
 }

@@ -86,6 +86,28 @@ fn keys_change_while_the_log_is_open() {
     assert_eq!(files.contents(&layout().segment(9)), None, "the keys are those that the newest segment lists");
 }
 
+/// A key that was dropped is held by someone who should no longer sign: the log isn't opened again, and
+/// whoever verifies it reads why.
+#[test]
+fn a_key_that_was_dropped_does_not_come_back() {
+    let files = SimFiles::new();
+    let mut log = open(&files, signed_by(&[7], &[8], 1 << 20));
+    for (first, signing) in [(0, vec![7]), (1, vec![7, 8]), (2, vec![8])] {
+        log.change_keys(keys(&signing)).unwrap();
+        log.append(&entries(first, 1)).unwrap();
+    }
+    log.publish().unwrap();
+    drop(log);
+    assert_eq!(verified(&files, &[7, 8], Vec::new()).outcome, Outcome::Ok);
+    let mut log = open(&files, signed_by(&[7], &[8], 1 << 20));
+    log.append(&entries(3, 1)).unwrap();
+    drop(log);
+    let report = verified(&files, &[7, 8], Vec::new());
+    assert!(report.has(FindingKind::KeyNotInForce) && !report.has(FindingKind::Signature), "{:?}", report.findings);
+    let refused = Log::open(Arc::new(files.clone()), layout(), signed_by(&[8], &[7], 1 << 20), &[]);
+    assert!(matches!(refused, Err(LogError::Damaged { .. })), "{refused:?}");
+}
+
 #[test]
 fn keys_that_no_log_can_have_change_nothing() {
     let files = SimFiles::new();

@@ -11,18 +11,23 @@ use std::collections::HashMap;
 /// The log keys of the log's owner, and what was found of them last.
 pub(super) struct LogKeys {
     known: HashMap<Hash, RegisteredKey>,
+    // Keys that are there from the first on.
+    first: Vec<Hash>,
     found: Vec<Hash>,
 }
 
 impl LogKeys {
     /// For its log of this origin.
     pub fn of(owner: &Participant, origin: &str) -> LogKeys {
-        let keys = owner.keys.iter().filter(|k| k.key_use == KeyUse::Log);
-        let known = keys.filter_map(|key| {
-            let verifier = Verifier::new(origin, KeyKind::Ed25519, key.key.as_bytes()).ok()?;
-            Some((verifier.fingerprint(), key.clone()))
-        });
-        LogKeys { known: known.collect(), found: Vec::new() }
+        let (mut known, mut first) = (HashMap::new(), Vec::new());
+        for key in owner.keys.iter().filter(|k| k.key_use == KeyUse::Log) {
+            let Ok(verifier) = Verifier::new(origin, KeyKind::Ed25519, key.key.as_bytes()) else { continue };
+            if owner.answers_for(key) == KeyAuthorisation::Enrolment {
+                first.push(verifier.fingerprint());
+            }
+            known.insert(verifier.fingerprint(), key.clone());
+        }
+        LogKeys { known, first, found: Vec::new() }
     }
 }
 
@@ -63,13 +68,15 @@ impl Dated {
 }
 
 impl Reading<'_> {
-    /// The keys that signed the batch of an entry were in force at its time; clocks may be apart.
+    /// The keys that signed the batch of an entry were in force at its time; clocks may be apart. A clock
+    /// that goes back brings no key back, nor does it take one away that had begun.
     pub(super) fn log_keys(&mut self, view: &LeafView<'_>, at: Timestamp) {
-        let (early, late) = (at.plus_millis(-CLOCKS_APART_MS_MAX), at.plus_millis(CLOCKS_APART_MS_MAX));
+        self.latest = self.latest.max(at);
+        let (early, late) = (at.plus_millis(-CLOCKS_APART_MS_MAX), self.latest.plus_millis(CLOCKS_APART_MS_MAX));
         for fingerprint in view.keys {
             let Some(key) = self.log_keys.known.get(fingerprint) else { continue };
             // Before the first key there was none that could have signed in its place.
-            let has_begun = key.authorised_by == KeyAuthorisation::Enrolment || key.from <= late;
+            let has_begun = self.log_keys.first.contains(fingerprint) || key.from <= late;
             let lives = key.until.is_none_or(|until| early < until);
             if (has_begun && lives) || self.log_keys.found.contains(fingerprint) {
                 continue;

@@ -50,6 +50,8 @@ pub(crate) struct Reading<'a> {
     found: Vec<Finding>,
     last: Option<Digest>,
     last_time: Timestamp,
+    // The largest time so far.
+    latest: Timestamp,
     chains: HashMap<Digest, Chain>,
     agreements: HashMap<Digest, Known>,
     negotiations: HashMap<String, Negotiated>,
@@ -169,6 +171,7 @@ impl<'a> Reading<'a> {
             found: Vec::new(),
             last: None,
             last_time: Timestamp::EPOCH,
+            latest: Timestamp::EPOCH,
             chains: HashMap::new(),
             agreements: HashMap::new(),
             negotiations: HashMap::new(),

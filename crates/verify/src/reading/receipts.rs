@@ -3,7 +3,7 @@
 use super::Reading;
 use super::attached::Attached;
 use crate::jws;
-use crate::register::log_verifiers_of;
+use crate::register::{log_verifiers_of, require_signed_in_time};
 use perron_log::merkle::{empty_root, leaf_hash};
 use perron_log::{FindingKind, TlogProof};
 use perron_model::entry::{AttachmentKind, Body, Decision, Entry, Outcome, Received};
@@ -115,21 +115,23 @@ impl Reading<'_> {
         let proof = TlogProof::parse(proof).map_err(|e| (FindingKind::DocumentBytes, e.to_string()))?;
         let known = self.agreements.get(&claims.agreement);
         let known = known.into_iter().flat_map(|k| [&k.provider, &k.consumer]).filter(|p| p.id == *party);
+        let told: Vec<&Participant> = self.register.participant(party.as_str()).into_iter().chain(known).collect();
         // In the log that its checkpoint names, where that is one of the party's; else in the one in force.
         let verifies = |p: &Participant| {
             let named = proof.checkpoint.text.lines().next();
             let origin = p.origins().find(|own| Some(*own) == named).unwrap_or(&p.log_origin);
-            proof.verify(&hash, origin, &log_verifiers_of(p, origin), &[]).map(|_| ())
+            proof.verify(&hash, origin, &log_verifiers_of(p, origin), &[])
         };
         let mut verified = Err(format!("`{party}` is not in the register"));
-        for participant in self.register.participant(party.as_str()).into_iter().chain(known) {
+        for participant in &told {
             verified = verifies(participant).map_err(|e| e.to_string());
             if verified.is_ok() {
                 break;
             }
         }
-        verified.map_err(|detail| (FindingKind::DocumentSignature, detail))?;
+        let tree = verified.map_err(|detail| (FindingKind::DocumentSignature, detail))?;
         let entry = Entry::from_bytes(&bytes).map_err(|e| (FindingKind::DocumentBytes, e.detail))?;
+        require_signed_in_time(told, &tree, entry.time).map_err(|e| (FindingKind::KeyNotInForce, e.detail))?;
         Ok((entry, Digest::from_bytes(hash.0)))
     }
 }

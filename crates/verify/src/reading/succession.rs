@@ -6,7 +6,7 @@ use super::keys::{Dated, LogKeys};
 use super::{Chain, Reading};
 use crate::jws;
 use crate::kept::Head;
-use crate::register::log_verifiers_of;
+use crate::register::{log_verifiers_of, require_signed_in_time};
 use perron_log::merkle::leaf_hash;
 use perron_log::{Checkpoint, Finding, FindingKind, TlogProof};
 use perron_model::entry::{AttachmentKind, Body, Entry, Succession};
@@ -191,8 +191,9 @@ impl Reading<'_> {
         let bytes = jws::decode(leaf).ok()?;
         let (hash, proof) = (leaf_hash(&bytes), TlogProof::parse(proof).ok()?);
         let mut origins = self.owner.origins();
-        origins.find(|own| proof.verify(&hash, own, &log_verifiers_of(self.owner, own), &[]).is_ok())?;
+        let tree = origins.find_map(|own| proof.verify(&hash, own, &log_verifiers_of(self.owner, own), &[]).ok())?;
         let entry = Entry::from_bytes(&bytes).ok()?;
+        require_signed_in_time([self.owner], &tree, entry.time).ok()?;
         entry.chain.filter(|chain| chain.agreement == *agreement).map(|_| entry.body)
     }
 }

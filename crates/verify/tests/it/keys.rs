@@ -11,6 +11,19 @@ use perron_verify::words::Lang;
 
 /// The parties' entries once a party's key ended at `until` and another came at `from` (milliseconds).
 fn changed(world: &World, of: &str, key_use: KeyUse, from: i64, until: i64, consent: Option<String>) {
+    let authorised_by =
+        if consent.is_some() { KeyAuthorisation::PreviousKey } else { KeyAuthorisation::AuthorityAlone };
+    changed_by(world, of, (key_use, authorised_by), from, until, consent);
+}
+
+fn changed_by(
+    world: &World,
+    of: &str,
+    (key_use, authorised_by): (KeyUse, KeyAuthorisation),
+    from: i64,
+    until: i64,
+    consent: Option<String>,
+) {
     let mut parties = [(&world.ville, 1), (&world.inter, 2), (&world.tiers, 3)].map(|(p, number)| {
         let mut party = Party::new(number, p.id().as_str());
         party.participant.clone_from(&p.participant);
@@ -19,8 +32,6 @@ fn changed(world: &World, of: &str, key_use: KeyUse, from: i64, until: i64, cons
     let party = parties.iter_mut().find(|p| p.id().as_str() == of).unwrap();
     let keys = &mut party.participant.keys;
     keys.iter_mut().find(|k| k.key_use == key_use).unwrap().until = Some(time(until));
-    let authorised_by =
-        if consent.is_some() { KeyAuthorisation::PreviousKey } else { KeyAuthorisation::AuthorityAlone };
     keys.push(RegisteredKey {
         key_use,
         key: public(&new_key()),
@@ -71,6 +82,25 @@ fn a_change_with_consent_is_not_told_and_one_without_it_is() {
     changed(&world, "ville", KeyUse::Log, LATER, 2 * LATER, None);
     let alone = report(&world);
     assert!(alone.is_ok() && says(&alone, ALONE), "{:#?}", alone.findings);
+}
+
+#[test]
+fn a_later_key_that_is_said_to_be_of_the_enrolment_is_told_as_by_the_authority_alone() {
+    let world = World::new(1);
+    for key_use in [KeyUse::Log, KeyUse::Request] {
+        changed_by(&world, "ville", (key_use, KeyAuthorisation::Enrolment), LATER, 2 * LATER, None);
+        let told = report(&world);
+        assert!(told.is_ok() && says(&told, ALONE), "{:#?}", told.findings);
+    }
+    // Nor does that word give it a time before its own.
+    let seconds = u64::try_from(time(0).millis() / 1000).unwrap();
+    changed_by(&world, "tiers", (KeyUse::Witness, KeyAuthorisation::Enrolment), LATER, 2 * LATER, None);
+    let name = format!("liege/{}/witness", world.tiers.id());
+    let early = perron_log::Cosigner::from_seed(&name, &new_key().to_bytes()).unwrap();
+    let note = world.notes.last().unwrap();
+    let line = early.cosign(&checkpoint_of(note), seconds + 100).unwrap();
+    std::fs::write(world.dir("ville").join("trust/cosigned/tiers.checkpoint"), format!("{note}{line}\n")).unwrap();
+    assert!(report(&world).kinds().contains(&"key-not-in-force"), "{:?}", report(&world).kinds());
 }
 
 #[test]

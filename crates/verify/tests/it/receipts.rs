@@ -1,6 +1,6 @@
 //! One read as one file: verified with the authority's key alone, and nothing of it can be another.
 
-use crate::support::{Line, Party, authority, key, public, write_log};
+use crate::support::{Line, Party, Space, authority, key, public, time, write_log};
 use crate::world::{World, checkpoint_of};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -121,6 +121,51 @@ fn newer_entries_of_the_register_are_taken() {
     let mut file = receipts(&world).remove(0);
     file.entries = vec![world.space.entry(&world.ville), world.space.entry(&world.inter)];
     verified(&file).unwrap();
+}
+
+#[test]
+fn a_tree_is_signed_by_no_key_that_had_ended_before() {
+    let world = World::new(1);
+    let file = receipts(&world).remove(0);
+    let verified_after = |change: i64, by_next: bool| {
+        let mut ville = Party::new(1, "ville");
+        ville.change_key(KeyUse::Log, time(change));
+        let mut file = file.clone();
+        file.entries = vec![Space::new(&[&ville], 2).entry(&ville)];
+        for proof in [&mut file.receipt.decision_proof, &mut file.receipt.outcome_proof] {
+            let (place, note) = proof.split_once("\n\n").unwrap();
+            if by_next {
+                *proof = format!("{place}\n\n{}", checkpoint_of(note).sign(&[&ville.log_signer()]).unwrap());
+            }
+        }
+        verified(&file).map(drop).map_err(|e| e.detail)
+    };
+    let refused = verified_after(-400_000, false).unwrap_err();
+    assert!(refused.contains("had ended before"), "{refused}");
+    // Clocks may be apart by five minutes; and the key may end after the entry.
+    verified_after(-200_000, false).unwrap();
+    verified_after(1_000_000, false).unwrap();
+    // The tree in which the receipt ends may be a later one, by a key that came later.
+    verified_after(1_000_000, true).unwrap();
+    verified_after(-400_000, true).unwrap();
+}
+
+#[test]
+fn a_cosignature_by_a_key_that_had_ended_counts_for_nothing() {
+    let world = World::new(1);
+    let mut file = receipts(&world).remove(0);
+    let seconds = u64::try_from(time(0).millis() / 1000).unwrap();
+    for proof in [&mut file.receipt.decision_proof, &mut file.receipt.outcome_proof] {
+        let note = proof.split_once("\n\n").unwrap().1.to_owned();
+        let line = world.inter.cosigner().cosign(&checkpoint_of(&note), seconds + 1000).unwrap();
+        proof.push_str(&format!("{line}\n"));
+    }
+    for (ends, counts) in [(600_000, 0), (800_000, 1), (2_000_000, 1)] {
+        let mut inter = Party::new(2, "inter");
+        inter.change_key(KeyUse::Witness, time(ends));
+        file.entries = vec![Space::new(&[&inter], 2).entry(&inter)];
+        assert_eq!(verified(&file).unwrap().cosigned.len(), counts, "a key that ended at {ends}");
+    }
 }
 
 #[test]

@@ -177,7 +177,7 @@ fn a_torn_end_is_moved_only_where_nobody_has_seen_more() {
     assert_eq!((files.paths(), files.contents(&segment)), (names, Some(torn)));
     let (log, recovered) = start(3).unwrap();
     let moved = recovered.torn.unwrap();
-    assert_eq!(log.quarantined().unwrap(), [moved.clone()]);
+    assert_eq!(log.quarantined().unwrap(), std::slice::from_ref(&moved));
     drop(log);
     // A later start finds it too, but not a copy that isn't whole, nor what was never the log's.
     let (log, recovered) = start(3).unwrap();

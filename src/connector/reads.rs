@@ -3,6 +3,7 @@
 use crate::connector::node::Node;
 use crate::connector::partners::Place;
 use crate::connector::peers::ReceiptParts;
+use crate::connector::rotation::require_signed_in_time;
 use crate::connector::tally::Tally;
 use crate::connector::witness::log_verifiers;
 use crate::ledger::{Draft, random_16, unreadable};
@@ -364,13 +365,15 @@ impl Node {
     fn verify_beside(&self, consumer: &Participant, read: &IncomingRead) -> Result<Vec<u8>> {
         let bad = |what: String| Error::new(ErrorCode::SignatureInvalid, format!("the proof of the intent: {what}"));
         let proof = std::str::from_utf8(&read.intent_proof).map_err(|_| bad("it is not UTF-8".to_owned()))?;
-        TlogProof::parse(proof)
+        let tree = TlogProof::parse(proof)
             .and_then(|p| p.verify(&leaf_hash(&read.intent), &consumer.log_origin, &log_verifiers(consumer), &[]))
             .map_err(|e| bad(e.to_string()))?;
         let about = |body: &Body| matches!(body, Body::Intent(i) if i.request == Digest::of(read.request.as_bytes()));
-        if !about(&Entry::from_bytes(&read.intent)?.body) {
+        let intent = Entry::from_bytes(&read.intent)?;
+        if !about(&intent.body) {
             return Err(bad("it is about another request".to_owned()));
         }
+        require_signed_in_time(consumer, &tree.note, intent.time).map_err(|e| bad(e.detail))?;
         let size = self.ledger.reader().size();
         if read.held_size > size {
             // It is asked for the checkpoint that would prove it.

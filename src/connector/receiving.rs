@@ -5,6 +5,7 @@
 
 use crate::connector::node::Node;
 use crate::connector::peers::{ReadEvent, ReceiptParts, WireMessage};
+use crate::connector::rotation::require_signed_in_time;
 use crate::connector::settling::BrokenRead;
 use crate::connector::witness::verify_in_logs;
 use crate::ledger::{Draft, stream_root};
@@ -234,8 +235,11 @@ fn open_receipt(provider: &Participant, request: Digest, parts: &ReceiptParts) -
             |what: String| Error::new(ErrorCode::SignatureInvalid, format!("the receipt of `{}`: {what}", provider.id));
         let text = std::str::from_utf8(proof).map_err(|_| bad("a proof is not UTF-8".to_owned()))?;
         let hash = leaf_hash(leaf);
-        TlogProof::parse(text).and_then(|p| verify_in_logs(&p, &hash, provider)).map_err(|e| bad(e.to_string()))?;
-        Ok((Entry::from_bytes(leaf)?, Digest::from_bytes(hash.0)))
+        let proof = TlogProof::parse(text).map_err(|e| bad(e.to_string()))?;
+        verify_in_logs(&proof, &hash, provider).map_err(|e| bad(e.to_string()))?;
+        let entry = Entry::from_bytes(leaf)?;
+        require_signed_in_time(provider, &proof.checkpoint, entry.time).map_err(|e| bad(e.detail))?;
+        Ok((entry, Digest::from_bytes(hash.0)))
     };
     let foreign = || Error::new(ErrorCode::SignatureInvalid, "the receipt is about another read");
     let (decision, decision_leaf) = prove(&parts.decision, &parts.decision_proof)?;

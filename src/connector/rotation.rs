@@ -12,8 +12,8 @@ use crate::ledger::{LogKey, LogKeys};
 use crate::trust::keyring::{CHANGEABLE, Held, Keyring};
 use crate::trust::renewal::{Change, KeyChangeRequest};
 use async_trait::async_trait;
-use perron_log::{KeyKind, Signer, Verifier};
-use perron_model::limits::{KEY_OVERLAP_S_MAX, KEY_RETIRE_CHECK_MS};
+use perron_log::{KeyKind, SignedNote, Signer, Verifier};
+use perron_model::limits::{CLOCK_LAG_MS_MAX, KEY_OVERLAP_S_MAX, KEY_RETIRE_CHECK_MS};
 use perron_model::participant::{KeyAuthorisation, KeyUse, Participant, RegisteredKey};
 use perron_model::{Digest, Error, ErrorCode, Result, Timestamp, canonical};
 use serde::{Deserialize, Serialize};
@@ -108,6 +108,25 @@ pub fn log_keys(keys: &Keyring, own: &Participant, origin: &str) -> Result<LogKe
         Ok(LogKey { signer: Arc::new(signer), from: Some(registered.from), until: registered.until })
     };
     Ok(LogKeys::new(held.map(key).collect::<Result<_>>()?, log_verifiers_of(own, origin)))
+}
+
+/// Refuses a tree that a log key of its owner signed which had ended before the time of an entry in it; keys
+/// that came later may sign, for the tree may be a later one. Clocks may be apart. The note's signatures
+/// were verified before.
+///
+/// # Errors
+/// `signature_invalid`.
+pub(crate) fn require_signed_in_time(owner: &Participant, tree: &SignedNote, at: Timestamp) -> Result<()> {
+    let (origin, early) = (tree.text.lines().next().unwrap_or_default(), at.plus_millis(-CLOCK_LAG_MS_MAX));
+    let ended = |key: &&RegisteredKey| key.key_use == KeyUse::Log && key.until.is_some_and(|until| until <= early);
+    for key in owner.keys.iter().filter(ended) {
+        let signs = |v: &Verifier| tree.signatures.iter().any(|l| l.name == v.name() && l.key_id == v.key_id());
+        if Verifier::new(origin, KeyKind::Ed25519, key.key.as_bytes()).is_ok_and(|verifier| signs(&verifier)) {
+            let detail = format!("its tree is signed by the log key {}, which had ended", key.key.thumbprint());
+            return Err(Error::new(ErrorCode::SignatureInvalid, detail));
+        }
+    }
+    Ok(())
 }
 
 /// Old keys whose time is over are removed, until the task is dropped.
@@ -255,5 +274,38 @@ impl Node {
             _ => return None,
         };
         Verifier::new(&name, kind, key).ok().map(|key| key.to_vkey())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::keys::KeySet;
+    use crate::trust::testing::{at, participant};
+    use perron_log::{Checkpoint, Hash, NoteSigner};
+    use perron_model::participant::PublicKey;
+
+    #[test]
+    fn a_tree_is_signed_by_no_key_that_had_ended_before() {
+        let keys = KeySet::generate(false).unwrap();
+        let mut huy = participant("huy", &keys);
+        let origin = huy.log_origin.clone();
+        let old = Signer::from_seed(&origin, &keys.signing_key(KeyUse::Log).unwrap().seed()).unwrap();
+        let new = Signer::from_seed(&origin, &[66; 32]).unwrap();
+        let until = 10_000_000;
+        let first = huy.keys.iter_mut().find(|key| key.key_use == KeyUse::Log).unwrap();
+        first.until = Some(at(until));
+        let next = RegisteredKey { from: at(until), until: None, ..first.clone() };
+        huy.keys.push(RegisteredKey { key: PublicKey::from_bytes(new.verifier().public_key()), ..next });
+        let head = Checkpoint::new(&origin, 7, Hash::of(b"root"));
+        let judged = |by: &[&dyn NoteSigner], ms| {
+            require_signed_in_time(&huy, &head.sign(by).unwrap(), at(ms)).map_err(|error| error.code)
+        };
+        let ended = Err(ErrorCode::SignatureInvalid);
+        assert_eq!(judged(&[&old], until + CLOCK_LAG_MS_MAX - 1), Ok(()));
+        assert_eq!(judged(&[&old], until + CLOCK_LAG_MS_MAX), ended);
+        assert_eq!(judged(&[&old, &new], until + CLOCK_LAG_MS_MAX), ended);
+        // An entry of before, in a tree of after.
+        assert_eq!((judged(&[&new], 5), judged(&[&new], until + CLOCK_LAG_MS_MAX)), (Ok(()), Ok(())));
     }
 }

@@ -291,6 +291,7 @@ fn proven(own: &Participant, agreement: &AgreementId, leaf: &str, proof: &str) -
     let (hash, proof) = (leaf_hash(&bytes), TlogProof::parse(proof).ok()?);
     own.origins().find(|origin| proof.verify(&hash, origin, &log_verifiers_of(own, origin), &[]).is_ok())?;
     let entry = Entry::from_bytes(&bytes).ok()?;
+    crate::connector::rotation::require_signed_in_time(own, &proof.checkpoint, entry.time).ok()?;
     entry.chain.filter(|chain| chain.agreement == *agreement).map(|_| (entry.body, hash))
 }
 

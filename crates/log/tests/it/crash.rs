@@ -143,11 +143,15 @@ fn a_folder_that_is_there_may_not_be_durable() {
             failed += u64::from(ended.is_err());
             let (mut log, _) = open_sim(&files, 1 << 20, &[]).unwrap();
             let size = log.append(&entries(log.size(), 3)).unwrap().checkpoint.size;
-            log.publish().unwrap();
+            // A publication syncs folders too; what is acknowledged needs none.
+            if seed % 2 == 0 {
+                log.publish().unwrap();
+            }
             drop(log);
             files.crash(seed);
             let (log, _) = open_sim(&files, 1 << 20, &[]).unwrap();
             assert_eq!(log.size(), size, "a sync that failed at {at}, seed {seed}");
+            log.publish().unwrap();
             let known = Acknowledged { hashes: Vec::new(), head: None, note: Some(log.last_note()) };
             assert_eq!(outcome(&files, &known), Outcome::Ok);
         }

@@ -137,7 +137,7 @@ async fn restore(directory: &Path, config: &Config, args: &RestoreArgs) -> Resul
         return end(directory, &places, begun, Elsewhere::default());
     }
     require_log_in_force(directory, &own)?;
-    let closing = Closing::open(directory, &parts.generations()?, parts.identity()?)?;
+    let closing = closing(directory, parts, &own, args.next_generation)?;
     let (size, elsewhere) = (closing.reader().size(), succession::ask(parts, &prepared.asked, &closing).await?);
     require_not_closed(directory, &own, &elsewhere)?;
     let others = require_nobody_holds_more(directory, size, &elsewhere);
@@ -168,6 +168,24 @@ async fn restore(directory: &Path, config: &Config, args: &RestoreArgs) -> Resul
     let register = confirmed(&prepared, directory, config, text).await?;
     succession::confirm(parts, &request, &register)?;
     end(directory, &places, &begun, elsewhere)
+}
+
+/// The log at its end. One that lost entries which its own checkpoint covers is closed at what is left,
+/// where the next one is asked for; the checkpoint is kept as a head that was shown.
+fn closing(directory: &Path, parts: &Parts, own: &Participant, next_generation: bool) -> Result<Closing> {
+    let opened = Closing::open(directory, &parts.generations()?, parts.identity()?);
+    let lost = match opened {
+        Err(error) if error.code == ErrorCode::LogTailLost && next_generation => error,
+        opened => return opened,
+    };
+    let kept = Kept::open(&directory.join("trust"))?;
+    let mut heads = kept.superseding();
+    if let Some((size, note)) = succession::own_head(directory, own)? {
+        heads.retain(|head| head.by != own.id.as_str());
+        heads.push(HeldHead { by: own.id.to_string(), size, note: Some(note) });
+    }
+    kept.note_superseded(&lost.detail, &heads, SystemClock.now())?;
+    Closing::open_without_end(directory, &parts.generations()?, parts.identity()?)
 }
 
 /// A log goes on only if it is known to be the one in force: the register of a backup is an older one.

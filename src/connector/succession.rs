@@ -14,14 +14,14 @@ use crate::connector::peers::{Peers, ReceiptParts};
 use crate::connector::receiving::kept_receipt;
 use crate::connector::witness::{Kept, Shown, log_verifiers_of};
 use crate::connector::witnessing::Asked;
-use crate::ledger::{Begun, Closing};
+use crate::ledger::{Begun, Closing, log_error};
 use crate::trust::register::VerifiedRegister;
 use crate::trust::succession as signed;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::StreamExt;
 use perron_log::merkle::leaf_hash;
-use perron_log::{Hash, LogReader, OpenedCheckpoint, TlogProof};
+use perron_log::{Hash, Layout, LogError, LogReader, OpenedCheckpoint, OsFiles, TlogProof};
 use perron_model::entry::{AttachmentKind, Body, Entry, Succession};
 use perron_model::limits::{
     HEADS_ASKED_MAX, HEADS_ASKED_MS_MAX, SUCCESSION_ASKED_AT_ONCE_MAX, SUCCESSION_BYTES_MAX,
@@ -34,6 +34,7 @@ use perron_model::succession::{
 };
 use perron_model::{AgreementId, Digest, Error, ErrorCode, ParticipantId, Result, Timestamp, canonical};
 pub use places::{BACKUP_FILE, NEXT, Places};
+use std::path::Path;
 use std::time::Duration;
 
 /// What others hold of a log that this directory doesn't lead to.
@@ -128,6 +129,20 @@ pub async fn ask(parts: &Parts, asked: &Asked, closing: &Closing) -> Result<Else
     found.heads.sort_by(|one, two| (&one.by, one.size).cmp(&(&two.by, two.size)));
     found.silent.sort();
     Ok(found)
+}
+
+/// Size and text of the checkpoint that the log last published; none before it had one.
+pub fn own_head(directory: &Path, own: &Participant) -> Result<Option<(u64, String)>> {
+    let bytes = perron_log::recover::read_checkpoint_file(&OsFiles, &Layout::new(directory));
+    let note = match bytes {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(LogError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(log_error(&error)),
+    };
+    match Shown::of(&note, own) {
+        Shown::Head(opened) => Ok(Some((opened.checkpoint.size, signed_by_us(&opened)))),
+        _ => Ok(None),
+    }
 }
 
 /// What lies cosigned in the directory, and what others showed when they were asked before.

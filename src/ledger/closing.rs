@@ -61,8 +61,18 @@ impl Closing {
     /// Opens the log under `data` as a start does, whoever holds more of it: a torn last record is
     /// moved aside, and what is derived is brought level.
     pub fn open(data: &Path, closed: &Generations, identity: LogIdentity) -> Result<Closing> {
-        let (log, _) =
-            Log::open(Arc::new(OsFiles), Layout::new(data), identity.reading()?, &[]).map_err(|e| log_error(&e))?;
+        let opened = Log::open(Arc::new(OsFiles), Layout::new(data), identity.reading()?, &[]);
+        Closing::of(opened.map_err(|e| log_error(&e))?.0, closed)
+    }
+
+    /// As [`Self::open`], of a log whose end is gone: its own checkpoint, which whoever calls this has kept,
+    /// covers more than is left of it.
+    pub fn open_without_end(data: &Path, closed: &Generations, identity: LogIdentity) -> Result<Closing> {
+        let opened = Log::open_without_end(Arc::new(OsFiles), Layout::new(data), identity.reading()?);
+        Closing::of(opened.map_err(|e| log_error(&e))?.0, closed)
+    }
+
+    fn of(log: Log, closed: &Generations) -> Result<Closing> {
         log.publisher().publish().map_err(|e| log_error(&e))?;
         let (reader, gives, mut chains) = (log.reader(), Gives::default(), Chains::new(Activities::new()));
         let (tip, _) = Tip::replay(closed, &reader, &mut chains, &gives)?;

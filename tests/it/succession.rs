@@ -1,6 +1,6 @@
 //! A backup, what is lost after it, and the next generation of the log: through real processes.
 
-use crate::world::{AUTHORITY, CONSUMER, PROVIDER, Refused, World, output, perron, spawn, wait_until};
+use crate::world::{AUTHORITY, CONSUMER, PROVIDER, Refused, World, output, spawn, wait_until};
 use serde_json::Value as Json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,8 @@ fn verify(world: &World, name: &str, against: &[&str]) -> Json {
     let dir = world.path(name);
     let against: Vec<String> = against.iter().map(|other| world.path(other)).collect();
     let with: Vec<&str> = against.iter().flat_map(|other| ["--against", other]).collect();
-    let report = perron(&[&["audit", "verify", &dir], &with[..]].concat()).unwrap();
+    let paths: Vec<PathBuf> = against.iter().map(PathBuf::from).collect();
+    let report = serde_json::to_value(perron_verify::verify(Path::new(&dir), &paths).unwrap()).unwrap();
     assert_eq!(report["findings"], serde_json::json!([]), "{report}");
     if let Ok(python) = std::env::var("PERRON_PYTHON") {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/verify.py");
@@ -328,4 +329,49 @@ fn a_closed_log_answers_an_auditor() {
     audit("folder", &["--agreement", &second, &out]).unwrap();
     assert!(world.dir("dossier/evidence/generations/1/log/checkpoint").exists());
     verify(&world, "dossier/evidence", &[]);
+}
+
+/// Bytes of the log's last segment file, as far as they go now.
+fn segment(world: &World) -> (PathBuf, u64) {
+    let files = fs::read_dir(world.dir("commune/log/segment")).unwrap().map(|file| file.unwrap().path());
+    let last = files.max().unwrap();
+    let bytes = last.metadata().unwrap().len();
+    (last, bytes)
+}
+
+/// A disk that lost the end of the log, and no backup: what is left of it is closed where it lies, and the
+/// log's own checkpoint says what was lost.
+#[test]
+fn a_log_whose_end_is_gone_is_closed_at_what_is_left() {
+    let mut world = World::new();
+    let agreement = world.agree("2035-01-01T00:00:00Z");
+    world.query(&agreement, FEW).unwrap();
+    world.stop(PROVIDER);
+    let (file, bytes) = segment(&world);
+    world.start(PROVIDER);
+    world.query(&agreement, FEW).unwrap();
+    world.stop(PROVIDER);
+    world.stop(CONSUMER);
+    let own = fs::read_to_string(world.dir("commune/log/checkpoint")).unwrap();
+    let had: u64 = own.lines().nth(1).unwrap().parse().unwrap();
+    let segment = fs::File::options().write(true).open(&file).unwrap();
+    segment.set_len(bytes).unwrap();
+    assert_eq!(world.start_with(PROVIDER, &[]).unwrap_err().code, "log_tail_lost");
+    assert_eq!(world.of(PROVIDER, &["restore"], &[]).unwrap_err().code, "log_tail_lost");
+
+    let told = world.of(PROVIDER, &["restore"], &["--next-generation"]).unwrap();
+    let (left, lost) = (told["entries"].as_u64().unwrap(), told["lost"].as_u64().unwrap());
+    assert_eq!((&told["origin"], left + lost), (&"essai/commune/2".into(), had), "{told}");
+    assert!(lost >= 3, "a start, a decision and its outcome: {told}");
+    world.start(PROVIDER);
+    let first = world.entries(PROVIDER).remove(0);
+    assert_eq!((&first["kind"], &first["facts"]["lost"]), (&"succession".into(), &lost.into()), "{first}");
+    world.start(CONSUMER);
+    level(&world);
+    // Nobody else was there to say what was read: all counts as used.
+    assert_eq!(world.query(&agreement, FEW).unwrap_err().code, "uses_exhausted");
+    world.stop(PROVIDER);
+    world.stop(CONSUMER);
+    let report = verify(&world, PROVIDER, &[CONSUMER]);
+    assert!(report["statements"].to_string().contains("commune held them"), "{report}");
 }

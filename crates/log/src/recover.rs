@@ -78,16 +78,29 @@ struct Inventory {
     tiles: Vec<TileName>,
 }
 
+/// What a log's checkpoint file and its tiles say of its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Derived {
+    /// Where they lead the segments, entries are gone.
+    Binds,
+    /// Nothing: they are made anew of what the segments hold.
+    MadeAnew,
+}
+
 pub(crate) fn open(
     files: Arc<dyn FileLayer>,
     layout: Layout,
     settings: LogSettings,
     known_heads: &[Checkpoint],
+    derived: Derived,
 ) -> Result<(Log, Recovered), LogError> {
     check_settings(&settings)?;
     let keys = settings.known_keys();
     let inventory = take_inventory(&*files, &layout)?;
-    let published = read_published(&*files, &layout, &settings.origin, &keys)?;
+    let published = match derived {
+        Derived::Binds => read_published(&*files, &layout, &settings.origin, &keys)?,
+        Derived::MadeAnew => None,
+    };
     let context = ScanContext {
         files: &*files,
         layout: &layout,
@@ -97,7 +110,9 @@ pub(crate) fn open(
         published: published.as_ref(),
     };
     let mut scan = scan(&context, &inventory.first_leaves)?;
-    refuse_lost_tail(&scan, &inventory, published.as_ref(), known_heads, &settings)?;
+    if derived == Derived::Binds {
+        refuse_lost_tail(&scan, &inventory, published.as_ref(), known_heads, &settings)?;
+    }
 
     let published_size = published.as_ref().map_or(0, |head| head.size);
     let shared = share(files, layout, &settings, &mut scan, published_size)?;

@@ -16,7 +16,7 @@ use crate::prune::Pruner;
 use crate::publish::Publisher;
 use crate::quarantine::quarantined;
 use crate::reader::{LogReader, SegmentMeta, Shared};
-use crate::recover::{self, Recovered, Survey, TornTail};
+use crate::recover::{self, Derived, Recovered, Survey, TornTail};
 use crate::segment::{Attachment, FileHeader, NewEntry, encode_record, record_bytes};
 
 /// Who writes the log, and how.
@@ -123,7 +123,21 @@ impl Log {
         settings: LogSettings,
         known_heads: &[Checkpoint],
     ) -> Result<(Self, Recovered), LogError> {
-        recover::open(files, layout, settings, known_heads)
+        recover::open(files, layout, settings, known_heads, Derived::Binds)
+    }
+
+    /// Opens a log whose end is gone, so that it can be closed at what is left: its checkpoint file and its
+    /// tiles are made anew of the segments. Whoever calls it has kept the checkpoint, which proves what
+    /// was lost.
+    ///
+    /// # Errors
+    /// As [`Log::open`], but for what those files say.
+    pub fn open_without_end(
+        files: Arc<dyn FileLayer>,
+        layout: Layout,
+        settings: LogSettings,
+    ) -> Result<(Self, Recovered), LogError> {
+        recover::open(files, layout, settings, &[], Derived::MadeAnew)
     }
 
     /// Reads what a log holds without changing anything. Where the last record

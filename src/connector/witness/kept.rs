@@ -153,7 +153,7 @@ impl Kept {
     }
 
     /// Heads that showed before that this directory isn't the newest state of its log.
-    pub(in crate::connector) fn superseding(&self) -> Vec<HeldHead> {
+    pub fn superseding(&self) -> Vec<HeldHead> {
         let told = std::fs::read_to_string(&self.superseded).ok();
         told.and_then(|text| serde_json::from_str::<Superseded>(&text).ok()).map_or_else(Vec::new, |told| told.heads)
     }

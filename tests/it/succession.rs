@@ -27,6 +27,9 @@ fn lost(world: &mut World) -> (String, PathBuf) {
     // A decision and an outcome each; what is logged of the exchange itself may be beyond.
     wait_until("the partner keeps a newer head", || kept(world, 1) >= size + 4);
     world.stop(PROVIDER);
+    // What it passed on at its end is kept, and no more comes.
+    world.stop(CONSUMER);
+    world.start(CONSUMER);
     let lost = world.dir("perdu");
     fs::rename(world.dir(PROVIDER), &lost).unwrap();
     (agreement, lost)

@@ -44,6 +44,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// How long requests under way may go on after a signal.
@@ -259,12 +260,14 @@ async fn serve(directory: &Path, output: &Output) -> Result<()> {
         registrar: registrar(&running),
     };
     let mut servers = listeners.serve(&running, services, admin, &serving);
+    // Whoever reads that it serves may end it from then on.
+    let mut signals = Signals::listen()?;
     tell!(
         "{}",
         json!({"serving": config.participant, "peers": config.listen.peers, "flight": config.listen.flight, "http": config.http.as_ref().map(|http| http.listen)})
     );
     let _ = output;
-    let ended = wait_for_end(&running.node, &mut servers).await;
+    let ended = wait_for_end(&running.node, &mut servers, &mut signals).await;
     tracing::info!("stopping");
     serving.cancel();
     let drained = async { while servers.join_next().await.is_some() {} };
@@ -328,17 +331,30 @@ async fn bind_if(address: Option<SocketAddr>) -> Result<Option<TcpListener>> {
     }
 }
 
+/// The signals that end the process in order, from when they are listened for on.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals> {
+        let listen = |kind| signal(kind).map_err(|_| Error::new(ErrorCode::Internal, "signals can't be waited for"));
+        Ok(Signals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+}
+
 /// A signal, a listener that ended, or a log that can't be written.
-async fn wait_for_end(node: &Node, servers: &mut tokio::task::JoinSet<Result<()>>) -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |_| Error::new(ErrorCode::Internal, "signals can't be waited for");
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+async fn wait_for_end(
+    node: &Node,
+    servers: &mut tokio::task::JoinSet<Result<()>>,
+    signals: &mut Signals,
+) -> Result<()> {
     let mut changes = node.state_changes();
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
             ended = servers.join_next() => return ended.and_then(std::result::Result::ok).unwrap_or(Ok(())),
             _ = changes.changed() => {}
             why = node.ledger().failed() => return Err(Error::new(why.code, format!("{}: so the process ends", why.detail))),

@@ -116,6 +116,13 @@ pub fn output(args: &[&str], variables: &[(&str, &str)]) -> Output {
     command().args(args).envs(variables.iter().copied()).output().unwrap()
 }
 
+/// Does a process listen for SIGTERM (15), by the mask of the signals that it catches (proc(5))?
+fn ends_in_order(process: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << 14) != 0
+}
+
 impl World {
     /// Founds a data space with a provider and a consumer, and starts all three.
     pub fn new() -> World {
@@ -213,6 +220,7 @@ impl World {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         if line.contains("\"serving\"") {
+            assert!(ends_in_order(child.id()), "{name} says that it serves, and a stop would be a kill");
             self.running.push((name.to_owned(), child));
             return Ok(());
         }

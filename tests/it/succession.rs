@@ -35,6 +35,16 @@ fn lost(world: &mut World) -> (String, PathBuf) {
     (agreement, lost)
 }
 
+/// A provider whose lost log was closed, with a read in the next one. Gives the agreement.
+fn succeeded(world: &mut World) -> String {
+    let (agreement, _) = lost(world);
+    restore(world, &["--next-generation"]).unwrap();
+    world.start(PROVIDER);
+    level(world);
+    world.query(&agreement, FEW).unwrap();
+    agreement
+}
+
 fn restore(world: &World, args: &[&str]) -> Result<Json, Refused> {
     let keys = world.path("perdu/keys");
     let copy = world.path("copie");
@@ -171,11 +181,7 @@ fn nobody_holds_more_so_the_log_goes_on() {
 #[test]
 fn a_copy_of_a_closed_log_does_not_go_on_while_the_authority_is_away() {
     let mut world = World::new();
-    let (agreement, _) = lost(&mut world);
-    restore(&world, &["--next-generation"]).unwrap();
-    world.start(PROVIDER);
-    level(&world);
-    world.query(&agreement, FEW).unwrap();
+    succeeded(&mut world);
     wait_until("the partner keeps the next log", || kept(&world, 2) > 0);
     for name in [PROVIDER, AUTHORITY] {
         world.stop(name);
@@ -286,11 +292,7 @@ fn a_restore_that_is_killed_is_run_again() {
 #[test]
 fn a_closed_log_answers_an_auditor() {
     let mut world = World::new();
-    let (agreement, _) = lost(&mut world);
-    restore(&world, &["--next-generation"]).unwrap();
-    world.start(PROVIDER);
-    level(&world);
-    world.query(&agreement, FEW).unwrap();
+    let agreement = succeeded(&mut world);
     let audit = |verb: &str, args: &[&str]| world.of(PROVIDER, &["audit", verb], args);
 
     // One read is in the copy that was restored, one came after.

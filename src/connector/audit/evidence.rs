@@ -121,11 +121,11 @@ impl Node {
 
     /// A piece of a file of a closed log.
     fn piece_of_closed(&self, generation: u64, path: &Path, offset: u64, length: usize) -> Result<Vec<u8>> {
-        let unknown = |_| Error::new(ErrorCode::NotFound, "no file of a closed log is there");
-        self.ledger.earlier_logs().iter().find(|log| log.generation == generation).ok_or(()).map_err(unknown)?;
         let path = self.data.join(path);
-        let is_file = std::fs::symlink_metadata(&path).is_ok_and(|told| told.is_file());
-        is_file.then_some(()).ok_or(()).map_err(unknown)?;
+        let is_closed = self.ledger.earlier_logs().iter().any(|log| log.generation == generation);
+        if !is_closed || !std::fs::symlink_metadata(&path).is_ok_and(|told| told.is_file()) {
+            return Err(Error::new(ErrorCode::NotFound, "no file of a closed log is there"));
+        }
         let read = || -> std::io::Result<Vec<u8>> {
             let mut file = std::fs::File::open(&path)?;
             file.seek(SeekFrom::Start(offset))?;

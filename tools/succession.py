@@ -2,7 +2,8 @@
 from evidence import Record, canonical, log_keys, must, note_of, opened
 
 def on_succession(s, e, b, c, d):
-    (told, read, beyond), doc, keys = s.closed, canonical(d[6], "succession"), log_keys([s.me], b.origin)
+    (told, read, beyond, larger), doc, keys = s.closed, canonical(d[6], "succession"), log_keys([s.me], b.origin)
+    larger[:] = [head for head in larger if not head[1] or not head[1] <= {"", *doc.silent}]  # they may hold more
     gives = {a.name for a in s.agreements.values() if a.side == "provider" and a.life.now == a.name}
     notes = [h if h.note is None else note_of(h.note, b.origin, keys) for h in doc.heads]
     names = [x.agreement for x in doc.charged]

@@ -37,7 +37,7 @@ def entries_of(log, folder, party, seen, origin):  # each leaf with what is atta
                 must((note.size, note.root, note.more) == (len(leaves), root_of(perfect), ""),
                      signature=note.by == named)
         log.whole = True
-    for size, root, where in seen:
+    for size, root, where, _ in seen:
         with found("rewrite", where): must(roots.get(size, root) == root, older_state=size in roots or not log.whole)
     there = {str(file.relative_to(folder)): file for file in folder.rglob("*")}
     there = {at: file for at, file in there.items()
@@ -85,6 +85,8 @@ def said_by(s, entries, origin, closed):  # of a log, and the one whose place it
             must(all(not kind or getattr(b, name) == functools.reduce(getattr, path.split("."), d[int(kind)])
                      for *_, name, _, kind, path in MAPS[e.kind]))
             globals().get("on_" + e.kind.replace("-", "_"), lambda *_: None)(s, e, b, c, d)
+    for path, _ in closed[3] if closed else []:  # no succession, or none that explains this head of the log before
+        with found("succession", path): must(False)
     return s
 def parties(s, who, agreement):
     return [p for p in s.register.members + getattr(s.agreements.get(agreement), "parties", []) if p.id == who]
@@ -214,27 +216,28 @@ def on_register_seen(s, e, b, c, d):
 
 # The directory.
 def whose(folder): return Record(**tomllib.loads((folder / "perron.toml").read_text()))
-def seen_by(register, me, origin, folder, against):  # heads of a log of ours: its size, its root, where it is
+def seen_by(register, me, origin, folder, against):  # heads of a log of ours: its size, its root, where it is, by whom
     members, witnesses, seen = {party.id: party for party in register.members}, {}, []
     keys = log_keys([me], origin)
     for who in members:
         witnesses |= lines_of(f"{register.space}/{who}/witness", keys_of([members[who]], "witness"), b"\4")
-    notes = [(path, path.read_bytes(), path.stem) for path in sorted(folder.glob("cosigned/*.checkpoint"))]
+    notes = [(path, path.read_bytes(), path.stem, []) for path in sorted(folder.glob("cosigned/*.checkpoint"))]
     dated = [(path, path.stem.rpartition("+")[0]) for path in sorted(folder.glob("dated/*.checkpoint"))]
-    notes += [(path, path.read_bytes(), who) for path, who in dated]
+    notes += [(path, path.read_bytes(), who, []) for path, who in dated]
     for path in against:
         file = path / "trust/kept" / (origin.replace("/", "_") + ".checkpoint") if path.is_dir() else path
-        notes += [(file, file.read_bytes(), None)] if file.exists() else []
-        if not path.is_dir() or whose(path).participant not in members: continue
-        before, kept, them = FOUND[:], [], members[whose(path).participant]
+        who = [whose(path).participant] if path.is_dir() else []
+        notes += [(file, file.read_bytes(), None, who)] if file.exists() else []
+        if not {*who} & {*members}: continue
+        before, kept, them = FOUND[:], [], members[who[0]]
         for leaf, attached in entries_of(Record(), path / "log", them, [], them.log_origin):
             with contextlib.suppress(Exception):
                 if (e := entry_of(leaf)).kind == "checkpoint-kept" and e.body.origin == origin:
                     note_of(dict(attached)[4].decode(), origin, keys)
-                    kept.append((path / "log", dict(attached)[4], None))
+                    kept.append((path / "log", dict(attached)[4], None, who))
         notes += kept if FOUND == before else []
         FOUND[:] = before
-    for path, raw, by in notes:
+    for path, raw, by, who in notes:
         with found("signature", path):
             text, name = raw.decode(errors="replace"), f"{register.space}/{by}/witness"
             if note_in(text).origin != origin: continue
@@ -242,7 +245,8 @@ def seen_by(register, me, origin, folder, against):  # heads of a log of ours: i
             must(not by or any(line in witnesses and line[0] == name or by[:13] == f"vkey+{line[1].hex()}"
                                for line in note.by),
                  key_not_in_force=cosigned_in_time(register, note))
-            seen.append((note.size, note.root, path))
+            who = {*who, *(line[0].split("/")[1] for line in note.by if line in witnesses and path.name != "log")}
+            seen.append((note.size, note.root, path, who - {me.id} if by is None else set()))
     return seen
 def judge(folder, authority, against):
     register, trust, log, closed = register_of(folder, authority, whose(folder).space), folder / "trust", Record(), None
@@ -252,13 +256,12 @@ def judge(folder, authority, against):
     for told in me.closed_logs or []:  # what others hold of it beyond where it was closed must be what is told of
         at, before = folder / "generations" / told.origin.split("/")[2], Record()
         seen, beyond = seen_by(register, me, told.origin, at, against), {}
-        for size, root, path in seen:
-            with found("succession", path):
-                must(size <= told.held, fork=size <= told.size or beyond.setdefault(size, root) == root)
+        for size, root, path, _ in seen:
+            with found("fork", path): must(size <= told.size or beyond.setdefault(size, root) == root)
         with found("missing-file", at / "log"): must((at / "log").is_dir())
         within = [head for head in seen if head[0] <= told.size]
         said_by(s, entries_of(before, at / "log", me, within, told.origin), told.origin, closed)
-        closed = told, before.read, beyond
+        closed = told, before.read, beyond, [(at, {""}), *((at, by) for size, _, at, by in seen if size > told.held)]
     seen = seen_by(register, me, me.log_origin, trust, against)
     with found("missing-file", folder / "log"): must((folder / "log").is_dir())
     said_by(s, entries_of(log, folder / "log", me, seen, me.log_origin), me.log_origin, closed)

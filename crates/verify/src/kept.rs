@@ -11,7 +11,7 @@ use perron_log::{Checkpoint, Finding, FindingKind, LeafView, OpenedCheckpoint, V
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::participant::{KeyAuthorisation, KeyUse, Participant};
 use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, Timestamp};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 
 /// How the name of a file begins whose head a witness over HTTPS cosigned; the fingerprint of its key
@@ -31,12 +31,23 @@ pub(crate) struct Head {
     pub root: Digest,
     /// Who has seen it.
     pub seen: Vec<Seen>,
+    /// Others who hold it, of those that were given to compare with: in whose directory it lies, and who
+    /// cosigned it.
+    pub holders: BTreeSet<String>,
 }
 
 impl Head {
     fn of(label: String, note: String, opened: &OpenedCheckpoint, seen: Vec<Seen>) -> Head {
         let Checkpoint { size, root, .. } = &opened.checkpoint;
-        Head { label, note, size: *size, root: Digest::from_bytes(root.0), seen }
+        Head { label, note, size: *size, root: Digest::from_bytes(root.0), seen, holders: BTreeSet::new() }
+    }
+
+    /// The same of a file that somebody gave: held by whoever cosigned it, and by whose directory it is in.
+    /// Its owner's own word isn't another's.
+    fn given(self, directory: Option<&str>, owner: &ParticipantId) -> Head {
+        let cosigned = self.seen.iter().filter(|seen| seen.cosigned).map(|seen| seen.by.as_str());
+        let holders = cosigned.chain(directory).filter(|by| *by != owner.as_str()).map(str::to_owned).collect();
+        Head { holders, ..self }
     }
 }
 
@@ -70,6 +81,7 @@ pub(crate) struct Heads {
 /// By what heads of the log under verification are opened.
 pub(crate) struct Opener<'a> {
     register: &'a Register,
+    owner: &'a ParticipantId,
     origin: &'a str,
     keys: Vec<Verifier>,
     witnesses: Vec<(ParticipantId, Verifier)>,
@@ -88,7 +100,7 @@ impl<'a> Opener<'a> {
     pub fn new(register: &'a Register, owner: &'a Participant, origin: &'a str) -> Opener<'a> {
         let witnesses = register.witnesses();
         let cosigners = witnesses.iter().map(|(_, v)| v.clone()).collect();
-        Opener { register, origin, keys: log_verifiers_of(owner, origin), witnesses, cosigners }
+        Opener { register, owner: &owner.id, origin, keys: log_verifiers_of(owner, origin), witnesses, cosigners }
     }
 
     /// Origin of the log under verification.
@@ -186,7 +198,7 @@ impl Heads {
             self.take_partner(given, &label, opener)?;
         } else {
             let name = given.file_name().map_or_else(|| label.clone(), |n| n.to_string_lossy().into_owned());
-            self.take_note(given, &label, &name, opener)?;
+            self.take_note(given, &label, &name, None, opener)?;
         }
         if self.list.len() == before {
             self.silent.push(label);
@@ -194,7 +206,14 @@ impl Heads {
         Ok(())
     }
 
-    fn take_note(&mut self, file: &Path, label: &str, by: &str, opener: &Opener<'_>) -> Result<()> {
+    fn take_note(
+        &mut self,
+        file: &Path,
+        label: &str,
+        by: &str,
+        directory: Option<&str>,
+        opener: &Opener<'_>,
+    ) -> Result<()> {
         let Some(note) = read_note(file)? else { return Ok(()) };
         match opener.open(&note) {
             Ok(opened) => {
@@ -202,7 +221,7 @@ impl Heads {
                 if seen.is_empty() {
                     seen.push(Seen { by: by.to_owned(), at: None, cosigned: false });
                 }
-                self.list.push(Head::of(label.to_owned(), note, &opened, seen));
+                self.list.push(Head::of(label.to_owned(), note, &opened, seen).given(directory, opener.owner));
             }
             Err(NoteError::OtherOrigin { .. }) => {}
             Err(error) => self.findings.push(unusable(label.to_owned(), &error)),
@@ -217,7 +236,8 @@ impl Heads {
         let by = partner.participant.to_string();
         self.take_logged(directory, label, &by, opener);
         let name = format!("{}.checkpoint", opener.origin.replace('/', "_"));
-        self.take_note(&directory.join("trust/kept").join(&name), &format!("{label}/trust/kept/{name}"), &by, opener)
+        let (file, label) = (directory.join("trust/kept").join(&name), format!("{label}/trust/kept/{name}"));
+        self.take_note(&file, &label, &by, Some(&by), opener)
     }
 
     /// The heads of this log that a partner's own log tells of, with their times by its clock.
@@ -244,7 +264,7 @@ impl Heads {
             let Ok(opened) = opener.open(&note) else { continue };
             let seen = vec![Seen { by: by.to_owned(), at: Some(at), cosigned: false }];
             let label = format!("{label}/log, entry {index}");
-            self.list.push(Head::of(label, note, &opened, seen));
+            self.list.push(Head::of(label, note, &opened, seen).given(Some(by), opener.owner));
         }
     }
 

@@ -30,5 +30,5 @@ pub use parties::Cosigned;
 pub use policy::read_policy;
 pub use receipt::{Ended, ReceiptReport, read_receipt, verify_receipt};
 pub use reconcile::{Difference, DifferenceKind, Reconciled, reconcile, reconcile_asked};
-pub use report::{Authority, AuthoritySource, Finding, Judged, JudgedWitness, KeptHead, Report};
+pub use report::{Authority, AuthoritySource, Closed, Finding, Holder, Judged, JudgedWitness, KeptHead, Report};
 pub use verify::{Options, Visit, verify, verify_visiting, verify_with};

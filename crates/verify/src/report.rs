@@ -163,6 +163,17 @@ pub struct Closed {
     pub contradicted_by: Vec<String>,
     /// Who couldn't be asked what they hold.
     pub silent: Vec<String>,
+    /// Who of them holds more than anybody was named to hold.
+    pub shown_later: Vec<Holder>,
+}
+
+/// Who holds a head of a closed log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Holder {
+    /// Who.
+    pub by: String,
+    /// Entries that it covers.
+    pub size: u64,
 }
 
 /// A head of this log as another organisation has seen it.

@@ -4,9 +4,9 @@ use crate::changes;
 use crate::directory::{Whose, authority_key, register_bytes, whose};
 use crate::kept::{Head, Heads, Opener, Seen};
 use crate::policy;
-use crate::reading::{Before, Read, Reading, Succeeded, check_kept_files};
+use crate::reading::{Before, Larger, Read, Reading, Succeeded, check_kept_files};
 use crate::register::{Register, log_verifiers};
-use crate::report::{Authority, AuthoritySource, Closed, Judged, KeptHead, Report, of_file};
+use crate::report::{Authority, AuthoritySource, Closed, Holder, Judged, KeptHead, Report, of_file};
 use crate::words::{Part, Phrase};
 use perron_log::merkle::empty_root;
 use perron_log::{FindingKind, LeafView, Outcome, Policy, VerifyError, VerifyOptions};
@@ -151,7 +151,10 @@ fn verify_log(
     let heads = heads_of(directory, "trust", &options.against, &opener, report)?;
     reading.begin(&owner.log_origin, "log", before, &heads.list);
     let kept = heads.list.iter().map(|h| h.note.clone()).collect();
-    let Some(log) = read_log(directory, "log", &opener, kept, report, (&mut reading, visit))? else { return Ok(()) };
+    let Some(log) = read_log(directory, "log", &opener, kept, report, (&mut reading, visit))? else {
+        reading.finish().findings.into_iter().for_each(|finding| report.add(finding));
+        return Ok(());
+    };
     let read = reading.finish();
     let is_complete = log.is_complete;
     let agreeing = take_log(report, "log", log, &heads.list);
@@ -167,7 +170,7 @@ fn verify_log(
 }
 
 /// A log that was closed: verified as any other, and what others hold of it as far as it was closed.
-/// What they hold beyond must be what the register says that they do.
+/// What they hold beyond must be what the register says that they do, but for who couldn't be asked.
 fn verify_closed(
     directory: &Path,
     options: &Options,
@@ -177,7 +180,7 @@ fn verify_closed(
     visit: &mut Visit<'_>,
 ) -> Result<Option<Before>> {
     let read = (0, Digest::from_bytes(empty_root().0));
-    let mut told = Before { told: closed.clone(), read, beyond: BTreeMap::new() };
+    let mut told = Before { told: closed.clone(), read, beyond: BTreeMap::new(), larger: Vec::new() };
     let Ok(generation) = generation_of(&closed.origin) else {
         report.add(of_file(FindingKind::DocumentBytes, "trust/register.json", "a closed log has no generation"));
         return Ok(Some(told));
@@ -189,9 +192,9 @@ fn verify_closed(
     let (within, beyond): (Vec<Head>, Vec<Head>) = heads.list.drain(..).partition(|head| head.size <= closed.size);
     for head in &beyond {
         if head.size > closed.held {
-            let (size, origin, held) = (head.size, &closed.origin, closed.held);
-            let detail = format!("it covers {size} entries of `{origin}`, the register tells of {held}");
-            report.add(of_file(FindingKind::Succession, &head.label, detail));
+            // The next log's first entry may name who holds it among those that couldn't be asked.
+            let by = head.holders.clone();
+            told.larger.push(Larger { label: head.label.clone(), size: head.size, by });
         }
         // There is no log to compare them with; each other they can't contradict.
         if *told.beyond.entry(head.size).or_insert(head.root) != head.root {
@@ -272,6 +275,7 @@ fn take_succeeded(report: &mut Report, succeeded: &[Succeeded]) {
             held_by: one.by.clone(),
             contradicted_by: one.contradicting.clone(),
             silent: one.silent.clone(),
+            shown_later: one.shown_later.iter().map(|(by, size)| Holder { by: by.clone(), size: *size }).collect(),
         });
     }
 }
@@ -432,6 +436,10 @@ fn say_closed(report: &mut Report, closed: &Closed) {
     if !closed.contradicted_by.is_empty() {
         let by = Part::Names(closed.contradicted_by.clone());
         report.say(Phrase::new("said.succession_contradicted", vec![origin(), by]));
+    }
+    for Holder { by, size } in &closed.shown_later {
+        let by = by.as_str().into();
+        report.say(Phrase::new("said.succession_later", vec![origin(), by, (*size).into()]));
     }
     report.leave_unsaid(Phrase::new("unsaid.succession", vec![origin()]));
     if !closed.silent.is_empty() {

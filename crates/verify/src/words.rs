@@ -167,6 +167,11 @@ pub const TEXTS: &[(&str, &str, &str)] = &[
         "De `{0}`, {1} détenai(en)t d'autres entrées que celles avec lesquelles il fut clos.",
     ),
     (
+        "said.succession_later",
+        "{1} holds a head of {2} entries of `{0}`, more than was told when that log was closed: it says that they couldn't be asked then. Ask them whether that is so.",
+        "{1} détient une tête de {2} entrées de `{0}`, davantage que ce qui fut dit à la clôture de ce journal : selon lui, la question n'a pu leur être posée. Demandez-leur si c'est exact.",
+    ),
+    (
         "unsaid.succession",
         "What entries that `{0}` lost said; and whether it lost more than others are named to hold.",
         "Ce que disaient les entrées que `{0}` a perdues ; et s'il en a perdu davantage que ce que d'autres, nommés, en détenaient.",

@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 
 pub(crate) use keys::Undated;
-pub(crate) use succession::{Before, Succeeded};
+pub(crate) use succession::{Before, Larger, Succeeded};
 pub(crate) use witness::check_kept_files;
 
 /// What was read so far.
@@ -45,6 +45,8 @@ pub(crate) struct Reading<'a> {
     origin: String,
     place: String,
     before: Option<Before>,
+    // Heads of that one that are larger than what the register tells of, and not explained.
+    larger: Vec<Larger>,
     succeeded: Vec<Succeeded>,
     index: u64,
     found: Vec<Finding>,
@@ -166,6 +168,7 @@ impl<'a> Reading<'a> {
             origin: owner.log_origin.clone(),
             place: "log".to_owned(),
             before: None,
+            larger: Vec::new(),
             succeeded: Vec::new(),
             index: 0,
             found: Vec::new(),
@@ -203,7 +206,8 @@ impl<'a> Reading<'a> {
         let Some(bytes) = view.leaf else {
             self.pruned_leaf(leaf);
             self.last = Some(leaf);
-            return Vec::new();
+            self.begins_with_succession(false);
+            return std::mem::take(&mut self.found);
         };
         match Entry::from_bytes(bytes) {
             Ok(entry) => {
@@ -230,9 +234,11 @@ impl<'a> Reading<'a> {
 
     /// After the last entry.
     pub fn finish(mut self) -> Read {
-        let mut findings = self.signatures.flush();
+        let mut findings = std::mem::take(&mut self.found);
+        findings.extend(self.signatures.flush());
         let (untold, pruned) = self.finish_pruned();
         findings.extend(untold);
+        findings.extend(self.succession_untold());
         if self.signatures.checked > 0 {
             self.checked.insert("request", self.signatures.checked);
         }

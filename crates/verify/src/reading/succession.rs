@@ -7,6 +7,7 @@ use super::{Chain, Reading};
 use crate::jws;
 use crate::kept::Head;
 use crate::register::{log_verifiers_of, require_signed_in_time};
+use crate::report::of_file;
 use perron_log::merkle::leaf_hash;
 use perron_log::{Checkpoint, Finding, FindingKind, TlogProof};
 use perron_model::entry::{AttachmentKind, Body, Entry, Succession};
@@ -15,7 +16,7 @@ use perron_model::negotiation::Side;
 use perron_model::request::Receipt;
 use perron_model::succession::{Charged, ChargedBy, ClosedLog, HeldHead, SuccessionDocument, generation_of};
 use perron_model::{Digest, canonical};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The log that the one to be read took the place of.
 #[derive(Clone, Debug)]
@@ -26,6 +27,19 @@ pub(crate) struct Before {
     pub read: (u64, Digest),
     /// Roots of heads of it that others have seen beyond, by their sizes.
     pub beyond: BTreeMap<u64, Digest>,
+    /// Heads larger than the largest that the register tells of.
+    pub larger: Vec<Larger>,
+}
+
+/// A head of a closed log that is larger than what was told of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Larger {
+    /// The file that holds it.
+    pub label: String,
+    /// Entries that it covers.
+    pub size: u64,
+    /// Others who hold it.
+    pub by: BTreeSet<String>,
 }
 
 /// What a succession told.
@@ -43,32 +57,68 @@ pub(crate) struct Succeeded {
     pub contradicting: Vec<String>,
     /// Who couldn't be asked.
     pub silent: Vec<String>,
+    /// Who of them holds more than was told, and how many entries.
+    pub shown_later: Vec<(String, u64)>,
 }
 
 impl Reading<'_> {
     /// Begins to read the log of this origin, which lies at `place` of the directory and of which others
     /// have seen these heads.
     pub fn begin(&mut self, origin: &str, place: &str, before: Option<Before>, heads: &[Head]) {
+        let succession = self.succession_untold();
         let place_before = std::mem::replace(&mut self.place, place.to_owned());
         let mut found = self.signatures.flush();
         found.extend(self.untold());
         self.found.extend(found.into_iter().map(|finding| Finding { path: place_before.clone(), ..finding }));
+        self.found.extend(succession);
+        self.larger = before.as_ref().map(|before| before.larger.clone()).unwrap_or_default();
         (self.origin, self.before) = (origin.to_owned(), before);
         (self.last, self.jumped_at) = (None, None);
         (self.log_keys, self.dated) = (LogKeys::of(self.owner, origin), Dated::by(heads));
         self.sealed.begin_log(generation_of(origin).unwrap_or(0));
     }
 
+    /// After the last entry: a log that took the place of another and has none, and heads of that one that
+    /// nothing explains, larger than what was told.
+    pub(super) fn succession_untold(&mut self) -> Vec<Finding> {
+        let Some(told) = self.before.as_ref().map(|before| before.told.clone()) else { return Vec::new() };
+        let (origin, held) = (told.origin, told.held);
+        let none = of_file(FindingKind::Succession, &self.place, format!("the log after `{origin}` has no entry"));
+        let of = |head: Larger| {
+            let detail = format!("it covers {} entries of `{origin}`, the register tells of {held}", head.size);
+            of_file(FindingKind::Succession, head.label, detail)
+        };
+        let larger = std::mem::take(&mut self.larger).into_iter().map(of);
+        self.last.is_none().then_some(none).into_iter().chain(larger).collect()
+    }
+
+    /// Takes the heads that are larger than what was told, where all who hold them are named as silent:
+    /// whoever couldn't be asked may hold more, and nobody else can tell whether they were.
+    fn shown_later(&mut self, silent: &[String]) -> Vec<(String, u64)> {
+        let is_theirs = |head: &Larger| !head.by.is_empty() && head.by.iter().all(|by| silent.contains(by));
+        let (theirs, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.larger).into_iter().partition(is_theirs);
+        self.larger = others;
+        let mut most: BTreeMap<String, u64> = BTreeMap::new();
+        for (by, size) in theirs.into_iter().flat_map(|head| head.by.into_iter().map(move |by| (by, head.size))) {
+            let known = most.entry(by).or_insert(size);
+            *known = size.max(*known);
+        }
+        most.into_iter().collect()
+    }
+
     /// Is a succession where it has to be, and nowhere else?
     pub(super) fn succeeds(&mut self, entry: &Entry) {
-        let is_first = self.index == 0 && self.before.is_some();
         let is_one = matches!(entry.body, Body::Succession(_));
-        let detail = if is_first {
-            "the log took the place of another, and doesn't begin with a succession"
-        } else {
-            "it tells of a succession where none was"
-        };
-        self.require(is_first == is_one, FindingKind::Succession, detail);
+        let is_due = self.begins_with_succession(is_one);
+        self.require(is_due || !is_one, FindingKind::Succession, "it tells of a succession where none was");
+    }
+
+    /// Is the entry the first of a log that took the place of another? It has to be the succession.
+    pub(super) fn begins_with_succession(&mut self, is_one: bool) -> bool {
+        let is_first = self.index == 0 && self.before.is_some();
+        let detail = "the log took the place of another, and doesn't begin with a succession";
+        self.require(is_one || !is_first, FindingKind::Succession, detail);
+        is_first
     }
 
     pub(super) fn succession(&mut self, body: &Succession, leaf: Digest, attached: &mut Attached<'_>) {
@@ -102,6 +152,7 @@ impl Reading<'_> {
             self.held_head(head, body, &mut roots);
         }
         self.charge(&document.charged);
+        let shown_later = self.shown_later(&document.silent);
         let (larger, others): (Vec<_>, Vec<_>) = document.heads.into_iter().partition(|head| head.size > body.size);
         let by = |heads: Vec<HeldHead>| heads.into_iter().map(|head| head.by).collect();
         self.succeeded.push(Succeeded {
@@ -111,6 +162,7 @@ impl Reading<'_> {
             by: by(larger),
             contradicting: by(others),
             silent: document.silent,
+            shown_later,
         });
     }
 

@@ -11,7 +11,7 @@ use perron_model::participant::KeyUse;
 use perron_model::request::Receipt;
 use perron_model::succession::{ALL_USED, Charged, ChargedBy, ClosedLog, HeldHead, SuccessionDocument};
 use perron_model::{Digest, canonical};
-use perron_verify::Report;
+use perron_verify::{Holder, Report};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -196,6 +196,14 @@ fn a_succession_that_lies_is_found() {
             }),
         ),
         (
+            "it hides the larger head that a partner kept, and another is the one that couldn't be asked",
+            Box::new(|p| {
+                (p.body.held, p.body.lost, p.closed.held) = (p.body.size, 0, p.body.size);
+                p.document.heads.clear();
+                p.document.silent = vec!["tiers".to_owned()];
+            }),
+        ),
+        (
             "it hides a head, and the authority knows of it",
             Box::new(|p| {
                 (p.body.held, p.body.lost) = (p.body.size, 0);
@@ -316,6 +324,52 @@ fn what_others_hold_is_said_as_it_was_told() {
         &report.not_shown,
         "What inter and temoin.example/w1 held of `liege/ville/1`: when it was closed they couldn't be",
     );
+}
+
+/// Whoever was away when a log was closed may hold more of it than anybody said: its owner doesn't lie.
+#[test]
+fn a_larger_head_of_whom_nobody_could_ask_is_told_and_not_found() {
+    let world = World::new(3);
+    let mut plan = plan(&world);
+    (plan.body.held, plan.body.lost, plan.closed.held) = (plan.body.size, 0, plan.body.size);
+    plan.document.charged = vec![Charged::lost(world.deal.id, (1, 300))];
+    plan.document.heads.clear();
+    plan.document.silent = vec!["inter".to_owned(), "tiers".to_owned()];
+    plan.uses = ALL_USED;
+    let (_, report) = verified(&world, &plan);
+    assert!(report.is_ok() && report.findings.is_empty(), "{:#?}", report.findings);
+    let held = checkpoint_of(&world.notes[HELD]).size;
+    assert_eq!(report.closed[0].shown_later, vec![Holder { by: "inter".to_owned(), size: held }]);
+    let told = format!("inter holds a head of {held} entries of `liege/ville/1`, more than was told");
+    assert!(report.statements.iter().any(|line| line.starts_with(&told)), "{:#?}", report.statements);
+    // Of a head that nobody is known to hold, nobody can say that they couldn't be asked: neither the name
+    // of its file nor its owner's own cosignature tells who does.
+    plan.document.silent.extend(["larger.checkpoint".to_owned(), "ville".to_owned()]);
+    let (dir, _) = verified(&world, &plan);
+    let file = world.dir("larger.checkpoint");
+    let cosigned = |by: &Party| {
+        let line = by.cosigner().cosign(&checkpoint_of(&world.notes[HELD]), 1_790_000_100).unwrap();
+        format!("{}{line}\n", world.notes[HELD])
+    };
+    for note in [world.notes[HELD].clone(), cosigned(&world.ville)] {
+        std::fs::write(&file, note).unwrap();
+        assert_eq!(verify(&dir, std::slice::from_ref(&file)).unwrap().kinds(), ["succession"]);
+    }
+    // What lies with its owner was in its hands.
+    std::fs::create_dir_all(dir.join("generations/1/cosigned")).unwrap();
+    let own = dir.join("generations/1/cosigned/inter.checkpoint");
+    std::fs::write(&own, cosigned(&world.inter)).unwrap();
+    assert_eq!(verify(&dir, &[]).unwrap().kinds(), ["succession"]);
+    std::fs::remove_file(own).unwrap();
+    // Two of them that contradict each other are two histories, whoever holds them.
+    let file = world.dir("twin.checkpoint");
+    std::fs::write(&file, twin(&world, held)).unwrap();
+    assert!(verify(&dir, &[world.dir("inter"), file]).unwrap().kinds().contains(&"fork"));
+    for left in ["log/segment", "log/tile"] {
+        std::fs::remove_dir_all(dir.join(left)).unwrap();
+    }
+    std::fs::remove_file(dir.join("log/checkpoint")).unwrap();
+    assert!(verify(&dir, &[world.dir("inter")]).unwrap().kinds().contains(&"succession"));
 }
 
 /// A succession in a log that took the place of none.

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use perron_gate::{AccessGrant, Denied, Ground, Stop, VerifiedRequest};
 use perron_log::TlogProof;
 use perron_log::merkle::leaf_hash;
-use perron_model::entry::{Body, Entry, Outcome, OutcomeStatus, PlanRefusal, SchemaGrant};
+use perron_model::entry::{Body, Decision, Entry, Outcome, OutcomeStatus, PlanRefusal, SchemaGrant};
 use perron_model::limits::{ID_BYTES_MAX, REQUEST_BYTES_MAX, ROLES_MAX};
 use perron_model::participant::{KeyUse, Participant};
 use perron_model::policy::View;
@@ -287,12 +287,19 @@ impl Node {
         let leaf = self.leaf(index)?;
         let entry = Entry::from_bytes(&leaf)?;
         let Body::Decision(decision) = &entry.body else { return Err(unknown()) };
-        if decision.consumer != peer.as_str() {
+        if decision.consumer != peer.as_str() || decision.request != *request {
             return Err(unknown());
         }
-        let hash = Digest::from_bytes(leaf_hash(&leaf).0);
-        let outcome = self.state.outcome_of(&hash)?;
+        let outcome = self.outcome_after(decision, &leaf)?;
         self.receipt(index, outcome, self.stream_salt(request).to_vec())
+    }
+
+    /// Where the outcome of a decision lies, of which this is the leaf; a refusal has none.
+    pub(crate) fn outcome_after(&self, decision: &Decision, leaf: &[u8]) -> Result<Option<u64>> {
+        if !decision.permitted {
+            return Ok(None);
+        }
+        self.state.outcome_of(&Digest::from_bytes(leaf_hash(leaf).0))
     }
 
     pub(crate) fn receipt(&self, decision: u64, outcome: Option<u64>, stream_salt: Vec<u8>) -> Result<ReceiptParts> {

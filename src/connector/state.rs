@@ -12,7 +12,7 @@ mod records;
 
 use crate::connector::rotation::{KEY_CHANGED, KeyChanged};
 use crate::ledger::Observer;
-use crate::store::{Change, Store};
+use crate::store::{Change, Places, Store, Trees};
 pub use agreements::KeptAgreement;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -106,9 +106,12 @@ pub struct State {
     memory: RwLock<Memory>,
     /// Agreements that were asked for lately.
     at_hand: Mutex<HashMap<AgreementId, Arc<KeptAgreement>>>,
-    /// Places of entries that the store gets at the end of their batch, in one step: whoever waits
-    /// for an entry is answered after it. What is read back meanwhile isn't among them.
-    places: Mutex<Vec<Change>>,
+    // Where the decision about a request lies, and the outcome of a decision.
+    requests: Places,
+    outcomes: Places,
+    /// What the store gets at the end of a batch, in one step: whoever waits for an entry is answered
+    /// after it. What is read back meanwhile isn't among it.
+    noted: Mutex<Vec<Change>>,
     changed: tokio::sync::watch::Sender<u64>,
 }
 
@@ -120,8 +123,8 @@ const AGREEMENTS: &str = "agreements";
 const LIVES: &str = "lives";
 const FACTS: &str = "facts";
 const COLLECTIONS: &str = "collections";
-const REQUESTS: &str = "requests";
-const OUTCOMES: &str = "outcomes";
+const REQUESTS: Trees = Trees { runs: "requests-runs", fresh: "requests-fresh", earlier: "requests" };
+const OUTCOMES: Trees = Trees { runs: "outcomes-runs", fresh: "outcomes-fresh", earlier: "outcomes" };
 const HELD: &str = "held";
 const RELEASES: &str = "releases";
 const SETS: &str = "sets";
@@ -165,10 +168,12 @@ impl State {
             memory.held.insert(Digest::from_bytes(agreement), held);
         }
         let state = State {
+            requests: Places::open(store.clone(), REQUESTS)?,
+            outcomes: Places::open(store.clone(), OUTCOMES)?,
             store,
             memory: RwLock::new(memory),
             at_hand: Mutex::default(),
-            places: Mutex::default(),
+            noted: Mutex::default(),
             changed: tokio::sync::watch::Sender::new(0),
         };
         state.begin_missing_lives()?;
@@ -221,7 +226,7 @@ impl State {
     }
     /// Position of the decision about a request.
     pub fn decision_of(&self, request: &Digest) -> Result<Option<u64>> {
-        self.position_of(REQUESTS, request)
+        self.requests.get(request)
     }
     /// Does the log tell that the key of this thumbprint was taken into use?
     pub fn is_key_noted(&self, kid: &Digest) -> Result<bool> {
@@ -234,12 +239,7 @@ impl State {
     }
     /// Position of the outcome of a decision.
     pub fn outcome_of(&self, decision: &Digest) -> Result<Option<u64>> {
-        self.position_of(OUTCOMES, decision)
-    }
-
-    fn position_of(&self, tree: &'static str, key: &Digest) -> Result<Option<u64>> {
-        let found = self.store.get(tree, key.as_bytes())?;
-        Ok(found.and_then(|v| <[u8; 8]>::try_from(v).ok()).map(u64::from_be_bytes))
+        self.outcomes.get(decision)
     }
 
     /// Sets that the log says are published, with the digest of the snapshot in use.
@@ -271,14 +271,14 @@ impl State {
         Ok(self.store.get(OPEN_READS, request.as_bytes())?.is_some())
     }
 
-    /// Notes a place for the end of the batch; a long replay writes some of them before.
+    /// Notes a change for the end of the batch; a long replay makes some of them before.
     fn note(&self, change: Change) -> Result<()> {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places.push(change);
-        if places.len() < LEDGER_BATCH_MAX {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.push(change);
+        if noted.len() < LEDGER_BATCH_MAX {
             return Ok(());
         }
-        self.store.apply(std::mem::take(&mut *places))
+        self.store.apply(std::mem::take(&mut *noted))
     }
 
     fn take(&self, entry: &Entry, leaf: Digest, attachments: &[(AttachmentKind, Vec<u8>)]) -> Result<()> {
@@ -330,12 +330,8 @@ impl State {
             Body::Notice(_) => self.take_notice(entry, attachments)?,
             Body::Reconciled(reconciled) => self.take_reconciled(entry, reconciled)?,
             Body::Erased(erased) => self.take_erased(entry.index, entry.time, leaf, erased)?,
-            Body::Decision(decision) => {
-                self.note(position(REQUESTS, decision.request.as_bytes().to_vec(), entry.index))?;
-            }
-            Body::Outcome(outcome) => {
-                self.note(position(OUTCOMES, outcome.decision.as_bytes().to_vec(), entry.index))?;
-            }
+            Body::Decision(decision) => self.requests.note(&decision.request, entry.index)?,
+            Body::Outcome(outcome) => self.outcomes.note(&outcome.decision, entry.index)?,
             Body::Release(release) => {
                 let key = release_key(entry, &release.table);
                 self.store.apply(vec![position(RELEASES, key, entry.index)])?;
@@ -395,8 +391,10 @@ impl Observer for State {
         }
     }
     fn batch_end(&self, size: u64) {
-        let places = std::mem::take(&mut *self.places.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Err(error) = self.store.apply(places).and_then(|()| self.store.set_applied(size)) {
+        let mut changes = std::mem::take(&mut *self.noted.lock().unwrap_or_else(PoisonError::into_inner));
+        changes.extend(self.requests.end_batch());
+        changes.extend(self.outcomes.end_batch());
+        if let Err(error) = self.store.apply(changes).and_then(|()| self.store.set_applied(size)) {
             tracing::error!(error = %error, "the store can't be brought level");
         }
         self.touch();

@@ -3,7 +3,10 @@
 //! The room knows trees, keys and bytes, not what the records mean. sled is not the truth of
 //! anything: it is opened, found behind or ahead of the log, and brought level or made anew.
 
+mod places;
+
 use perron_model::{Error, ErrorCode, Result};
+pub use places::{Places, Trees};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -81,6 +84,54 @@ impl Store {
         tree.iter().keys().map(|key| key.map(|k| k.to_vec()).map_err(failed("read"))).collect()
     }
 
+    /// Each key and value of a tree, in the order of keys.
+    pub fn each(&self, tree: &'static str, mut told: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+        let tree = self.db.open_tree(tree).map_err(failed("read"))?;
+        for found in tree.iter() {
+            let (key, value) = found.map_err(failed("read"))?;
+            told(&key, &value)?;
+        }
+        Ok(())
+    }
+
+    /// What is first found in the values of a tree whose keys begin with `prefix`, the last of them
+    /// first.
+    pub fn newest<T>(
+        &self,
+        tree: &'static str,
+        prefix: &[u8],
+        find: impl Fn(&[u8]) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let tree = self.db.open_tree(tree).map_err(failed("read"))?;
+        for value in tree.scan_prefix(prefix).values().rev() {
+            if let Some(found) = find(&value.map_err(failed("read"))?)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The last key of a tree that begins with `prefix`.
+    pub fn last_key(&self, tree: &'static str, prefix: &[u8]) -> Result<Option<Vec<u8>>> {
+        let tree = self.db.open_tree(tree).map_err(failed("read"))?;
+        tree.scan_prefix(prefix)
+            .keys()
+            .next_back()
+            .transpose()
+            .map(|key| key.map(|k| k.to_vec()))
+            .map_err(failed("read"))
+    }
+
+    /// Is there a tree of this name?
+    pub fn has_tree(&self, tree: &str) -> bool {
+        self.db.tree_names().iter().any(|name| name == tree.as_bytes())
+    }
+
+    /// Removes a tree with all that it has.
+    pub fn drop_tree(&self, tree: &'static str) -> Result<()> {
+        self.db.drop_tree(tree).map(drop).map_err(failed("clear"))
+    }
+
     /// Has a tree no keys?
     pub fn is_empty(&self, tree: &'static str) -> Result<bool> {
         let tree = self.db.open_tree(tree).map_err(failed("read"))?;
@@ -114,17 +165,6 @@ impl Store {
         self.apply(vec![Change::Put { tree: META, key: APPLIED.into(), value: applied.to_be_bytes().into() }])
     }
 
-    /// Empties the store, so that the log is applied from its beginning.
-    pub fn clear(&self) -> Result<()> {
-        for name in self.db.tree_names() {
-            if name != b"__sled__default" {
-                self.db.drop_tree(name).map_err(failed("clear"))?;
-            }
-        }
-        self.db.flush().map_err(failed("clear"))?;
-        Ok(())
-    }
-
     /// Waits until all is on disk.
     pub fn flush(&self) -> Result<()> {
         self.db.flush().map_err(failed("flush"))?;
@@ -153,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_put_is_read_scanned_and_cleared() {
+    fn what_was_put_is_read_scanned_and_dropped() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         let put = |key: &str| Change::Put { tree: "t", key: key.into(), value: b"v".to_vec() };
@@ -165,8 +205,7 @@ mod tests {
         drop(store);
         let store = Store::open_again(directory.path());
         assert_eq!(store.applied().unwrap(), 7);
-        store.clear().unwrap();
-        assert_eq!(store.applied().unwrap(), 0);
+        store.drop_tree("t").unwrap();
         assert!(store.scan("t", b"").unwrap().is_empty());
     }
 }

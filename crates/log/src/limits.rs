@@ -1,5 +1,8 @@
 //! Every bound of the log, named with its unit, and how the bounds relate.
 
+/// Memory of a record that is kept for the next one, in bytes at the most.
+pub const SPARE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Longest leaf in bytes: an entry bundle prefixes each entry with a `u16`
 /// (C2SP tlog-tiles, "Log entries").
 pub const LEAF_BYTES_MAX: usize = 65_535;

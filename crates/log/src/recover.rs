@@ -141,6 +141,7 @@ pub(crate) fn open(
         previous_before_header: scan.previous_before_header,
         next_segment: scan.next_segment,
         file,
+        spare: Vec::new(),
         is_poisoned: false,
     };
     Ok((log, recovered))

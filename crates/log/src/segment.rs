@@ -421,11 +421,12 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Makes the batch record of some entries.
+/// Makes the batch record of some entries, in memory that is taken again.
 ///
 /// # Errors
 /// [`SegmentError`] when they are past the bounds of a record.
 pub fn encode_record(
+    mut bytes: Vec<u8>,
     batch: u64,
     first_leaf: u64,
     previous: Hash,
@@ -444,7 +445,8 @@ pub fn encode_record(
         previous,
     };
     head.check_bounds()?;
-    let mut bytes = Vec::with_capacity(length);
+    bytes.clear();
+    bytes.reserve_exact(length);
     bytes.extend_from_slice(&head.encode());
     for entry in entries {
         debug_assert!(entry.leaf.len() <= LEAF_BYTES_MAX);

@@ -8,7 +8,8 @@ use crate::files::{FileLayer, WriteAt};
 use crate::keys::Verifier;
 use crate::layout::Layout;
 use crate::limits::{
-    BATCH_ATTACHMENTS_MAX, BATCH_LEAVES_MAX, LEAF_BYTES_MAX, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, TREE_LEAVES_MAX,
+    BATCH_ATTACHMENTS_MAX, BATCH_LEAVES_MAX, LEAF_BYTES_MAX, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, SPARE_BYTES_MAX,
+    TREE_LEAVES_MAX,
 };
 use crate::merkle::{Frontier, Hash, leaf_hash};
 use crate::note::NoteSigner;
@@ -65,6 +66,9 @@ pub struct Log {
     // The file being appended to; none before the first append, and when the
     // next append has to begin a new file.
     pub(crate) file: Option<OpenSegment>,
+    // Memory of the newest record, for the next: pages that are given back and taken again for each
+    // batch cost more than what is written in them.
+    pub(crate) spare: Vec<u8>,
     pub(crate) is_poisoned: bool,
 }
 
@@ -198,7 +202,8 @@ impl Log {
             return Err(LogError::BatchRefused("more than 16 MiB"));
         }
         self.begin_segment_if_due(bytes as u64)?;
-        let record = encode_record(self.next_batch, first_index, self.previous, entries, &note)
+        let spare = std::mem::take(&mut self.spare);
+        let record = encode_record(spare, self.next_batch, first_index, self.previous, entries, &note)
             .map_err(|error| LogError::BatchRefused(error.0))?;
         let offset = self.write_durably(&record.bytes)?;
 
@@ -207,6 +212,9 @@ impl Log {
         self.previous = record.digest;
         let committed = Committed { first_index, leaf_hashes, checkpoint, note };
         self.show(&committed, offset, record.bytes.len() as u64);
+        if record.bytes.capacity() <= SPARE_BYTES_MAX {
+            self.spare = record.bytes;
+        }
         Ok(committed)
     }
 

@@ -4,13 +4,12 @@ use crate::connector::node::Node;
 use crate::connector::receiving::kept_receipt;
 use crate::connector::witness::witness_name;
 use crate::ledger::{OneLog, unreadable};
-use perron_log::merkle::leaf_hash;
 use perron_log::{Checkpoint, SignedNote, TlogProof};
 use perron_model::agreement::AgreementPayload;
 use perron_model::entry::{AttachmentKind, Body, Entry};
 use perron_model::limits::MESSAGE_BYTES_MAX;
 use perron_model::request::{Receipt, ReceiptFile, ReceiptKind, claims_of};
-use perron_model::{Digest, Error, ErrorCode, ParticipantId, Result, canonical};
+use perron_model::{Error, ErrorCode, ParticipantId, Result, canonical};
 use serde_json::{Value as Json, json};
 
 impl Node {
@@ -34,8 +33,7 @@ impl Node {
         let entry = Entry::from_bytes(&leaf)?;
         let receipt = match &entry.body {
             Body::Decision(decision) => {
-                let hash = Digest::from_bytes(leaf_hash(&leaf).0);
-                let outcome = self.state.outcome_of(&hash)?;
+                let outcome = self.outcome_after(decision, &leaf)?;
                 let parts = self.receipt(place, outcome, self.stream_salt(&decision.request).to_vec())?;
                 let mut receipt = kept_receipt(&parts);
                 let consumer = witness_name(&self.space, &ParticipantId::parse(&decision.consumer)?);

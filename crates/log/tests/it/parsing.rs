@@ -106,7 +106,7 @@ proptest! {
         bit in 0_u32..8,
     ) {
         let batch = entries(from, count);
-        let encoded = encode_record(7, from, Hash::of(b"before"), &batch, "a note\n").unwrap();
+        let encoded = encode_record(Vec::new(), 7, from, Hash::of(b"before"), &batch, "a note\n").unwrap();
         let record = Record::parse(&encoded.bytes).unwrap();
         prop_assert_eq!((record.head.batch, record.head.first_leaf), (7, from));
         prop_assert_eq!((record.digest, record.note), (encoded.digest, "a note\n"));
@@ -130,7 +130,7 @@ proptest! {
         bit in 0_u32..8,
     ) {
         let batch = entries(from, count);
-        let encoded = encode_record(7, from, Hash::of(b"before"), &batch, "a note\n").unwrap();
+        let encoded = encode_record(Vec::new(), 7, from, Hash::of(b"before"), &batch, "a note\n").unwrap();
         let record = Record::parse(&encoded.bytes).unwrap();
         let is_due = |set: u32| move |index: u64| set >> (index % 32) & 1 == 1;
         prop_assert!(encode_pruned(&record, |_| false).is_err(), "nothing was pruned");

@@ -271,7 +271,8 @@ fn rewrite_without_key(files: &SimFiles, index: u64) {
                 entry.leaf[0] ^= 1;
             }
             let head = record.head;
-            let encoded = encode_record(head.batch, head.first_leaf, previous, &entries, record.note).unwrap();
+            let encoded =
+                encode_record(Vec::new(), head.batch, head.first_leaf, previous, &entries, record.note).unwrap();
             out.extend_from_slice(&encoded.bytes);
             previous = encoded.digest;
         }

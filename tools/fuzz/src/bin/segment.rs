@@ -32,7 +32,7 @@ fuzz_target!(|bytes: &[u8]| {
             entries[attached.leaf as usize].attachments.push(kept);
         }
         let head = &record.head;
-        let again = encode_record(head.batch, head.first_leaf, head.previous, &entries, record.note);
+        let again = encode_record(Vec::new(), head.batch, head.first_leaf, head.previous, &entries, record.note);
         assert_eq!(again.map(|record| record.bytes).as_deref(), Ok(bytes));
     }
 });

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes the parsers of evidence: each target for SECONDS_EACH seconds (the first argument, 30 by
-# default), beginning with its corpus, which is added to. Ends non-zero at the first input that
-# breaks one; it is kept beside the corpus.
+# default), beginning with its corpus, which is added to beside the build. Where there is none yet it is
+# the one that was kept (`keep.sh`). Ends non-zero at the first input that breaks one; it is kept
+# beside the corpus.
 set -euo pipefail
 cd "$(dirname "$0")"
 seconds="${1:-30}"
@@ -18,6 +19,7 @@ CARGO_TARGET_DIR="$target" RUSTFLAGS="$coverage" cargo build --locked --bins --t
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 mkdir -p "$target/found"
+[ -d "$target/corpus" ] || { mkdir "$target/corpus" && tar -C "$target/corpus" -xzf corpus.tar.gz; }
 fuzz() {
     mkdir -p "$target/corpus/$1" "corpus/$1"
     "$target/$host/debug/$1" "$target/corpus/$1" "corpus/$1" -max_total_time="$seconds" -max_len=16384 \

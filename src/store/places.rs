@@ -1,8 +1,8 @@
 //! Where in the log the entry of a digest lies: an index for what comes by the ten thousand a second
 //! and is asked for seldom.
 //!
-//! A tree takes digests one by one, each in a page of its own somewhere, which costs more than all
-//! else that an entry costs, and more the larger the tree. So what is new is held in memory, kept as
+//! A tree takes digests one by one, each in a page of its own somewhere, which was a quarter of all
+//! that an entry costs. So what is new is held in memory, kept as
 //! one value a batch, and once there is enough of it written in runs: by the digest's first byte, one
 //! value each. A look reads the runs of one byte, the newest first.
 

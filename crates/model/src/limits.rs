@@ -116,8 +116,8 @@ pub const BATCH_ROWS: usize = 8192;
 pub const LEDGER_QUEUE_MAX: usize = 4096;
 /// Entries that one batch of the log takes at the most.
 pub const LEDGER_BATCH_MAX: usize = 1024;
-/// Places of entries that an index of the store holds in memory before it writes them in runs, 24
-/// bytes each.
+/// Places of entries that an index of the store holds in memory before it writes them in runs, where
+/// each has 24 bytes.
 pub const PLACES_FRESH_MAX: usize = 32_768;
 /// Longest that a batch of the log waits for more entries, in microseconds; where entries come one
 /// by one it doesn't wait.

@@ -45,8 +45,6 @@ pub(crate) struct Reading<'a> {
     origin: String,
     place: String,
     before: Option<Before>,
-    // Heads of that one that are larger than what the register tells of, and not explained.
-    larger: Vec<Larger>,
     succeeded: Vec<Succeeded>,
     index: u64,
     found: Vec<Finding>,
@@ -168,7 +166,6 @@ impl<'a> Reading<'a> {
             origin: owner.log_origin.clone(),
             place: "log".to_owned(),
             before: None,
-            larger: Vec::new(),
             succeeded: Vec::new(),
             index: 0,
             found: Vec::new(),

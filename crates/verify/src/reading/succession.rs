@@ -27,7 +27,7 @@ pub(crate) struct Before {
     pub read: (u64, Digest),
     /// Roots of heads of it that others have seen beyond, by their sizes.
     pub beyond: BTreeMap<u64, Digest>,
-    /// Heads larger than the largest that the register tells of.
+    /// Heads larger than the largest that the register tells of, until the succession explains them.
     pub larger: Vec<Larger>,
 }
 
@@ -71,7 +71,6 @@ impl Reading<'_> {
         found.extend(self.untold());
         self.found.extend(found.into_iter().map(|finding| Finding { path: place_before.clone(), ..finding }));
         self.found.extend(succession);
-        self.larger = before.as_ref().map(|before| before.larger.clone()).unwrap_or_default();
         (self.origin, self.before) = (origin.to_owned(), before);
         (self.last, self.jumped_at) = (None, None);
         (self.log_keys, self.dated) = (LogKeys::of(self.owner, origin), Dated::by(heads));
@@ -81,14 +80,14 @@ impl Reading<'_> {
     /// After the last entry: a log that took the place of another and has none, and heads of that one that
     /// nothing explains, larger than what was told.
     pub(super) fn succession_untold(&mut self) -> Vec<Finding> {
-        let Some(told) = self.before.as_ref().map(|before| before.told.clone()) else { return Vec::new() };
-        let (origin, held) = (told.origin, told.held);
+        let Some(before) = &mut self.before else { return Vec::new() };
+        let (origin, held) = (&before.told.origin, before.told.held);
         let none = of_file(FindingKind::Succession, &self.place, format!("the log after `{origin}` has no entry"));
         let of = |head: Larger| {
             let detail = format!("it covers {} entries of `{origin}`, the register tells of {held}", head.size);
             of_file(FindingKind::Succession, head.label, detail)
         };
-        let larger = std::mem::take(&mut self.larger).into_iter().map(of);
+        let larger = std::mem::take(&mut before.larger).into_iter().map(of);
         self.last.is_none().then_some(none).into_iter().chain(larger).collect()
     }
 
@@ -96,8 +95,9 @@ impl Reading<'_> {
     /// whoever couldn't be asked may hold more, and nobody else can tell whether they were.
     fn shown_later(&mut self, silent: &[String]) -> Vec<(String, u64)> {
         let is_theirs = |head: &Larger| !head.by.is_empty() && head.by.iter().all(|by| silent.contains(by));
-        let (theirs, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.larger).into_iter().partition(is_theirs);
-        self.larger = others;
+        let Some(before) = &mut self.before else { return Vec::new() };
+        let (theirs, others): (Vec<_>, Vec<_>) = std::mem::take(&mut before.larger).into_iter().partition(is_theirs);
+        before.larger = others;
         let mut most: BTreeMap<String, u64> = BTreeMap::new();
         for (by, size) in theirs.into_iter().flat_map(|head| head.by.into_iter().map(move |by| (by, head.size))) {
             let known = most.entry(by).or_insert(size);

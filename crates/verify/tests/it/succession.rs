@@ -91,6 +91,17 @@ fn plan(world: &World) -> Plan {
     }
 }
 
+/// What an owner says that names no larger head, and these as ones who couldn't be asked.
+fn unasked(world: &World, silent: &[&str]) -> Plan {
+    let mut plan = plan(world);
+    (plan.body.held, plan.body.lost, plan.closed.held) = (plan.body.size, 0, plan.body.size);
+    plan.document.heads.clear();
+    plan.document.charged = vec![Charged::lost(world.deal.id, (1, 300))];
+    plan.document.silent = silent.iter().map(|who| (*who).to_owned()).collect();
+    plan.uses = ALL_USED;
+    plan
+}
+
 /// The lines of the next log: the succession, a start, a read that goes on counting, the end.
 fn next(world: &World, ville: &Party, plan: &Plan) -> Vec<Line> {
     let mut book = Book::default();
@@ -308,12 +319,9 @@ fn two_heads_of_the_lost_entries_contradict_each_other() {
 #[test]
 fn what_others_hold_is_said_as_it_was_told() {
     let world = World::new(3);
-    let mut plan = plan(&world);
-    (plan.body.held, plan.body.lost, plan.closed.held) = (plan.body.size, 0, plan.body.size);
-    plan.document.charged = vec![Charged::lost(world.deal.id, (1, 300))];
+    let mut plan = unasked(&world, &["inter", "temoin.example/w1"]);
     plan.document.heads = vec![HeldHead { by: "tiers".to_owned(), size: 4, note: Some(twin(&world, 4)) }];
-    plan.document.silent = vec!["inter".to_owned(), "temoin.example/w1".to_owned()];
-    (plan.uses, plan.kept) = (ALL_USED, false);
+    plan.kept = false;
     let (_, report) = verified(&world, &plan);
     assert!(report.is_ok() && report.findings.is_empty(), "{:#?}", report.findings);
     let says = |lines: &[String], text: &str| assert!(lines.iter().any(|line| line.contains(text)), "{lines:#?}");
@@ -330,12 +338,7 @@ fn what_others_hold_is_said_as_it_was_told() {
 #[test]
 fn a_larger_head_of_whom_nobody_could_ask_is_told_and_not_found() {
     let world = World::new(3);
-    let mut plan = plan(&world);
-    (plan.body.held, plan.body.lost, plan.closed.held) = (plan.body.size, 0, plan.body.size);
-    plan.document.charged = vec![Charged::lost(world.deal.id, (1, 300))];
-    plan.document.heads.clear();
-    plan.document.silent = vec!["inter".to_owned(), "tiers".to_owned()];
-    plan.uses = ALL_USED;
+    let mut plan = unasked(&world, &["inter", "tiers"]);
     let (_, report) = verified(&world, &plan);
     assert!(report.is_ok() && report.findings.is_empty(), "{:#?}", report.findings);
     let held = checkpoint_of(&world.notes[HELD]).size;
